@@ -1,1 +1,12 @@
-//! placeholder
+//! What the producer and the consumer must agree on: words and states (pure), the broker's topology, and the store.
+
+pub mod amqp;
+pub mod command;
+pub mod config;
+pub mod health;
+pub mod ids;
+pub mod job;
+pub mod retry;
+pub mod slice;
+pub mod store;
+pub mod telemetry;

@@ -1,2 +1,75 @@
-//! placeholder
-fn main() {}
+//! The consumer program: one process of the fleet.
+
+use anyhow::Context;
+use clap::Parser;
+use common::config::{self, Settings};
+use common::health::Health;
+use common::telemetry;
+use consumer::source::FetchConfig;
+use consumer::worker::Worker;
+use std::path::PathBuf;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Where health, readiness and metrics are served if nothing else is configured.
+const DEFAULT_PORT: u16 = 8081;
+
+/// One process of the Backhaul fleet: claims pages, fetches and settles them, and obeys cancels.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// A TOML file; BACKHAUL_CONFIG names it otherwise. Every key can also be set as BACKHAUL__SECTION__KEY.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let loaded = config::load(arguments.config.as_deref())?;
+    let settings = Settings::read(&loaded)?;
+    let fetch: FetchConfig = loaded.section("fetch")?;
+    let metrics = telemetry::init(&settings.log, "consumer")?;
+    telemetry::install_tls_provider();
+    die_of_panics();
+
+    let address = settings.http.listen_or(DEFAULT_PORT);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let worker = Worker::new(settings, fetch)?;
+    tracing::info!(worker = %worker.id(), "listening on http://{}", listener.local_addr()?);
+
+    let shutdown = CancellationToken::new();
+    tokio::spawn(until_told(shutdown.clone())?);
+    worker.run(listener, Health::new(metrics), shutdown).await
+}
+
+/// A panic ends the process: a page that causes one is then charged with the death like one that crashes it otherwise,
+/// and no half-dead worker keeps its leases alive.
+fn die_of_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// SIGTERM or SIGINT begins the shutdown; a second one ends it at once.
+fn until_told(shutdown: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for told in 1.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if told > 1 {
+                tracing::warn!("told twice to end; pages in flight expire by themselves");
+                std::process::exit(1);
+            }
+            tracing::info!("ending: nothing more is taken, pages in flight finish or are handed over");
+            shutdown.cancel();
+        }
+    })
+}

@@ -1,2 +1,86 @@
-//! placeholder
-fn main() {}
+//! The producer process: hosts the HTTP API and publishes commands. Holds no state; any number may run.
+
+use anyhow::Context;
+use clap::Parser;
+use common::amqp::{AmqpConfig, Publisher};
+use common::config::{Settings, load};
+use common::health::{Health, serve};
+use common::telemetry;
+use producer::config::ApiConfig;
+use producer::database::{self, DatabaseWatch};
+use producer::engine::Engine;
+use producer::http;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+const DEFAULT_PORT: u16 = 8080;
+
+/// Backhaul's producer: the HTTP API that starts, cancels and shows syncs.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The TOML file to read before the environment [default: the one that BACKHAUL_CONFIG names, else none]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let loaded = load(arguments.config.as_deref())?;
+    let settings = Settings::read(&loaded)?;
+    let api: ApiConfig = loaded.section("api")?;
+    api.check().map_err(anyhow::Error::msg)?;
+
+    let metrics = telemetry::init(&settings.log, "producer")?;
+    telemetry::install_tls_provider();
+    let shutdown = shutdown_on_signal()?;
+
+    let store = database::open(&settings.database, "backhaul-producer")?;
+    // An answer waits for a confirm, so the publisher gives up after what an answer may wait.
+    let amqp = AmqpConfig { publish_timeout: api.publish_wait, ..settings.amqp };
+    let publisher = Publisher::start(amqp, &connection_name(), "backhaul-producer");
+    let engine = Arc::new(Engine::new(store.clone(), publisher.clone()));
+
+    // The broker is no condition: without it starts are still accepted, and cancels still hold.
+    let watch = DatabaseWatch::start(store.clone());
+    let health = Health::new(metrics).check("database", move || watch.check());
+    let router = http::router(engine, &api, health.router());
+
+    let address = settings.http.listen_or(DEFAULT_PORT);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; free the port, or set http.listen to another")
+    })?;
+    serve(listener, router, shutdown).await.context("the HTTP listener failed")?;
+
+    publisher.close().await;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What the broker's console shows.
+fn connection_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("backhaul-producer/publish host={} pid={}", host.trim(), std::process::id())
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let token = CancellationToken::new();
+    let shutdown = token.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: no new requests; those under way are finished");
+        shutdown.cancel();
+    });
+    Ok(token)
+}

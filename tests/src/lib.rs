@@ -1,1 +1,8 @@
-//! placeholder
+//! The harness of Backhaul's end-to-end tests and demos: a sample upstream, a proxy that breaks connections, and
+//! the project's own programs as processes.
+
+pub mod database;
+pub mod fixture;
+pub mod process;
+pub mod proxy;
+pub mod sample_upstream;

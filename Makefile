@@ -1,0 +1,72 @@
+# What one does with this repository. `make` alone lists it. CI runs the same targets.
+#
+# PostgreSQL and RabbitMQ are found or started by scripts/services.sh, whose head says how. SERVICES=docker takes
+# them from docker-compose.yml.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+# CI may not change the lock file.
+LOCKED := $(if $(CI),--locked)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+WITH_SERVICES := scripts/services.sh run
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-real test lint fmt sqlx sqlx-check deploy-check build up psql console status down ci tools
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: up ## run the whole system on a sample upstream, with cancels and a killed consumer
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(WITH_SERVICES) $(TARGET)/release/demo
+
+demo-real: up ## the same on real input: 336,776 flights, served by Datasette
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(WITH_SERVICES) scripts/datasette.sh run $(TARGET)/release/demo-real
+
+# The tests start our own programs. Both lines name the same targets, so that the second builds nothing.
+test: up ## run every test, on real services (ARGS=... goes to the test runner)
+	cargo build $(LOCKED) --workspace --bins --tests
+	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run"; else run=test; fi; \
+	    $(WITH_SERVICES) cargo $$run $(LOCKED) --workspace $(ARGS)
+
+lint: tools ## formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+fmt: ## format the code
+	cargo fmt --all
+
+sqlx: up ## renew .sqlx, which lets the SQL be checked without a database
+	@$(WITH_SERVICES) scripts/sqlx.sh renew
+
+sqlx-check: up ## check that .sqlx is up to date
+	@$(WITH_SERVICES) scripts/sqlx.sh check
+
+deploy-check: up ## check docker-compose.yml and the broker definitions
+	@$(WITH_SERVICES) scripts/check_deploy.sh
+
+build: tools ## build everything, optimised
+	cargo build $(LOCKED) --release --workspace --bins
+
+up: tools ## have PostgreSQL and RabbitMQ running
+	@scripts/services.sh up
+
+psql: up ## open the database
+	@$(WITH_SERVICES) sh -c 'exec psql "$$DATABASE_URL"'
+
+console: up ## say where the broker's console is, and how to log in
+	@$(WITH_SERVICES) sh -c 'echo "$${MANAGEMENT_URL:-unknown: set MANAGEMENT_URL}  (user guest, password guest, unless you set AMQP_URL)"'
+
+status: ## say which services run
+	@scripts/services.sh status
+
+down: ## stop the services that were started here; their data stays
+	@scripts/services.sh down
+
+ci: ## what CI runs
+	@.ci/run
+
+tools:
+	@scripts/tools.sh

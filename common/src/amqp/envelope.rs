@@ -1,0 +1,211 @@
+//! A message before it is published: where it goes, what it says, and the properties that a person sees beside it
+//! in the broker's console.
+
+use super::publisher::PublishError;
+use super::topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// Where a message goes. The routing is decided here and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A start command, to whichever consumer is free.
+    StartCommand,
+    /// A cancel command, to whichever consumer is free.
+    CancelCommand,
+    /// A slice's doorbell.
+    Page,
+    /// A numbered marker, among the doorbells.
+    Marker,
+    /// Told to every process at once, on a channel of its own; lost if nobody listens.
+    Abort,
+    /// What happened to a job, for whoever listens to `key` (`job.completed` …); lost if nobody does.
+    Event {
+        /// The routing key.
+        key: String,
+    },
+    /// A message that can never be applied, kept for people. Its headers say why.
+    DeadLetter,
+    /// A process's own proof that its queue still delivers.
+    Canary {
+        /// The queue of the process; see [`Topology::process_queue`].
+        queue: String,
+    },
+    /// The answer to a command that asked for one; lost if the queue is gone.
+    Reply {
+        /// The command's `reply_to`.
+        queue: String,
+    },
+}
+
+impl Destination {
+    /// Exchange and routing key. The exchange without a name routes to the queue that the key names.
+    pub(super) fn route(&self, topology: &Topology) -> (String, String) {
+        match self {
+            Self::StartCommand => (topology.commands(), KEY_START.to_owned()),
+            Self::CancelCommand => (topology.commands(), KEY_CANCEL.to_owned()),
+            Self::Page | Self::Marker => (topology.pages(), KEY_PAGE.to_owned()),
+            Self::Abort => (topology.aborts(), String::new()),
+            Self::Event { key } => (topology.events(), key.clone()),
+            Self::DeadLetter => (String::new(), topology.dead_letters()),
+            Self::Canary { queue } | Self::Reply { queue } => (String::new(), queue.clone()),
+        }
+    }
+
+    /// Whether the broker should write the message to disk. An abort or a canary is worth nothing a second later.
+    const fn is_persistent(&self) -> bool {
+        match self {
+            Self::StartCommand
+            | Self::CancelCommand
+            | Self::Page
+            | Self::Marker
+            | Self::Event { .. }
+            | Self::DeadLetter
+            | Self::Reply { .. } => true,
+            Self::Abort | Self::Canary { .. } => false,
+        }
+    }
+}
+
+/// A message to publish.
+///
+/// Its `message_id` is fixed from the beginning: if the outcome of a publish is unknown, the same envelope may be
+/// published again, and whoever receives both can tell that they are one.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// Where it goes.
+    pub destination: Destination,
+    /// The `type` property: what the body is.
+    pub kind: String,
+    /// The body: JSON.
+    pub body: Vec<u8>,
+    /// The `message_id` property; at most 255 bytes.
+    pub message_id: String,
+    /// The `correlation_id` property: the job's id, or in a reply what the command had; at most 255 bytes.
+    pub correlation_id: Option<String>,
+    /// The queue that a reply should go to.
+    pub reply_to: Option<String>,
+    /// Further headers; `traceparent` is one.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Envelope {
+    /// A message with a fresh `message_id` and nothing optional.
+    #[must_use]
+    pub fn new(destination: Destination, kind: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            destination,
+            kind: kind.into(),
+            body: body.into(),
+            message_id: Uuid::now_v7().to_string(),
+            correlation_id: None,
+            reply_to: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// The same with this `message_id`.
+    #[must_use]
+    pub fn with_message_id(mut self, id: impl Into<String>) -> Self {
+        self.message_id = id.into();
+        self
+    }
+
+    /// The same with this `correlation_id`.
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.correlation_id = Some(id.into());
+        self
+    }
+
+    /// The same, asking for a reply to `queue`.
+    #[must_use]
+    pub fn with_reply_to(mut self, queue: impl Into<String>) -> Self {
+        self.reply_to = Some(queue.into());
+        self
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn properties(&self, app_id: &str) -> Result<BasicProperties, PublishError> {
+        let mut headers = FieldTable::default();
+        for (name, value) in &self.headers {
+            let value = AMQPValue::LongString(LongString::from(value.as_str()));
+            headers.insert(short("the name of a header", name)?, value);
+        }
+        let mut properties = BasicProperties::default()
+            .with_message_id(short("message_id", &self.message_id)?)
+            .with_type(short("type", &self.kind)?)
+            .with_app_id(short("app_id", app_id)?)
+            // For people: nothing is decided by it, so this process's clock is good enough.
+            .with_timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()))
+            .with_content_type("application/json".into())
+            .with_delivery_mode(if self.destination.is_persistent() { 2 } else { 1 })
+            .with_headers(headers);
+        if let Some(id) = &self.correlation_id {
+            properties = properties.with_correlation_id(short("correlation_id", id)?);
+        }
+        if let Some(queue) = &self.reply_to {
+            properties = properties.with_reply_to(short("reply_to", queue)?);
+        }
+        Ok(properties)
+    }
+}
+
+/// AMQP's short strings end at 255 bytes, and lapin panics on a longer one.
+pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, PublishError> {
+    ShortString::try_new(text).map_err(|_too_long| PublishError::TooLong { what, bytes: text.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_property_is_refused_and_named() {
+        let envelope = Envelope::new(Destination::Page, "page", "{}").with_message_id("x".repeat(256));
+        let error = envelope.properties("test").expect_err("256 bytes are too long");
+        assert_eq!(
+            error.to_string(),
+            "message_id has 256 bytes, AMQP allows 255; the message was not published"
+        );
+    }
+
+    #[test]
+    fn only_aborts_and_canaries_are_transient() {
+        let mode = |destination| {
+            let envelope = Envelope::new(destination, "kind", "{}");
+            *envelope.properties("test").expect("short enough").delivery_mode()
+        };
+        assert_eq!(mode(Destination::Page), Some(2));
+        assert_eq!(mode(Destination::DeadLetter), Some(2));
+        assert_eq!(mode(Destination::Abort), Some(1));
+        assert_eq!(mode(Destination::Canary { queue: "mine".to_owned() }), Some(1));
+    }
+
+    #[test]
+    fn every_message_says_what_it_is() {
+        let envelope = Envelope::new(Destination::Page, "page", "{}")
+            .with_correlation_id("job")
+            .with_header("traceparent", "00-1-2-01");
+        let properties = envelope.properties("backhaul-test").expect("short enough");
+        assert_eq!(
+            properties.message_id().as_ref().map(|id| id.as_str()),
+            Some(envelope.message_id.as_str())
+        );
+        assert_eq!(properties.correlation_id().as_ref().map(|id| id.as_str()), Some("job"));
+        assert_eq!(properties.kind().as_ref().map(|kind| kind.as_str()), Some("page"));
+        assert_eq!(properties.app_id().as_ref().map(|id| id.as_str()), Some("backhaul-test"));
+        assert_eq!(properties.content_type().as_ref().map(|kind| kind.as_str()), Some("application/json"));
+        assert!(properties.timestamp().is_some());
+        let headers = properties.headers().as_ref().expect("has headers");
+        assert!(headers.inner().contains_key("traceparent"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The broker: its topology, the one publisher, and the supervisor that keeps a process consuming.
+//!
+//! Everything here rests on two rules. The broker is a doorbell: whatever it loses, repeats or delays costs time,
+//! never truth, so every part may tear its connection down and build a new one whenever in doubt. And every call
+//! to the broker has a time-out, because a broker that is half alive answers some calls and not others.
+//!
+//! lapin's automatic recovery stays off: it hides lost deliveries from their consumers, leaves a consumer silent
+//! for ever after a channel error, and hangs for ever once its tries run out.
+
+use crate::retry::RetryPolicy;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+mod delivery;
+mod envelope;
+mod epoch;
+mod publisher;
+mod session;
+mod subscription;
+mod supervisor;
+mod topology;
+
+pub use delivery::{ConsumedQueue, Delivery, SettleError};
+pub use envelope::{Destination, Envelope};
+pub use publisher::{PublishError, Publisher};
+pub use supervisor::{Intake, Prefetch, Supervisor, SupervisorOptions, SupervisorStatus};
+pub use topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology, WorkQueue};
+
+/// Names end at 255 bytes, and that of a process queue adds 45 to its namespace.
+const NAMESPACE_LIMIT: usize = 200;
+
+/// How to reach the broker, and how long to wait for it.
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmqpConfig {
+    /// `amqp://user:password@host:port/vhost`, or `amqps://`. Holds a password: never printed, see [`Self::shown`].
+    pub url: String,
+    /// The first word of every exchange's and queue's name. Two namespaces share a vhost without meeting.
+    pub namespace: String,
+    /// The broker is given up after two of these without a sign of life, in seconds.
+    pub heartbeat_seconds: u16,
+    /// The longest that a call (connect, declare, consume, ack …) may take. `call_timeout_ms` in the configuration.
+    #[serde(rename = "call_timeout_ms", deserialize_with = "milliseconds")]
+    pub call_timeout: Duration,
+    /// The longest that a publish may take: waiting for a connection, writing, and the broker's confirm.
+    /// `publish_timeout_ms` in the configuration.
+    #[serde(rename = "publish_timeout_ms", deserialize_with = "milliseconds")]
+    pub publish_timeout: Duration,
+    /// The delays between tries to reconnect. There is no limit to the number of tries.
+    pub reconnect: RetryPolicy,
+}
+
+impl AmqpConfig {
+    /// The URL with its password blanked out: for logs.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let blanked = |mut url: url::Url| {
+            let ours = matches!(url.scheme(), "amqp" | "amqps");
+            let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
+            (ours && hidden).then(|| url.to_string())
+        };
+        let unreadable = || "(a URL that cannot be read)".to_owned();
+        url::Url::parse(&self.url).ok().and_then(blanked).unwrap_or_else(unreadable)
+    }
+
+    /// The names of this namespace.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        Topology::new(&self.namespace)
+    }
+}
+
+impl Default for AmqpConfig {
+    fn default() -> Self {
+        Self {
+            url: "amqp://guest:guest@127.0.0.1:5672".to_owned(),
+            namespace: "backhaul".to_owned(),
+            heartbeat_seconds: 10,
+            call_timeout: Duration::from_secs(5),
+            publish_timeout: Duration::from_secs(10),
+            reconnect: RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(10)),
+        }
+    }
+}
+
+impl fmt::Debug for AmqpConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AmqpConfig")
+            .field("url", &self.shown())
+            .field("namespace", &self.namespace)
+            .field("heartbeat_seconds", &self.heartbeat_seconds)
+            .field("call_timeout", &self.call_timeout)
+            .field("publish_timeout", &self.publish_timeout)
+            .field("reconnect", &self.reconnect)
+            .finish()
+    }
+}
+
+/// A call to the broker that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum AmqpError {
+    /// The configured URL is not one of AMQP.
+    #[error("the broker's URL cannot be used ({reason}); set it to amqp://user:password@host:port/vhost")]
+    Url {
+        /// What is wrong with it. Never contains the URL itself.
+        reason: String,
+    },
+    /// The configured namespace is empty, or too long for the names that begin with it.
+    #[error("the namespace of the broker's names has {bytes} bytes; it must have 1 to {NAMESPACE_LIMIT}")]
+    Namespace {
+        /// Its length.
+        bytes: usize,
+    },
+    /// There is no connection at the moment; a new one is being made.
+    #[error("{call}: not connected to the broker at the moment; the connection is being rebuilt, try again")]
+    Disconnected {
+        /// What was being done.
+        call: &'static str,
+    },
+    /// No answer in time. The call may or may not have had its effect.
+    #[error("{call}: no answer from the broker within {after:?}")]
+    TimedOut {
+        /// What was being done.
+        call: &'static str,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The broker refused, or the connection broke.
+    #[error("{call}: {source}")]
+    Failed {
+        /// What was being done.
+        call: &'static str,
+        /// What lapin says.
+        source: lapin::Error,
+    },
+}
+
+/// Opens a connection that shows up in the broker's console as `name`. One try; retrying is the caller's loop.
+///
+/// # Errors
+/// The URL or the namespace is unusable, nobody listens, the broker refuses the login or the vhost, or the call timed out.
+pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Connection, AmqpError> {
+    let bytes = config.namespace.len();
+    if !(1..=NAMESPACE_LIMIT).contains(&bytes) {
+        return Err(AmqpError::Namespace { bytes });
+    }
+    // Some of the parser's messages repeat the whole URL.
+    let without_url = |reason: String| AmqpError::Url { reason: reason.replace(&config.url, "…") };
+    let mut uri: AMQPUri = config.url.parse().map_err(without_url)?;
+    uri.query.heartbeat = Some(config.heartbeat_seconds);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    bounded(config.call_timeout, "connect", Connection::connect_uri(uri, properties)).await
+}
+
+/// The time-out that every call to the broker goes through.
+pub(crate) async fn bounded<T>(
+    limit: Duration,
+    call: &'static str,
+    answer: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, AmqpError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(AmqpError::Failed { call, source }),
+        Err(_elapsed) => Err(AmqpError::TimedOut { call, after: limit }),
+    }
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let config =
+            AmqpConfig { url: "amqp://me:s3cret@broker:5672/%2f".to_owned(), ..AmqpConfig::default() };
+        assert_eq!(config.shown(), "amqp://me:***@broker:5672/%2f");
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let broken = AmqpConfig { url: "me:s3cret at broker".to_owned(), ..AmqpConfig::default() };
+        assert!(!format!("{broken:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_is_not_configured_has_a_default() {
+        let config: AmqpConfig =
+            serde_json::from_str(r#"{"namespace": "mine", "call_timeout_ms": 1500}"#).expect("reads");
+        assert_eq!(config.namespace, "mine");
+        assert_eq!(config.call_timeout, Duration::from_millis(1500));
+        assert_eq!(config.heartbeat_seconds, AmqpConfig::default().heartbeat_seconds);
+    }
+}

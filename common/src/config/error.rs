@@ -1,0 +1,154 @@
+//! What can be wrong with a configuration, in words that say where to change it.
+
+use super::secret::mask_url;
+use config::{ConfigError as Cause, Value, ValueKind};
+use std::path::Path;
+
+/// A configuration that cannot be used. No message shows a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file or the environment cannot be read at all.
+    #[error("the configuration cannot be read: {reason}")]
+    Unreadable {
+        /// What is wrong, with the file's name and line if it is a file.
+        reason: String,
+    },
+    /// A section that no process reads.
+    #[error("{origin} sets `{section}`, and there is no such section; the sections are {accepted}")]
+    UnknownSection {
+        /// As written.
+        section: String,
+        /// File or variable.
+        origin: String,
+        /// The sections that exist.
+        accepted: String,
+    },
+    /// A value of the wrong kind, or a key that does not exist.
+    #[error("`{key}` is {value} in {origin}: {reason}")]
+    Invalid {
+        /// `section.key`.
+        key: String,
+        /// As given; masked if the key is a secret's.
+        value: String,
+        /// File or variable.
+        origin: String,
+        /// What is accepted instead.
+        reason: String,
+    },
+    /// A needed key that has no default.
+    #[error("`{key}` is not set: {hint}")]
+    Missing {
+        /// `section.key`.
+        key: String,
+        /// Where it can be set.
+        hint: String,
+    },
+    /// Values that are fine alone and wrong together.
+    #[error("the configuration contradicts itself: {}", problems.join("; "))]
+    Contradiction {
+        /// One sentence each.
+        problems: Vec<String>,
+    },
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the library's kinds only some matter, and it may add others"
+)]
+impl ConfigError {
+    /// The error for a needed key that is absent.
+    pub(super) fn missing(key: &str) -> Self {
+        let fallback = super::FALLBACKS.iter().find(|(_, stands_for)| *stands_for == key);
+        let also = fallback.map(|(name, _)| format!(", or {name}")).unwrap_or_default();
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        let hint =
+            format!("set {}{also}, or `{name}` under [{section}] in the configuration file", variable(key));
+        Self::Missing { key: key.to_owned(), hint }
+    }
+
+    /// A failure of reading that has no better name.
+    #[expect(clippy::needless_pass_by_value, reason = "a map_err function takes what it maps")]
+    pub(super) fn unreadable(cause: Cause) -> Self {
+        Self::Unreadable { reason: cause.to_string() }
+    }
+
+    /// A failure while the sources were merged.
+    pub(super) fn of_sources(cause: Cause, file: Option<&Path>) -> Self {
+        match (&cause, file) {
+            (Cause::FileParse { cause, .. }, Some(path)) => {
+                Self::Unreadable { reason: format!("{}: {cause}", path.display()) }
+            }
+            _ => Self::unreadable(cause),
+        }
+    }
+
+    /// A failure while `section` (whose merged value is `table`) was read as its type.
+    pub(super) fn of_section(section: &str, table: &Value, cause: Cause) -> Self {
+        let (path, reason) = match cause {
+            Cause::NotFound(key) => return Self::missing(&format!("{section}.{key}")),
+            Cause::Type { key, expected, .. } => (key.unwrap_or_default(), format!("expected {expected}")),
+            Cause::At { error, key, .. } => (key.unwrap_or_default(), error.to_string()),
+            other => (String::new(), other.to_string()),
+        };
+        let path = match unknown_field(&reason) {
+            Some(field) if path.is_empty() => field.to_owned(),
+            Some(field) => format!("{path}.{field}"),
+            None => path,
+        };
+        let key = if path.is_empty() { section.to_owned() } else { format!("{section}.{path}") };
+        let found = lookup(table, &path).unwrap_or(table);
+        let value = shown(&key, found);
+        // A parser may have quoted the value in its complaint.
+        let reason = match text(found) {
+            Some(raw) if !raw.is_empty() && is_secret(&key) => reason.replace(raw, "***"),
+            _ => reason,
+        };
+        Self::Invalid { origin: origin(found, &key), key, value, reason }
+    }
+}
+
+/// Where a value was set, in words.
+pub(super) fn origin(value: &Value, key: &str) -> String {
+    match value.origin() {
+        Some("the environment") => format!("the environment variable {}", variable(key)),
+        Some(elsewhere) => elsewhere.to_owned(),
+        // The table of a section has no origin of its own when several sources fill it.
+        None => "the configuration".to_owned(),
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("BACKHAUL__{}", key.to_uppercase().replace('.', "__"))
+}
+
+fn unknown_field(reason: &str) -> Option<&str> {
+    reason.strip_prefix("unknown field `")?.split('`').next()
+}
+
+fn lookup<'a>(table: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').filter(|part| !part.is_empty()).try_fold(table, |at, part| {
+        let ValueKind::Table(fields) = &at.kind else { return None };
+        fields.get(part)
+    })
+}
+
+fn is_secret(key: &str) -> bool {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    ["url", "password", "secret", "token", "key"].iter().any(|word| name.contains(word))
+}
+
+fn text(value: &Value) -> Option<&str> {
+    let ValueKind::String(raw) = &value.kind else { return None };
+    Some(raw)
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    match text(value) {
+        Some(raw) if key.ends_with("url") => mask_url(raw),
+        _ if is_secret(key) => "(hidden)".to_owned(),
+        Some(raw) => format!("{raw:?}"),
+        None if matches!(value.kind, ValueKind::Table(_)) => "a table".to_owned(),
+        None if matches!(value.kind, ValueKind::Array(_)) => "a list".to_owned(),
+        None => value.to_string(),
+    }
+}

@@ -1,0 +1,81 @@
+//! URLs that carry a password, and how they are shown without it.
+
+use serde::Deserialize;
+use std::fmt;
+use url::Url;
+
+/// A URL that may hold credentials. `Debug` and `Display` show it with the password masked.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// Wraps a URL as it was given.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL with its password, for the one call that connects.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether none was given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&mask_url(&self.0), f)
+    }
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&mask_url(&self.0))
+    }
+}
+
+/// The URL with its password replaced by `***`, and without its query, where drivers accept passwords too.
+/// Text that is not a URL is not shown at all, since nobody can tell which part of it is secret.
+#[must_use]
+pub fn mask_url(url: &str) -> String {
+    if url.is_empty() {
+        return "(not set)".to_owned();
+    }
+    let Ok(mut parsed) = Url::parse(url) else {
+        return "(not a URL, hidden)".to_owned();
+    };
+    if parsed.password().is_some() && parsed.set_password(Some("***")).is_err() {
+        return "(hidden)".to_owned();
+    }
+    if parsed.query().is_some() {
+        parsed.set_query(Some("***"));
+    }
+    parsed.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_masked_everywhere() {
+        let url = SecretUrl::new("amqp://user:s3cret@host:5672/%2f?password=s3cret");
+        assert_eq!(format!("{url}"), "amqp://user:***@host:5672/%2f?***");
+        assert!(!format!("{url:?}").contains("s3cret"));
+        assert!(!mask_url("host=x password=s3cret").contains("s3cret"));
+        assert_eq!(url.expose(), "amqp://user:s3cret@host:5672/%2f?password=s3cret");
+    }
+
+    #[test]
+    fn a_url_without_secrets_is_shown_whole() {
+        assert_eq!(mask_url("postgres://root@127.0.0.1/x"), "postgres://root@127.0.0.1/x");
+        assert_eq!(mask_url(""), "(not set)");
+    }
+}

@@ -1,0 +1,249 @@
+//! One small struct per concern, each with its documented defaults. Keys that end in `_ms` are milliseconds.
+
+use super::secret::SecretUrl;
+use crate::retry::RetryPolicy;
+use serde::{Deserialize, Deserializer, de::Error};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+/// `[database]`: the Postgres that holds the truth.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Required; `DATABASE_URL` stands in for it.
+    pub url: SecretUrl,
+    /// Connections of the pool for pages and queries. Default: two per core, at most 8; more buys only latency.
+    /// Starts and cancels have two connections of their own beside it.
+    pub max_connections: u32,
+    /// Longest wait for a row lock (`lock_timeout_ms`, default 5 s).
+    #[serde(rename = "lock_timeout_ms", deserialize_with = "millis")]
+    pub lock_timeout: Duration,
+    /// Longest statement (`statement_timeout_ms`, default 15 s).
+    #[serde(rename = "statement_timeout_ms", deserialize_with = "millis")]
+    pub statement_timeout: Duration,
+    /// When Postgres ends a session that sits in an open transaction, so that a frozen process's locks do not
+    /// outlive its lease by much (`idle_in_transaction_timeout_ms`, default 10 s).
+    #[serde(rename = "idle_in_transaction_timeout_ms", deserialize_with = "millis")]
+    pub idle_in_transaction_timeout: Duration,
+    /// Longest wait for a connection, a new one or one of the pool (`connect_timeout_ms`, default 5 s).
+    #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
+    pub connect_timeout: Duration,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            url: SecretUrl::default(),
+            max_connections: u32::try_from(cores * 2).map_or(8, |connections| connections.min(8)),
+            lock_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(15),
+            idle_in_transaction_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `[http]`: the process's own listener (health, readiness, metrics; the producer's API too).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// `address:port`. Default: loopback, at a port that each program chooses; port 0 takes a free one.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+}
+
+impl HttpConfig {
+    /// The configured address, else `port` on loopback.
+    #[must_use]
+    pub fn listen_or(&self, port: u16) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wanted = "expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080";
+    text.parse().map(Some).map_err(|_unspecific| D::Error::custom(wanted))
+}
+
+/// `[log]`: what is written to stderr.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` (default) or `json`, one object per line.
+    pub format: LogFormat,
+    /// As of `tracing_subscriber::EnvFilter`: `info` or `info,consumer=debug`. Default `info,lapin=warn`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info,lapin=warn".to_owned() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected `text` or `json`"),
+        }
+    }
+}
+
+/// `[pages]`: how a consumer walks pages.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PagesConfig {
+    /// Pages in flight per process, and its prefetch. Default 40.
+    pub slots: u16,
+    /// How long one delivery may go on with its slice's next pages (`quantum_ms`, default 250).
+    /// 0 is strictly one page per message.
+    #[serde(rename = "quantum_ms", deserialize_with = "millis")]
+    pub quantum: Duration,
+    /// Longest fetch of one page (`budget_ms`, default 60 s, at most 5 minutes: far below the broker's ack time-out).
+    #[serde(rename = "budget_ms", deserialize_with = "millis")]
+    pub budget: Duration,
+    /// Attempts at one page before the job fails; pauses for a 429 are not attempts. Default 8.
+    pub max_attempts: u32,
+    /// Caps of the delays between those attempts (`retry.initial_ms` 500, `retry.max_ms` 60 s).
+    pub retry: RetryPolicy,
+    /// Deaths of workers while they held a page that make its slice a suspect. Default 2.
+    pub suspect_after: u32,
+    /// Deaths charged to one page that fail the job. Default 5.
+    pub deaths: u32,
+}
+
+impl Default for PagesConfig {
+    fn default() -> Self {
+        Self {
+            slots: 40,
+            quantum: Duration::from_millis(250),
+            budget: Duration::from_secs(60),
+            max_attempts: 8,
+            retry: RetryPolicy::new(Duration::from_millis(500), Duration::from_secs(60)),
+            suspect_after: 2,
+            deaths: 5,
+        }
+    }
+}
+
+/// `[leases]`: how long a page stays with a worker that is not heard of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeasesConfig {
+    /// `duration_ms`, default 20 s.
+    #[serde(rename = "duration_ms", deserialize_with = "millis")]
+    pub duration: Duration,
+    /// `renew_every_ms`, default 5 s. A missed cancel push is seen at the next renewal at the latest.
+    #[serde(rename = "renew_every_ms", deserialize_with = "millis")]
+    pub renew_every: Duration,
+}
+
+impl Default for LeasesConfig {
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(20), renew_every: Duration::from_secs(5) }
+    }
+}
+
+/// `[cancel]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CancelConfig {
+    /// Age of a cancel request at which the sweeper makes the job cancelled with no worker's help
+    /// (`deadline_ms`, default 3 minutes).
+    #[serde(rename = "deadline_ms", deserialize_with = "millis")]
+    pub deadline: Duration,
+}
+
+impl Default for CancelConfig {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(180) }
+    }
+}
+
+/// `[sweeper]`: the loop that repairs what messages and workers lost.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweeperConfig {
+    /// Between two sweeps of one process (`every_ms`, default 1 s).
+    #[serde(rename = "every_ms", deserialize_with = "millis")]
+    pub every: Duration,
+    /// Between two markers of the whole fleet (`marker_every_ms`, default 10 s).
+    #[serde(rename = "marker_every_ms", deserialize_with = "millis")]
+    pub marker_every: Duration,
+    /// Age at which an outstanding marker counts as lost and the next may go out (`marker_lost_after_ms`, default 60 s).
+    #[serde(rename = "marker_lost_after_ms", deserialize_with = "millis")]
+    pub marker_lost_after: Duration,
+    /// Age at which a start that was never confirmed is published again (`start_grace_ms`, default 15 s).
+    #[serde(rename = "start_grace_ms", deserialize_with = "millis")]
+    pub start_grace: Duration,
+    /// A running job that settles no page for so long fails (`no_progress_ms`, default 24 h).
+    #[serde(rename = "no_progress_ms", deserialize_with = "millis")]
+    pub no_progress: Duration,
+    /// Rows that one duty touches in one sweep. Default 500.
+    pub batch: u32,
+}
+
+impl Default for SweeperConfig {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(1),
+            marker_every: Duration::from_secs(10),
+            marker_lost_after: Duration::from_secs(60),
+            start_grace: Duration::from_secs(15),
+            no_progress: Duration::from_secs(24 * 60 * 60),
+            batch: 500,
+        }
+    }
+}
+
+/// `[fairness]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FairnessConfig {
+    /// Slices of one tenant that may be rung at a time; a tenant's own row holds it, this is the value that a new
+    /// tenant gets. Default 16.
+    pub slices_per_tenant: u32,
+}
+
+impl Default for FairnessConfig {
+    fn default() -> Self {
+        Self { slices_per_tenant: 16 }
+    }
+}
+
+/// `[shutdown]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long pages in flight may finish after SIGTERM before they are handed back (`drain_ms`, default 25 s:
+    /// below the 30 s after which orchestrators usually kill).
+    #[serde(rename = "drain_ms", deserialize_with = "millis")]
+    pub drain: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(25) }
+    }
+}

@@ -1,0 +1,174 @@
+use super::*;
+use std::time::Duration;
+
+fn environment(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn loaded(pairs: &[(&str, &str)]) -> Loaded {
+    load_from(None, environment(pairs)).unwrap()
+}
+
+fn complaint<T: DeserializeOwned>(section: &str, pairs: &[(&str, &str)]) -> String {
+    loaded(pairs).section::<T>(section).err().unwrap().to_string()
+}
+
+fn problems(pairs: &[(&str, &str)]) -> String {
+    let mut all = vec![("DATABASE_URL", "postgres://root@127.0.0.1/x")];
+    all.extend_from_slice(pairs);
+    Settings::read(&loaded(&all)).err().unwrap().to_string()
+}
+
+/// A file that lives as long as the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{}.toml", Self::stem(name)));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn stem(name: &str) -> String {
+        format!("backhaul-config-{}-{name}", std::process::id())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn with_nothing_set_the_documented_defaults_hold() {
+    let settings = Settings::read(&loaded(&[("DATABASE_URL", "postgres://root@127.0.0.1/x")])).unwrap();
+    assert_eq!(settings.pages.slots, 40);
+    assert_eq!(settings.pages.quantum, Duration::from_millis(250));
+    assert_eq!(settings.leases.duration, Duration::from_secs(20));
+    assert_eq!(settings.sweeper.no_progress, Duration::from_secs(86_400));
+    assert_eq!(settings.http.listen_or(8080), "127.0.0.1:8080".parse().unwrap());
+    assert!((1..=8).contains(&settings.database.max_connections));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_fallback() {
+    let file = Scratch::new("order", "[pages]\nslots = 10\nquantum_ms = 0\n[amqp]\nurl = \"amqp://file\"\n");
+    let variables = environment(&[
+        ("BACKHAUL_CONFIG", file.0.to_str().unwrap()),
+        ("BACKHAUL__PAGES__SLOTS", "20"),
+        ("BACKHAUL__PAGES__DEATHS", ""),
+        ("AMQP_URL", "amqp://fallback"),
+        ("DATABASE_URL", "postgres://fallback/x"),
+    ]);
+    let loaded = load_from(None, variables).unwrap();
+    let pages: PagesConfig = loaded.section("pages").unwrap();
+    assert_eq!((pages.slots, pages.quantum, pages.deaths), (20, Duration::ZERO, 5));
+    let amqp: HashMap<String, String> = loaded.section("amqp").unwrap();
+    assert_eq!(amqp["url"], "amqp://file");
+    let database: DatabaseConfig = loaded.section("database").unwrap();
+    assert_eq!(database.url.expose(), "postgres://fallback/x");
+}
+
+#[test]
+fn an_error_names_key_value_origin_and_what_is_accepted() {
+    assert_eq!(
+        complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES__SLOTS", "many")]),
+        "`pages.slots` is \"many\" in the environment variable BACKHAUL__PAGES__SLOTS: expected an integer"
+    );
+    assert_eq!(
+        complaint::<LogConfig>("log", &[("BACKHAUL__LOG__FORMAT", "xml")]),
+        "`log.format` is \"xml\" in the environment variable BACKHAUL__LOG__FORMAT: expected `text` or `json`"
+    );
+    assert!(
+        complaint::<HttpConfig>("http", &[("BACKHAUL__HTTP__LISTEN", "8080")])
+            .contains("such as 127.0.0.1:8080")
+    );
+    assert!(
+        complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES__QUANTUM_MS", "-1")])
+            .contains("`pages.quantum_ms`")
+    );
+}
+
+#[test]
+fn an_error_in_the_file_names_the_file() {
+    let file = Scratch::new("bad-value", "[pages]\nslots = \"many\"\n");
+    let error =
+        load_from(Some(&file.0), HashMap::new()).unwrap().section::<PagesConfig>("pages").err().unwrap();
+    assert!(error.to_string().contains(&Scratch::stem("bad-value")), "{error}");
+
+    let broken = Scratch::new("broken", "[pages\n");
+    let error = load_from(Some(&broken.0), HashMap::new()).err().unwrap().to_string();
+    assert!(error.contains(broken.0.to_str().unwrap()), "{error}");
+    assert!(load_from(Some(Path::new("/nowhere.toml")), HashMap::new()).is_err());
+}
+
+#[test]
+fn misspelt_keys_and_sections_are_errors() {
+    let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES__SLOT", "3")]);
+    assert!(
+        error.starts_with("`pages.slot` is \"3\" in the environment variable BACKHAUL__PAGES__SLOT"),
+        "{error}"
+    );
+    assert!(error.contains("`slots`"), "{error}");
+
+    let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES__RETRY__MAXIMUM_MS", "3")]);
+    assert!(error.starts_with("`pages.retry.maximum_ms` is \"3\""), "{error}");
+
+    let error = load_from(None, environment(&[("BACKHAUL__PAEGS__SLOTS", "3")])).err().unwrap().to_string();
+    assert!(error.contains("`paegs`") && error.contains("pages, leases"), "{error}");
+
+    let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES", "3")]);
+    assert!(error.starts_with("`pages` is \"3\" in the environment variable BACKHAUL__PAGES:"), "{error}");
+}
+
+#[test]
+fn a_needed_url_says_how_to_set_it() {
+    let error = Settings::read(&loaded(&[])).err().unwrap().to_string();
+    assert_eq!(
+        error,
+        "`database.url` is not set: set BACKHAUL__DATABASE__URL, or DATABASE_URL, or `url` under [database] in the \
+         configuration file"
+    );
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Strict {
+        #[expect(dead_code, reason = "read only through Debug")]
+        url: url::Url,
+    }
+    let loaded = loaded(&[("BACKHAUL__AMQP__URL", "amqp//user:s3cret@nowhere")]);
+    let error = loaded.section::<Strict>("amqp").err().unwrap();
+    let database = SecretUrl::new("postgres://u:s3cret@h/x");
+    let shown =
+        format!("{error} {error:?} {loaded:?} {:?}", DatabaseConfig { url: database, ..Default::default() });
+    assert!(shown.contains("amqp.url") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn contradictions_are_all_told_at_once() {
+    let error = problems(&[
+        ("BACKHAUL__LEASES__DURATION_MS", "10000"),
+        ("BACKHAUL__PAGES__BUDGET_MS", "300001"),
+        ("BACKHAUL__PAGES__DEATHS", "2"),
+    ]);
+    for part in ["leases.duration_ms (10000)", "pages.budget_ms (300001)", "pages.deaths (2)"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(problems(&[("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "0")]).contains("must not be 0"));
+    assert!(problems(&[("BACKHAUL__SWEEPER__NO_PROGRESS_MS", "1000")]).contains("slow page"));
+}
+
+#[test]
+fn scaled_times_for_tests_are_accepted() {
+    let settings = Settings::read(&loaded(&[
+        ("DATABASE_URL", "postgres://root@127.0.0.1/x"),
+        ("BACKHAUL__LEASES__DURATION_MS", "600"),
+        ("BACKHAUL__LEASES__RENEW_EVERY_MS", "200"),
+        ("BACKHAUL__SWEEPER__EVERY_MS", "50"),
+        ("BACKHAUL__CANCEL__DEADLINE_MS", "300"),
+    ]));
+    assert!(settings.is_ok(), "{settings:?}");
+}

@@ -1,0 +1,208 @@
+//! Jobs: their states, the one function that decides every transition, and their counters.
+
+use serde::{Deserialize, Serialize};
+
+/// The state of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "job_status", rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Accepted, not planned yet.
+    Pending,
+    /// Planned: its slices are being walked.
+    Running,
+    /// Fenced: nothing more of it is settled, and pages in flight are being given up.
+    Cancelling,
+    /// Every slice was walked to its end.
+    Completed,
+    /// Given up, with an error that says why.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+}
+
+/// What can happen to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEvent {
+    /// Its slices were made.
+    Planned,
+    /// All its slices are done.
+    AllDone,
+    /// A cancel came while `leased` of its slices are (or are not) leased.
+    CancelRequested {
+        /// Whether any slice is leased.
+        leased: bool,
+    },
+    /// Its last lease was released or expired.
+    LastLeaseEnded,
+    /// The deadline of a cancel has passed.
+    CancelOverdue,
+    /// A page failed for good.
+    Failed,
+}
+
+impl JobStatus {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Running, Self::Cancelling, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// Whether the job is over. Over stays over.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Running | Self::Cancelling => false,
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+        }
+    }
+
+    /// Whether the job counts as its connection's one active job. A cancelling job does not: its fence holds.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        match self {
+            Self::Pending | Self::Running => true,
+            Self::Cancelling | Self::Completed | Self::Failed | Self::Cancelled => false,
+        }
+    }
+
+    /// The state after an event, or `None` where the event changes nothing.
+    ///
+    /// The guards of the store's SQL state the same rule; `tests` walks every state and event against both.
+    #[must_use]
+    pub const fn next(self, event: JobEvent) -> Option<Self> {
+        match (self, event) {
+            (Self::Pending, JobEvent::Planned) => Some(Self::Running),
+            (Self::Running | Self::Cancelling, JobEvent::Planned) => None,
+            (Self::Running, JobEvent::AllDone) => Some(Self::Completed),
+            (Self::Pending | Self::Cancelling, JobEvent::AllDone) => None,
+            (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: true }) => Some(Self::Cancelling),
+            (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: false }) => Some(Self::Cancelled),
+            (Self::Cancelling, JobEvent::CancelRequested { leased: true | false }) => None,
+            (Self::Cancelling, JobEvent::LastLeaseEnded | JobEvent::CancelOverdue) => Some(Self::Cancelled),
+            (Self::Pending | Self::Running, JobEvent::LastLeaseEnded | JobEvent::CancelOverdue) => None,
+            (Self::Pending | Self::Running, JobEvent::Failed) => Some(Self::Failed),
+            (Self::Cancelling, JobEvent::Failed) => None,
+            (
+                Self::Completed | Self::Failed | Self::Cancelled,
+                JobEvent::Planned
+                | JobEvent::AllDone
+                | JobEvent::CancelRequested { leased: true | false }
+                | JobEvent::LastLeaseEnded
+                | JobEvent::CancelOverdue
+                | JobEvent::Failed,
+            ) => None,
+        }
+    }
+}
+
+/// What a job pulls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "job_mode", rename_all = "snake_case")]
+pub enum JobMode {
+    /// Exactly the requested span; deletes nothing.
+    #[default]
+    Range,
+}
+
+/// The counters of a job or of a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Records that were not stored before.
+    pub inserted: i64,
+    /// Records that were stored with other content.
+    pub updated: i64,
+    /// Records that were stored with this very content.
+    pub unchanged: i64,
+    /// Records that cannot be imported yet; a later sync does.
+    pub deferred: i64,
+    /// Records that could not be read or stored; the page log says why.
+    pub failed: i64,
+    /// Records that a full sync no longer found.
+    pub deleted: i64,
+}
+
+impl Counters {
+    /// Records written.
+    #[must_use]
+    pub const fn imported(&self) -> i64 {
+        self.inserted + self.updated
+    }
+
+    /// Records seen and rightly not written.
+    #[must_use]
+    pub const fn skipped(&self) -> i64 {
+        self.unchanged + self.deferred
+    }
+
+    /// Records seen.
+    #[must_use]
+    pub const fn processed(&self) -> i64 {
+        self.imported() + self.skipped() + self.failed
+    }
+
+    /// `processed / total` in per cent, rounded half up, never above 100; unknown while the total is. An empty job is
+    /// at 100 only once it is done.
+    #[must_use]
+    pub fn percent(&self, total: Option<i64>, done: bool) -> Option<u8> {
+        match total? {
+            ..=0 => done.then_some(100),
+            total => {
+                let percent = (self.processed().saturating_mul(200) / total + 1) / 2;
+                u8::try_from(percent.clamp(0, 100)).ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: [JobEvent; 7] = [
+        JobEvent::Planned,
+        JobEvent::AllDone,
+        JobEvent::CancelRequested { leased: true },
+        JobEvent::CancelRequested { leased: false },
+        JobEvent::LastLeaseEnded,
+        JobEvent::CancelOverdue,
+        JobEvent::Failed,
+    ];
+
+    #[test]
+    fn every_state_meets_every_event() {
+        use JobStatus::{Cancelled, Cancelling, Completed, Failed, Pending, Running};
+        let table: [(JobStatus, [Option<JobStatus>; 7]); 6] = [
+            (Pending, [Some(Running), None, Some(Cancelling), Some(Cancelled), None, None, Some(Failed)]),
+            (Running, [None, Some(Completed), Some(Cancelling), Some(Cancelled), None, None, Some(Failed)]),
+            (Cancelling, [None, None, None, None, Some(Cancelled), Some(Cancelled), None]),
+            (Completed, [None; 7]),
+            (Failed, [None; 7]),
+            (Cancelled, [None; 7]),
+        ];
+        for (state, expected) in table {
+            for (event, expected) in EVENTS.into_iter().zip(expected) {
+                assert_eq!(state.next(event), expected, "{state:?} {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_open_state_leads_to_an_end() {
+        for state in JobStatus::ALL {
+            let reachable = EVENTS.into_iter().filter_map(|event| state.next(event));
+            assert_eq!(reachable.count() == 0, state.is_terminal(), "{state:?}");
+            assert!(!(state.is_active() && state.is_terminal()));
+        }
+    }
+
+    #[test]
+    fn percent_rounds_half_up_and_stops_at_a_hundred() {
+        let seen = |unchanged| Counters { unchanged, ..Counters::default() };
+        assert_eq!(seen(1).percent(Some(200), false), Some(1));
+        assert_eq!(seen(1).percent(Some(201), false), Some(0));
+        assert_eq!(seen(3).percent(Some(2), false), Some(100));
+        assert_eq!(seen(0).percent(None, true), None);
+        assert_eq!(seen(0).percent(Some(0), true), Some(100));
+        assert_eq!(seen(0).percent(Some(0), false), None);
+    }
+}

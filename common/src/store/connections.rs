@@ -1,0 +1,220 @@
+//! Tenants, their API keys, and their connections.
+
+use super::{Store, StoreError};
+use crate::ids::{ConnectionId, TenantId};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A tenant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tenant {
+    /// The tenant.
+    pub id: TenantId,
+    /// Its name, unique.
+    pub name: String,
+    /// How many of its slices are rung at a time.
+    pub max_slices: i32,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A connection to be made.
+#[derive(Clone, Debug)]
+pub struct NewConnection {
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its name, unique within the tenant.
+    pub name: String,
+    /// The kind of source.
+    pub source: String,
+    /// The upstream's address.
+    pub base_url: String,
+    /// The upstream's credentials.
+    pub credentials: Value,
+    /// Settings of the source.
+    pub settings: Value,
+}
+
+/// A connection, without its credentials.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// The kind of source.
+    pub source: String,
+    /// The upstream's address.
+    pub base_url: String,
+    /// Settings of the source.
+    pub settings: Value,
+    /// Until when the upstream asked for a pause.
+    pub paused_until: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// An API key as it is listed: never the key itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApiKeyView {
+    /// The key's identifier.
+    pub id: Uuid,
+    /// What it is for.
+    pub name: String,
+    /// Its first characters.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Makes a tenant, or finds the one of that name (and sets its limit).
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn create_tenant(&self, name: &str, max_slices: i32) -> Result<Tenant, StoreError> {
+        Ok(sqlx::query_as!(
+            Tenant,
+            r#"insert into tenants (id, name, max_slices) values ($1, $2, $3)
+               on conflict (name) do update set max_slices = excluded.max_slices
+               returning id as "id: TenantId", name, max_slices, created_at"#,
+            TenantId::random().0,
+            name,
+            max_slices
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// All tenants, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        Ok(sqlx::query_as!(
+            Tenant,
+            r#"select id as "id: TenantId", name, max_slices, created_at from tenants order by name"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Stores the hash of a new API key.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when there is no such tenant.
+    pub async fn create_api_key(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        hash: &[u8; 32],
+        prefix: &str,
+    ) -> Result<Uuid, StoreError> {
+        let id = Uuid::now_v7();
+        sqlx::query!(
+            "insert into api_keys (id, tenant_id, name, hash, prefix) values ($1, $2, $3, $4, $5)",
+            id,
+            tenant.0,
+            name,
+            hash.as_slice(),
+            prefix
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(id)
+    }
+
+    /// The tenant of an API key, if the key is known and not revoked. Notes its use, at most once a minute.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn authenticate(&self, hash: &[u8; 32]) -> Result<Option<TenantId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"with used as (
+                   update api_keys set last_used_at = now()
+                    where hash = $1 and revoked_at is null
+                      and (last_used_at is null or last_used_at < now() - interval '1 minute')
+               )
+               select tenant_id as "tenant: TenantId" from api_keys where hash = $1 and revoked_at is null"#,
+            hash.as_slice()
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// The API keys of a tenant.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKeyView>, StoreError> {
+        Ok(sqlx::query_as!(
+            ApiKeyView,
+            "select id, name, prefix, created_at, last_used_at, revoked_at from api_keys
+              where tenant_id = $1 order by created_at",
+            tenant.0
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Revokes an API key. False if there is none of that identifier.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn revoke_api_key(&self, key: Uuid) -> Result<bool, StoreError> {
+        let revoked =
+            sqlx::query!("update api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1", key)
+                .execute(&self.pool)
+                .await?;
+        Ok(revoked.rows_affected() == 1)
+    }
+
+    /// Makes a connection, or changes the one of that name.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when there is no such tenant.
+    pub async fn put_connection(&self, new: &NewConnection) -> Result<ConnectionId, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"insert into connections (id, tenant_id, name, source, base_url, credentials, settings)
+               values ($1, $2, $3, $4, $5, $6, $7)
+               on conflict (tenant_id, name) where deleted_at is null do update
+               set source = excluded.source, base_url = excluded.base_url, credentials = excluded.credentials,
+                   settings = excluded.settings
+               returning id as "id: ConnectionId""#,
+            ConnectionId::random().0,
+            new.tenant.0,
+            new.name,
+            new.source,
+            new.base_url,
+            new.credentials,
+            new.settings
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// The connections of a tenant, or of all.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn connections(&self, tenant: Option<TenantId>) -> Result<Vec<ConnectionView>, StoreError> {
+        Ok(sqlx::query_as!(
+            ConnectionView,
+            r#"select id as "id: ConnectionId", tenant_id as "tenant_id: TenantId", name, source, base_url, settings,
+                      paused_until, created_at
+                 from connections
+                where deleted_at is null and ($1::uuid is null or tenant_id = $1) order by tenant_id, name"#,
+            tenant.map(|tenant| tenant.0)
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}

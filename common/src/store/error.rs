@@ -1,0 +1,81 @@
+//! What can go wrong between a process and Postgres, sorted by what the caller does about it.
+
+use std::time::Duration;
+
+/// Why a statement of the store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Postgres is gone, restarting, read-only, overloaded, or another transaction was in the way: the same call may
+    /// succeed later. Whether a write happened is unknown.
+    #[error("the database cannot do this now ({0}); it is tried again")]
+    Unavailable(#[source] sqlx::Error),
+    /// Postgres refused the data itself (SQLSTATE 22 or 23): the same call will fail again.
+    #[error("the database refused the data ({0})")]
+    Refused(#[source] sqlx::Error),
+    /// A statement and the schema do not fit each other.
+    #[error("the database does not fit this program ({0}); run `backhaul migrate` with the same version")]
+    Mismatch(#[source] sqlx::Error),
+    /// The migrations could not be applied.
+    #[error("the migrations could not be applied: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The address of the database cannot be read.
+    #[error("database.url is not a PostgreSQL URL ({0}); expected postgres://user:password@host:port/database")]
+    Url(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(ref database) => {
+                let code = database.code().unwrap_or_default().into_owned();
+                match code.get(..2).unwrap_or_default() {
+                    "22" | "23" => Self::Refused(error),
+                    // Connection, transaction rollback, resources, operator intervention, system; 25006 is a read-only
+                    // server, and 55P03 a lock_timeout.
+                    "08" | "40" | "53" | "57" | "58" | "55" | "25" => Self::Unavailable(error),
+                    _ => Self::Mismatch(error),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            other => Self::Mismatch(other),
+        }
+    }
+}
+
+/// How a session of the store behaves. Every wait has an end.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// How long a statement waits for a lock.
+    pub lock_timeout: Duration,
+    /// How long a statement may run.
+    pub statement_timeout: Duration,
+    /// How long a transaction may stay open without a statement.
+    pub idle_in_transaction_timeout: Duration,
+    /// How long a caller waits for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            lock_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            idle_in_transaction_timeout: Duration::from_secs(10),
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Cancelling. The fence is the cancel check: once the slices are closed no settle of the job can pass.
+
+use super::super::commands::{self, CommandIdentity};
+use super::super::{Store, StoreError, events};
+use super::{lock, lock_identity};
+use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::job::{JobEvent, JobStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// Which job a cancel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelTarget {
+    /// This job.
+    Job(JobId),
+    /// The active job of this connection.
+    Connection(ConnectionId),
+}
+
+/// What is asked for by a cancel.
+#[derive(Clone, Debug)]
+pub struct CancelRequest {
+    /// Which job.
+    pub target: CancelTarget,
+    /// If given, the job must belong to this tenant.
+    pub tenant: Option<TenantId>,
+    /// Why; stored and shown.
+    pub reason: Option<String>,
+    /// Who asked.
+    pub requested_by: Option<String>,
+    /// The identity of the command: a repeat gets the first answer.
+    pub command: Option<CommandIdentity>,
+    /// Whether a cancel of an unknown job is kept, to meet a start that comes later.
+    pub keep_if_unknown: bool,
+}
+
+/// The answer to a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum CancelOutcome {
+    /// Nothing more of the job is settled; pages in flight are being given up.
+    Cancelling {
+        /// The job.
+        job: JobId,
+        /// False when an earlier cancel had done it.
+        newly: bool,
+    },
+    /// Nothing was in flight: the job is cancelled.
+    Cancelled {
+        /// The job.
+        job: JobId,
+    },
+    /// The job had ended before.
+    Over {
+        /// The job.
+        job: JobId,
+        /// How it had ended.
+        status: JobStatus,
+    },
+    /// No such job (of this tenant).
+    Unknown,
+    /// No such job yet: should it be started within a day, it is cancelled at once.
+    Kept {
+        /// The job.
+        job: JobId,
+    },
+    /// The connection has no active job.
+    NoEffect,
+}
+
+impl Store {
+    /// Cancels a job. From its commit on nothing of the job is settled.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the cancel may or may not have happened, and may be repeated.
+    pub async fn cancel(&self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        if let Some(answer) = commands::first_answer(&mut transaction, request.command.as_ref()).await? {
+            return Ok(answer);
+        }
+        let outcome = match request.target {
+            CancelTarget::Job(job) => fence_or_keep(&mut transaction, job, request).await?,
+            CancelTarget::Connection(connection) => {
+                let active = sqlx::query!(
+                    r#"select id as "id: JobId" from jobs
+                        where connection_id = $1 and status in ('pending', 'running')"#,
+                    connection.0
+                )
+                .fetch_optional(&mut *transaction)
+                .await?;
+                match active {
+                    Some(active) => fence(&mut transaction, active.id, request).await?,
+                    None => CancelOutcome::NoEffect,
+                }
+            }
+        };
+        commands::remember(&mut transaction, request.command.as_ref(), "cancel", &outcome).await?;
+        transaction.commit().await?;
+        Ok(outcome)
+    }
+
+    /// Ends a cancel once no lease of the job is left. Runs after the commit of a release or an expiry, since two last
+    /// releases in one moment do not see each other. Idempotent; true if this call ended it.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the sweeper ends the cancel later.
+    pub async fn end_cancel(&self, job: JobId) -> Result<bool, StoreError> {
+        self.end_cancelling(job, false).await
+    }
+
+    /// Ends a cancel whatever leases are left: nobody answered in time. The fence has held since the request.
+    ///
+    /// # Errors
+    /// As [`Store::end_cancel`].
+    pub async fn force_cancel(&self, job: JobId) -> Result<bool, StoreError> {
+        self.end_cancelling(job, true).await
+    }
+
+    async fn end_cancelling(&self, job: JobId, forced: bool) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let Some(locked) = lock(&mut transaction, job).await? else { return Ok(false) };
+        let event = if forced { JobEvent::CancelOverdue } else { JobEvent::LastLeaseEnded };
+        if locked.status.next(event).is_none() {
+            return Ok(false);
+        }
+        if forced {
+            sqlx::query!(
+                "update slices set lease_token = null, leased_ring = null, worker = null, leased_until = null
+                  where job_id = $1 and lease_token is not null",
+                job.0
+            )
+            .execute(&mut *transaction)
+            .await?;
+        }
+        let ended = sqlx::query!(
+            "update jobs set status = 'cancelled', finished_at = now()
+              where id = $1 and not exists (select from slices where job_id = $1 and lease_token is not null)",
+            job.0
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected()
+            == 1;
+        if ended {
+            events::record(&mut transaction, job, "cancelled", json!({ "forced": forced })).await?;
+        }
+        transaction.commit().await?;
+        Ok(ended)
+    }
+}
+
+async fn fence_or_keep(
+    transaction: &mut PgConnection,
+    job: JobId,
+    request: &CancelRequest,
+) -> Result<CancelOutcome, StoreError> {
+    match fence(transaction, job, request).await? {
+        CancelOutcome::Unknown if request.keep_if_unknown => {}
+        outcome => return Ok(outcome),
+    }
+    // A start of this very job may be about to commit: wait for it, then look again.
+    lock_identity(transaction, job).await?;
+    match fence(transaction, job, request).await? {
+        CancelOutcome::Unknown => {}
+        outcome => return Ok(outcome),
+    }
+    if request.tenant.is_some() && lock(transaction, job).await?.is_some() {
+        return Ok(CancelOutcome::Unknown);
+    }
+    sqlx::query!(
+        "insert into tombstones (job_id, reason, requested_by) values ($1, $2, $3) on conflict (job_id) do nothing",
+        job.0,
+        request.reason,
+        request.requested_by
+    )
+    .execute(transaction)
+    .await?;
+    Ok(CancelOutcome::Kept { job })
+}
+
+async fn fence(
+    transaction: &mut PgConnection,
+    job: JobId,
+    request: &CancelRequest,
+) -> Result<CancelOutcome, StoreError> {
+    let Some(locked) = lock(transaction, job).await? else { return Ok(CancelOutcome::Unknown) };
+    if request.tenant.is_some_and(|tenant| tenant != locked.tenant) {
+        return Ok(CancelOutcome::Unknown);
+    }
+    if locked.status == JobStatus::Cancelling {
+        return Ok(CancelOutcome::Cancelling { job, newly: false });
+    }
+    // A settle that is under way is waited for here; the next statement sees what it wrote.
+    sqlx::query!(
+        "update slices set status = 'cancelled', not_before = null
+          where job_id = $1 and status in ('queued', 'ready', 'waiting') and $2",
+        job.0,
+        !locked.status.is_terminal()
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let held = sqlx::query!(
+        r#"select coalesce(sum(page), 0)::bigint as "pages!", count(lease_token) as "leases!"
+             from slices where job_id = $1"#,
+        job.0
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let Some(status) = locked.status.next(JobEvent::CancelRequested { leased: held.leases > 0 }) else {
+        return Ok(CancelOutcome::Over { job, status: locked.status });
+    };
+    sqlx::query!(
+        "update jobs set status = $2, cancel_requested_at = now(), cancel_reason = $3, cancel_requested_by = $4,
+                pages_at_fence = $5, finished_at = case when $2 = 'cancelled'::job_status then now() end
+          where id = $1",
+        job.0,
+        status as JobStatus,
+        request.reason,
+        request.requested_by,
+        held.pages
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let told = json!({ "reason": request.reason, "requested_by": request.requested_by });
+    events::record(transaction, job, "cancelling", told.clone()).await?;
+    if status == JobStatus::Cancelled {
+        events::record(transaction, job, "cancelled", told).await?;
+        return Ok(CancelOutcome::Cancelled { job });
+    }
+    Ok(CancelOutcome::Cancelling { job, newly: true })
+}

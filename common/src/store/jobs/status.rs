@@ -1,0 +1,212 @@
+//! Reading jobs: what the status endpoint, the list and `watch` show. One statement each.
+
+use super::super::{Store, StoreError};
+use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::job::{Counters, JobMode, JobStatus};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+/// How many slices of a job are in which state; `leased` ones are also counted as ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SliceCounts {
+    /// All of them.
+    pub total: i64,
+    /// Waiting for their tenant's turn.
+    pub queued: i64,
+    /// Rung.
+    pub ready: i64,
+    /// Held by a worker at this moment.
+    pub leased: i64,
+    /// Backing off.
+    pub waiting: i64,
+    /// Walked to their end.
+    pub done: i64,
+}
+
+/// A job as it is seen from outside.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobView {
+    /// The job.
+    pub id: JobId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Its state.
+    pub status: JobStatus,
+    /// Whether it is held back on request.
+    pub paused: bool,
+    /// What it pulls.
+    pub mode: JobMode,
+    /// Start of its span, if bounded.
+    pub date_from: Option<DateTime<Utc>>,
+    /// End of its span.
+    pub date_to: DateTime<Utc>,
+    /// True in every state, a cancelled one too.
+    pub counters: Counters,
+    /// How many records there are; unknown until the upstream has said so for every slice.
+    pub total: Option<i64>,
+    /// Pages settled.
+    pub pages_settled: i64,
+    /// Its slices.
+    pub slices: SliceCounts,
+    /// Why it failed.
+    pub error: Option<Value>,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When it was planned.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When a cancel was asked for.
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// Why.
+    pub cancel_reason: Option<String>,
+    /// By whom.
+    pub cancel_requested_by: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When a page was last settled, or the job last changed its state.
+    pub last_activity_at: DateTime<Utc>,
+    /// The database's clock when this was read.
+    pub read_at: DateTime<Utc>,
+}
+
+/// Which jobs to list. Newest first, in pages: `before` is the (created_at, id) of the last job of the page before.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Jobs of this tenant.
+    pub tenant: Option<TenantId>,
+    /// Jobs of this connection.
+    pub connection: Option<ConnectionId>,
+    /// Jobs in this state.
+    pub status: Option<JobStatus>,
+    /// This job alone.
+    pub job: Option<JobId>,
+    /// Where to go on.
+    pub before: Option<(DateTime<Utc>, JobId)>,
+    /// How many at most.
+    pub limit: i64,
+}
+
+struct Row {
+    id: JobId,
+    tenant: TenantId,
+    connection: ConnectionId,
+    name: Option<String>,
+    status: JobStatus,
+    paused: bool,
+    mode: JobMode,
+    date_from: Option<DateTime<Utc>>,
+    date_to: DateTime<Utc>,
+    error: Option<Value>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    cancel_requested_at: Option<DateTime<Utc>>,
+    cancel_reason: Option<String>,
+    cancel_requested_by: Option<String>,
+    finished_at: Option<DateTime<Utc>>,
+    last_activity_at: DateTime<Utc>,
+    read_at: DateTime<Utc>,
+    counters: Json<Counters>,
+    slices: Json<SliceCounts>,
+    pages_settled: i64,
+    total: Option<i64>,
+}
+
+impl From<Row> for JobView {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            tenant: row.tenant,
+            connection: row.connection,
+            name: row.name,
+            status: row.status,
+            paused: row.paused,
+            mode: row.mode,
+            date_from: row.date_from,
+            date_to: row.date_to,
+            counters: row.counters.0,
+            total: row.total,
+            pages_settled: row.pages_settled,
+            slices: row.slices.0,
+            error: row.error,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            cancel_requested_at: row.cancel_requested_at,
+            cancel_reason: row.cancel_reason,
+            cancel_requested_by: row.cancel_requested_by,
+            finished_at: row.finished_at,
+            last_activity_at: row.last_activity_at,
+            read_at: row.read_at,
+        }
+    }
+}
+
+impl JobView {
+    /// Progress in per cent, where the total is known.
+    #[must_use]
+    pub fn percent(&self) -> Option<u8> {
+        self.counters.percent(self.total, self.status == JobStatus::Completed)
+    }
+
+    /// Records per second, from the start of the job to its last page; unknown in the first second.
+    #[must_use]
+    pub fn rate_per_second(&self) -> Option<f64> {
+        let until = if self.status.is_terminal() { self.last_activity_at } else { self.read_at };
+        let elapsed = (until - self.started_at?).as_seconds_f64();
+        let processed = f64::from(u32::try_from(self.counters.processed()).unwrap_or(u32::MAX));
+        (elapsed >= 1.0).then_some(processed / elapsed)
+    }
+
+    /// Seconds until the end at the rate so far; unknown while the total or the rate is, and for a job that does not run.
+    #[must_use]
+    pub fn estimated_seconds_remaining(&self) -> Option<f64> {
+        if self.status != JobStatus::Running || self.paused {
+            return None;
+        }
+        let rate = self.rate_per_second().filter(|rate| *rate > 0.0)?;
+        let left = u32::try_from((self.total? - self.counters.processed()).max(0)).unwrap_or(u32::MAX);
+        Some(f64::from(left) / rate)
+    }
+}
+
+impl Store {
+    /// One job; with a tenant, only if it is that tenant's.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job(&self, job: JobId, tenant: Option<TenantId>) -> Result<Option<JobView>, StoreError> {
+        let filter = JobFilter { job: Some(job), tenant, limit: 1, ..JobFilter::default() };
+        Ok(self.jobs(&filter).await?.pop())
+    }
+
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let rows = read(&mut connection, filter).await?;
+        Ok(rows.into_iter().map(JobView::from).collect())
+    }
+}
+
+async fn read(connection: &mut PgConnection, filter: &JobFilter) -> Result<Vec<Row>, StoreError> {
+    Ok(sqlx::query_file_as!(
+        Row,
+        "src/store/sql/jobs.sql",
+        filter.job.map(|id| id.0),
+        filter.tenant.map(|id| id.0),
+        filter.connection.map(|id| id.0),
+        filter.status as Option<JobStatus>,
+        filter.before.map(|(at, _)| at),
+        filter.before.map(|(_, id)| id.0),
+        filter.limit
+    )
+    .fetch_all(connection)
+    .await?)
+}

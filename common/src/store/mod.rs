@@ -1,0 +1,102 @@
+//! The store: the only module that holds SQL. Postgres is the truth; every method is one transaction.
+
+pub mod commands;
+pub mod connections;
+mod error;
+pub mod events;
+pub mod jobs;
+pub mod records;
+pub mod slices;
+pub mod sweep;
+pub mod workers;
+
+pub use error::{SessionLimits, StoreError};
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::str::FromStr;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// A pool of connections to the database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// A store that connects at its first use, so that a process can start while the database is away.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] when the address cannot be read.
+    pub fn new(url: &str, name: &str, max_connections: u32, limits: SessionLimits) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name(name).options([
+            ("lock_timeout", limits.lock_timeout.as_millis().to_string()),
+            ("statement_timeout", limits.statement_timeout.as_millis().to_string()),
+            (
+                "idle_in_transaction_session_timeout",
+                limits.idle_in_transaction_timeout.as_millis().to_string(),
+            ),
+            // A generic plan that was cached while a partition of records was empty keeps its sequential scan.
+            ("plan_cache_mode", "force_custom_plan".to_owned()),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(limits.acquire_timeout)
+            // A dead connection shows at its next statement, which the caller repeats anyway.
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Applies the migrations that are missing.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or was migrated by a newer version.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(MIGRATIONS.run(&self.pool).await?)
+    }
+
+    /// Takes back every migration, newest first: the data is gone with it.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        Ok(MIGRATIONS.undo(&self.pool, 0).await?)
+    }
+
+    /// The text of every migration, in order: for whoever keeps a migrated copy and wants to know whether it is current.
+    pub fn migrations() -> impl Iterator<Item = &'static str> {
+        MIGRATIONS.iter().map(|migration| migration.sql.as_str())
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query!("select 1 as one").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Rows that break an invariant, in words. Empty unless there is a defect, or somebody changed the data by hand.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn broken_invariants(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query!(
+            r#"select invariant as "invariant!", subject as "subject!", problem as "problem!" from broken_invariants()"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| format!("invariant {}: {}: {}", row.invariant, row.subject, row.problem))
+            .collect())
+    }
+
+    /// Closes the connections, after the statements that are under way.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,158 @@
+//! Claiming: what a delivery of a page message may do.
+
+use super::super::{Store, StoreError};
+use super::Lease;
+use crate::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
+use crate::slice::{Ring, Span};
+use serde_json::Value;
+use std::time::Duration;
+
+/// A delivery's wish to work on a page.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRequest {
+    /// What the message says.
+    pub ring: Ring,
+    /// Whether the broker delivered it before.
+    pub redelivered: bool,
+    /// Who asks.
+    pub worker: WorkerId,
+    /// Made before the first try, so that a claim repeated because its answer was lost finds its own lease.
+    pub token: LeaseToken,
+    /// How long the lease lasts without renewal.
+    pub lease: Duration,
+    /// The rules about pages that kill their workers.
+    pub suspicion: Suspicion,
+}
+
+/// When a page is suspected of killing the processes that work on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspicion {
+    /// Whether this worker may take a suspect: it holds at most one.
+    pub may_hold: bool,
+    /// Charges that make a suspect.
+    pub suspect_after: i32,
+    /// Charges that fail the job.
+    pub fail_after: i32,
+}
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// The page is ours.
+    Claimed(Box<(Lease, PageContext)>),
+    /// Every page of the slice is settled: see whether the job is finished.
+    SliceDone,
+    /// The slice was closed by a cancel, and the lease that this message answered has ended now.
+    LeaseEnded,
+    /// Nothing to do: another message or another worker has the page, or it waits.
+    Stale,
+    /// The job or its connection is paused; refill rings the slice when the pause ends.
+    Paused,
+    /// A suspect, and this worker holds one already: it waits for a few seconds.
+    SuspectElsewhere,
+    /// The page was being worked on each time when its process died, too often. The job is to be failed.
+    Poisoned {
+        /// How many processes died.
+        deaths: i32,
+    },
+}
+
+/// What a fetch needs to know.
+#[derive(Clone, Debug)]
+pub struct PageContext {
+    /// Where the slice stands; `None` at its first page.
+    pub cursor: Option<String>,
+    /// An earlier cursor: meeting it again is a loop.
+    pub anchor: Option<String>,
+    /// Failed attempts at this page so far.
+    pub attempts: i32,
+    /// Whether this page is a suspect.
+    pub suspect: bool,
+    /// Whether the lease was taken over from a lost holder.
+    pub taken_over: bool,
+    /// The slice's span.
+    pub span: Span,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The kind of source.
+    pub source: String,
+    /// The upstream's address.
+    pub base_url: String,
+    /// The upstream's credentials.
+    pub credentials: Value,
+    /// The connection's settings.
+    pub settings: Value,
+}
+
+#[derive(Clone, Copy, Debug, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+enum Verdict {
+    Won,
+    Claimed,
+    Done,
+    Released,
+    Stale,
+    Paused,
+    Suspect,
+    Poisoned,
+}
+
+impl Store {
+    /// Claims the page that a delivery asks for, if it may.
+    ///
+    /// # Errors
+    /// When the database cannot be written. The claim may have happened: repeat it with the same token.
+    pub async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        let ring = request.ring;
+        let row = sqlx::query_file!(
+            "src/store/sql/claim.sql",
+            ring.job.0,
+            ring.slice,
+            ring.page,
+            ring.ring,
+            request.redelivered,
+            request.worker.0,
+            request.token.0,
+            request.lease.as_secs_f64() * 1000.0,
+            request.suspicion.may_hold,
+            request.suspicion.suspect_after,
+            request.suspicion.fail_after
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(Claim::Stale) };
+        Ok(match row.verdict {
+            Verdict::Won | Verdict::Claimed => Claim::Claimed(Box::new((
+                Lease {
+                    job: ring.job,
+                    slice: ring.slice,
+                    page: row.page,
+                    token: request.token,
+                    worker: request.worker,
+                },
+                PageContext {
+                    cursor: row.cursor,
+                    anchor: row.anchor,
+                    attempts: row.attempts,
+                    suspect: row.charges >= request.suspicion.suspect_after,
+                    taken_over: row.taken_over && matches!(row.verdict, Verdict::Claimed),
+                    span: Span { from: row.span_from, to: row.span_to },
+                    tenant: row.tenant_id,
+                    connection: row.connection_id,
+                    source: row.source,
+                    base_url: row.base_url,
+                    credentials: row.credentials,
+                    settings: row.settings,
+                },
+            ))),
+            Verdict::Done => Claim::SliceDone,
+            Verdict::Released => Claim::LeaseEnded,
+            Verdict::Stale => Claim::Stale,
+            Verdict::Paused => Claim::Paused,
+            Verdict::Suspect => Claim::SuspectElsewhere,
+            Verdict::Poisoned => Claim::Poisoned { deaths: row.charges },
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Slices and their leases. A [`Lease`] is made only by a claim, and every write of its page carries its token: the
+//! fence. Renewal and expiry are liveness; the token is safety.
+
+mod claim;
+mod release;
+mod settle;
+
+pub use claim::{Claim, ClaimRequest, PageContext, Suspicion};
+pub use release::{SliceNow, Whereabouts};
+pub use settle::{PageRecord, Settled, Settlement, Tally, Verdict};
+
+use crate::ids::{JobId, LeaseToken, WorkerId};
+use crate::slice::Ring;
+
+/// The right to settle one page of one slice. Not cloneable: whoever holds it answers for the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    job: JobId,
+    slice: i32,
+    page: i32,
+    token: LeaseToken,
+    worker: WorkerId,
+}
+
+impl Lease {
+    /// The job.
+    #[must_use]
+    pub const fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// The slice within the job.
+    #[must_use]
+    pub const fn slice(&self) -> i32 {
+        self.slice
+    }
+
+    /// The page to settle next.
+    #[must_use]
+    pub const fn page(&self) -> i32 {
+        self.page
+    }
+
+    /// The fence.
+    #[must_use]
+    pub const fn token(&self) -> LeaseToken {
+        self.token
+    }
+
+    /// A doorbell for this slice with a given ring.
+    const fn ring(&self, page: i32, ring: i32) -> Ring {
+        Ring { job: self.job, slice: self.slice, page, ring }
+    }
+}

@@ -1,0 +1,226 @@
+//! Giving a lease back: hand-over, back-off, the upstream's own pause, and finding out where a slice stands after a
+//! settle whose answer says nothing.
+
+use super::super::{Store, StoreError};
+use super::Lease;
+use crate::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
+use crate::slice::{Ring, SliceStatus};
+use std::time::Duration;
+
+/// Where a slice stands, seen by the holder of a lease on it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// The lease is ours, at this page: go on with it (the next page: our settle had happened).
+    Ours,
+    /// Unleased at the page after ours: our settle had happened, its doorbell may not have been rung.
+    RingNext(Ring),
+    /// Unleased at our page: it may be claimed again, as if redelivered.
+    ClaimAgain,
+    /// Every page is settled.
+    SliceDone,
+    /// Closed, and the lease is still ours: release it.
+    ClosedUnderUs,
+    /// Somebody else's.
+    Lost,
+}
+
+/// A slice's row, as far as a holder needs it.
+#[derive(Debug)]
+pub struct SliceNow {
+    /// What to do.
+    pub whereabouts: Whereabouts,
+    /// The slice's page and cursor, if the lease is ours.
+    pub cursor: Option<String>,
+    /// See [`super::PageContext::anchor`].
+    pub anchor: Option<String>,
+}
+
+impl Store {
+    /// Reads a slice for the holder of a lease. If the lease is ours it is moved to the slice's page.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn whereabouts(&self, lease: &mut Lease) -> Result<SliceNow, StoreError> {
+        let row = sqlx::query!(
+            r#"select status as "status: SliceStatus", page, ring, cursor, anchor, lease_token as "token: LeaseToken"
+                 from slices where job_id = $1 and slice = $2"#,
+            lease.job.0,
+            lease.slice
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else {
+            return Ok(SliceNow { whereabouts: Whereabouts::Lost, cursor: None, anchor: None });
+        };
+        let ours = row.token == Some(lease.token);
+        let whereabouts = match row.status {
+            SliceStatus::Ready if ours => {
+                lease.page = row.page;
+                Whereabouts::Ours
+            }
+            SliceStatus::Ready if row.token.is_none() && row.page == lease.page + 1 => {
+                Whereabouts::RingNext(lease.ring(row.page, row.ring))
+            }
+            SliceStatus::Ready if row.token.is_none() && row.page == lease.page => Whereabouts::ClaimAgain,
+            SliceStatus::Done => Whereabouts::SliceDone,
+            SliceStatus::Cancelled | SliceStatus::Failed if ours => Whereabouts::ClosedUnderUs,
+            SliceStatus::Ready
+            | SliceStatus::Queued
+            | SliceStatus::Waiting
+            | SliceStatus::Cancelled
+            | SliceStatus::Failed => Whereabouts::Lost,
+        };
+        Ok(SliceNow { whereabouts, cursor: row.cursor, anchor: row.anchor })
+    }
+
+    /// Ends a lease without a result, if it is still ours: the page is free again. True if it was ours.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the lease then expires by itself.
+    pub async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let released = sqlx::query!(
+            "update slices set lease_token = null, leased_ring = null, worker = null, leased_until = null
+              where job_id = $1 and slice = $2 and lease_token = $3",
+            lease.job.0,
+            lease.slice,
+            lease.token.0
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(released.rows_affected() == 1)
+    }
+
+    /// Takes back the charge that was laid on a page when its holder (this one) was taken for dead.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the charge then stays until the page is settled.
+    pub async fn give_back_charge(&self, lease: &Lease) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update slices set charges = array_remove(charges, $3)
+              where job_id = $1 and slice = $2 and $3 = any (charges)",
+            lease.job.0,
+            lease.slice,
+            lease.worker.0
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Ends an attempt: the page waits, and is rung again when its time has come. `counts` says whether the attempt
+    /// failed. True if the lease was ours.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn back_off(
+        &self,
+        lease: &Lease,
+        delay: Duration,
+        counts: bool,
+        error: &str,
+    ) -> Result<bool, StoreError> {
+        let written = sqlx::query!(
+            "update slices set status = 'waiting', not_before = now() + $5::float8 * interval '1 ms',
+                    attempts = attempts + $7::boolean::int, last_error = $6,
+                    lease_token = null, leased_ring = null, worker = null, leased_until = null
+              where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'",
+            lease.job.0,
+            lease.slice,
+            lease.token.0,
+            lease.page,
+            delay.as_secs_f64() * 1000.0,
+            error,
+            counts
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(written.rows_affected() == 1)
+    }
+
+    /// The upstream asked for a pause: its connection rests, for the whole fleet, and the page waits for its turn. No
+    /// attempt is counted. Without a time asked for, pauses that follow each other grow from `first` up to an hour.
+    /// True if the lease was ours.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn rate_limited(
+        &self,
+        lease: &Lease,
+        connection: ConnectionId,
+        asked: Option<Duration>,
+        first: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        // Pages that were in flight together meet the same limit: only the first of them lengthens the pause.
+        sqlx::query!(
+            "update connections set
+                    pause_streak = case when $2::float8 is not null then 0
+                                        when paused_until > now() - interval '1 minute' then pause_streak + 1 else 0 end,
+                    paused_until = now() + coalesce($2::float8, least(3600000, $3::float8 * power(2,
+                        case when paused_until > now() - interval '1 minute' then least(pause_streak + 1, 30) else 0 end)))
+                        * interval '1 ms'
+              where id = $1 and (paused_until is null or paused_until <= now()
+                                 or ($2::float8 is not null and paused_until < now() + $2::float8 * interval '1 ms'))",
+            connection.0,
+            asked.map(|asked| asked.as_secs_f64() * 1000.0),
+            first.as_secs_f64() * 1000.0
+        )
+        .execute(&mut *transaction)
+        .await?;
+        let written = sqlx::query!(
+            "update slices set status = 'queued', last_error = 'the upstream asked for a pause (429)',
+                    lease_token = null, leased_ring = null, worker = null, leased_until = null
+              where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'",
+            lease.job.0,
+            lease.slice,
+            lease.token.0,
+            lease.page
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(written.rows_affected() == 1)
+    }
+
+    /// Renews the leases of pages in progress. Returns the tokens that are lost: their pages are to be aborted.
+    ///
+    /// # Errors
+    /// When the database cannot be written; leases that are not renewed expire.
+    pub async fn renew(
+        &self,
+        worker: WorkerId,
+        held: &[(JobId, i32, LeaseToken)],
+        lease: Duration,
+    ) -> Result<Vec<LeaseToken>, StoreError> {
+        let jobs: Vec<_> = held.iter().map(|(job, _, _)| job.0).collect();
+        let slices: Vec<_> = held.iter().map(|(_, slice, _)| *slice).collect();
+        let tokens: Vec<_> = held.iter().map(|(_, _, token)| token.0).collect();
+        let rows = sqlx::query_file!(
+            "src/store/sql/renew.sql",
+            &jobs,
+            &slices,
+            &tokens,
+            lease.as_secs_f64() * 1000.0,
+            worker.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().filter(|row| !row.mine).map(|row| row.token).collect())
+    }
+
+    /// Rings slices that wait for their tenant's turn, as many as the tenant's limit leaves room for. The doorbells are
+    /// to be published.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the sweeper refills later.
+    pub async fn refill(&self, tenant: TenantId, ramp_step: Duration) -> Result<Vec<Ring>, StoreError> {
+        Ok(sqlx::query_file_as!(
+            Ring,
+            "src/store/sql/refill.sql",
+            tenant.0,
+            ramp_step.as_secs_f64() * 1000.0
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}

@@ -1,0 +1,36 @@
+-- Refill: rings slices that wait for their tenant's turn, up to the tenant's limit. Run after a commit, idempotent, and
+-- a small overshoot (two processes counting at once) is fine.
+-- $1 tenant, $2 the time in ms after which a connection that was paused may ring twice as many slices.
+with room as materialized (
+    select greatest(0, t.max_slices - (select count(*) from slices s where s.tenant_id = $1 and s.status = 'ready')) as n
+      from tenants t where t.id = $1
+), sources as materialized (
+    -- After a pause a connection ramps up: 1, 2, 4 … slices, by the time since the pause ended.
+    select c.id,
+           case when c.paused_until > now() then 0
+                when c.paused_until > now() - 14 * $2::float8 * interval '1 ms' then greatest(0,
+                    power(2, floor(extract(epoch from now() - c.paused_until) * 1000 / greatest($2::float8, 1)))::bigint
+                    - (select count(*) from slices s where s.tenant_id = $1 and s.connection_id = c.id and s.status = 'ready'))
+                else (select n from room)
+           end as most
+      from connections c where c.tenant_id = $1 and c.deleted_at is null
+), picked as (
+    select p.job_id, p.slice
+      from sources
+     cross join lateral (
+            select s.job_id, s.slice
+              from slices s join jobs j on j.id = s.job_id
+             where s.connection_id = sources.id
+               and (s.status = 'queued' or (s.status = 'waiting' and s.not_before <= now()))
+               and j.status = 'running' and not j.paused
+             order by s.slice
+             limit least(sources.most, (select n from room))
+               for update of s skip locked) p
+     order by p.slice
+     limit (select n from room)
+)
+update slices s set status = 'ready', not_before = null, ring = s.ring + 1, rung_at = now(),
+       rung_marker = (select published from markers)
+  from picked p
+ where s.job_id = p.job_id and s.slice = p.slice
+returning s.job_id as "job: JobId", s.slice, s.page, s.ring

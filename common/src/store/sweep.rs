@@ -1,0 +1,288 @@
+//! What the sweeper asks of the store. Every duty is idempotent and may run in several processes at once: rows that
+//! another process is at are skipped, and a batch bounds each.
+
+use super::{Store, StoreError};
+use crate::ids::{JobId, TenantId, WorkerId};
+use crate::slice::Ring;
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// A lease that had expired and was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// The page is free again: ring it.
+    Ring(Ring),
+    /// The slice had been closed by a cancel: see whether the cancel has ended.
+    Closed(JobId),
+}
+
+/// What an overdue job wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelDue {
+    /// The job.
+    pub job: JobId,
+    /// Whether the deadline has passed; otherwise the job merely has no lease left.
+    pub overdue: bool,
+}
+
+/// How the markers stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkerState {
+    /// Whether a marker is out that has not come back.
+    pub outstanding: bool,
+    /// Whether enough time has passed since the last one.
+    pub due: bool,
+}
+
+/// When a duty last ran.
+#[derive(Clone, Debug)]
+pub struct SweepRow {
+    /// The duty.
+    pub duty: String,
+    /// When it last ran, anywhere.
+    pub ran_at: DateTime<Utc>,
+    /// When it last succeeded, anywhere.
+    pub succeeded_at: Option<DateTime<Utc>>,
+    /// What went wrong the last time, if it did.
+    pub error: Option<String>,
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+impl Store {
+    /// Ends leases whose holders do not renew them.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn expire_leases(&self, limit: i64) -> Result<Vec<Expired>, StoreError> {
+        let rows = sqlx::query_file!("src/store/sql/expire.sql", limit).fetch_all(&self.pool).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| match row.open {
+                true => Expired::Ring(Ring { job: row.job, slice: row.slice, page: row.page, ring: row.ring }),
+                false => Expired::Closed(row.job),
+            })
+            .collect())
+    }
+
+    /// Rings slices again whose doorbells were lost.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn rering_lost(&self, limit: i64) -> Result<Vec<Ring>, StoreError> {
+        Ok(sqlx::query_file_as!(Ring, "src/store/sql/rering.sql", limit).fetch_all(&self.pool).await?)
+    }
+
+    /// Whether a marker is out, and whether another is due.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn marker_state(&self, every: Duration) -> Result<MarkerState, StoreError> {
+        Ok(sqlx::query_as!(
+            MarkerState,
+            r#"select returned < published as "outstanding!",
+                      published_at + $1::float8 * interval '1 ms' <= now() as "due!" from markers"#,
+            millis(every)
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Admits one marker, over the whole fleet, while anything is rung; none while one is out, unless that one is known
+    /// to be lost. Returns its number.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn admit_marker(
+        &self,
+        every: Duration,
+        outstanding_is_lost: bool,
+    ) -> Result<Option<i64>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            "update markers set published = published + 1, published_at = now()
+              where published_at + $1::float8 * interval '1 ms' <= now() and (returned = published or $2)
+                and exists (select from slices where status = 'ready' and lease_token is null)
+             returning published",
+            millis(every),
+            outstanding_is_lost
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// Notes that a marker came back.
+    ///
+    /// # Errors
+    /// When the database cannot be written; keep the marker and try again.
+    pub async fn marker_returned(&self, number: i64) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update markers set returned = least($1, published) where returned < least($1, published)",
+            number
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Cancelling jobs that can end: without a lease, or past the deadline after the request.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cancels_due(&self, deadline: Duration, limit: i64) -> Result<Vec<CancelDue>, StoreError> {
+        Ok(sqlx::query_as!(
+            CancelDue,
+            r#"select j.id as "job: JobId", cancel_requested_at + $1::float8 * interval '1 ms' <= now() as "overdue!"
+                 from jobs j
+                where j.status = 'cancelling'
+                  and (cancel_requested_at + $1::float8 * interval '1 ms' <= now()
+                       or not exists (select from slices s where s.job_id = j.id and s.lease_token is not null))
+                order by cancel_requested_at limit $2"#,
+            millis(deadline),
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Running jobs whose slices are all done: their finish was lost.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished(&self, limit: i64) -> Result<Vec<JobId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select j.id as "id: JobId" from jobs j
+                where j.status = 'running'
+                  and not exists (select from slices s where s.job_id = j.id and s.status in ('queued', 'ready', 'waiting'))
+                order by j.created_at limit $1"#,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Pending jobs whose start command was not confirmed, or got lost after that.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unplanned(&self, unconfirmed: Duration, limit: i64) -> Result<Vec<JobId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select id as "id: JobId" from jobs
+                where status = 'pending' and created_at + $1::float8 * interval '1 ms' <= now()
+                order by created_at limit $2"#,
+            millis(unconfirmed),
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Running jobs of which no page was settled for too long, though nothing holds them back on purpose.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn stuck(&self, silence: Duration, limit: i64) -> Result<Vec<JobId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select j.id as "id: JobId" from jobs j
+                where j.status = 'running' and not j.paused
+                  and j.started_at + $1::float8 * interval '1 ms' <= now()
+                  -- A page that only waits in a backlog, or for its tenant's turn, is not silent: it was not tried.
+                  and exists (select from slices s where s.job_id = j.id and s.status in ('ready', 'waiting')
+                                 and s.attempts > 0)
+                  and not exists (select from slices s where s.job_id = j.id
+                                     and s.last_settled_at + $1::float8 * interval '1 ms' > now())
+                order by j.created_at limit $2"#,
+            millis(silence),
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Tenants with slices that wait for their turn, or whose back-off is over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tenants_wanting(&self) -> Result<Vec<TenantId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select c.tenant_id as "tenant: TenantId" from connections c
+                where (c.paused_until is null or c.paused_until <= now())
+                  and exists (select from slices s where s.connection_id = c.id
+                                 and (s.status = 'queued' or (s.status = 'waiting' and s.not_before <= now())))
+                group by c.tenant_id"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Removes what nobody needs any more. Jobs, their page logs and records stay.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn prune(&self, limit: i64) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        removed += sqlx::query!(
+            "delete from commands where id in (
+                 select id from commands where received_at < now() - interval '7 days' limit $1)",
+            limit
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        removed += sqlx::query!(
+            "delete from tombstones where job_id in (
+                 select job_id from tombstones where created_at < now() - interval '24 hours' limit $1)",
+            limit
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        removed += sqlx::query!(
+            "delete from job_events where id in (
+                 select id from job_events where published_at < now() - interval '30 days' order by id limit $1)",
+            limit
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        removed += sqlx::query!(
+            "delete from workers where id in (
+                 select id from workers where seen_at < now() - interval '7 days' limit $1)",
+            limit
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        Ok(removed)
+    }
+
+    /// Notes that a duty ran, and how.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn swept(&self, worker: WorkerId, duty: &str, error: Option<&str>) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into sweeps as s (duty, worker, ran_at, succeeded_at, error)
+             values ($1, $2, now(), case when $3::text is null then now() end, $3)
+             on conflict (duty) do update set worker = excluded.worker, ran_at = excluded.ran_at,
+                 succeeded_at = coalesce(excluded.succeeded_at, s.succeeded_at), error = excluded.error",
+            duty,
+            worker.0,
+            error
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// When each duty last ran.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sweeps(&self) -> Result<Vec<SweepRow>, StoreError> {
+        Ok(sqlx::query_as!(SweepRow, "select duty, ran_at, succeeded_at, error from sweeps order by duty")
+            .fetch_all(&self.pool)
+            .await?)
+    }
+}

@@ -1,0 +1,155 @@
+//! Everything that a consumer publishes, in the words of the protocol.
+
+use chrono::{DateTime, Utc};
+use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology, WorkQueue};
+use common::command::{Reply, Undecodable};
+use common::ids::{JobId, WorkerId};
+use common::slice::Ring;
+use common::store::events::JobEventRow;
+use futures::future::join_all;
+use serde_json::json;
+
+/// The body of an abort broadcast.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct AbortMessage {
+    /// The job that was cancelled or has failed.
+    pub job_id: JobId,
+}
+
+/// The body of a marker.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct MarkerMessage {
+    /// Its number.
+    pub marker: i64,
+}
+
+/// Publishes doorbells, markers, aborts, events, replies and dead letters. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bell {
+    publisher: Publisher,
+    topology: Topology,
+}
+
+impl Bell {
+    /// A bell on a publisher.
+    #[must_use]
+    pub const fn new(publisher: Publisher, topology: Topology) -> Self {
+        Self { publisher, topology }
+    }
+
+    /// Rings a slice, and waits for the broker's confirm.
+    ///
+    /// # Errors
+    /// When the broker does not confirm. The slice is marked as rung: if the doorbell is lost, the markers tell.
+    pub async fn ring(&self, ring: Ring) -> Result<(), PublishError> {
+        let body = json!(ring).to_string();
+        let envelope = Envelope::new(Destination::Page, "page", body)
+            .with_message_id(format!("{}/{}/{}", ring.job, ring.slice, ring.ring))
+            .with_correlation_id(ring.job.to_string());
+        self.publisher.publish(envelope).await
+    }
+
+    /// Rings slices, with their confirms pipelined. Failures are logged: the markers find what is lost.
+    pub async fn ring_all(&self, rings: Vec<Ring>) {
+        let results = join_all(rings.into_iter().map(|ring| self.ring(ring))).await;
+        let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        if let Some(error) = failed.first() {
+            tracing::warn!(%error, doorbells = failed.len(), "doorbells are not confirmed; lost ones are rung again");
+        }
+    }
+
+    /// Tells every process to abort its pages of a job. Best effort: renewals and the deadline do it too.
+    pub async fn abort(&self, job: JobId) {
+        let body = json!(AbortMessage { job_id: job }).to_string();
+        let envelope = Envelope::new(Destination::Abort, "abort", body).with_correlation_id(job.to_string());
+        if let Err(error) = self.publisher.publish(envelope).await {
+            tracing::warn!(%job, %error, "the abort was not pushed; workers see the cancel at their next renewal");
+        }
+    }
+
+    /// Publishes a marker among the doorbells.
+    ///
+    /// # Errors
+    /// When the broker does not confirm; the marker counts as outstanding until it is known to be lost.
+    pub async fn marker(&self, number: i64) -> Result<(), PublishError> {
+        let body = json!(MarkerMessage { marker: number }).to_string();
+        let envelope =
+            Envelope::new(Destination::Marker, "marker", body).with_message_id(format!("marker/{number}"));
+        self.publisher.publish(envelope).await
+    }
+
+    /// Publishes what happened to a job.
+    ///
+    /// # Errors
+    /// When the broker does not confirm; the event is published again later.
+    pub async fn event(&self, event: &JobEventRow) -> Result<(), PublishError> {
+        let kind = format!("job.{}", event.kind);
+        let body = json!({
+            "job_id": event.job, "tenant_id": event.tenant, "connection_id": event.connection,
+            "event": event.kind, "at": event.at, "data": event.data,
+        });
+        let envelope = Envelope::new(Destination::Event { key: kind.clone() }, kind, body.to_string())
+            .with_message_id(format!("event/{}", event.id))
+            .with_correlation_id(event.job.to_string());
+        self.publisher.publish(envelope).await
+    }
+
+    /// Answers a command that asked for an answer. Best effort.
+    pub async fn reply(&self, queue: String, correlation: Option<String>, reply: &Reply) {
+        let mut envelope = Envelope::new(Destination::Reply { queue }, "reply", json!(reply).to_string());
+        if let Some(correlation) = correlation {
+            envelope = envelope.with_correlation_id(correlation);
+        }
+        if let Err(error) = self.publisher.publish(envelope).await {
+            tracing::warn!(%error, "a reply was not confirmed");
+        }
+    }
+
+    /// Puts a message that can never be applied where people look, with the reason beside it.
+    ///
+    /// # Errors
+    /// When the broker does not confirm; the message is then not to be acked.
+    pub async fn dead_letter(
+        &self,
+        delivery: &Delivery,
+        why: &Undecodable,
+        first_seen: DateTime<Utc>,
+    ) -> Result<(), PublishError> {
+        // The same message has the same identity each time, so that a repeat after a lost confirm can be recognised.
+        let id = delivery
+            .message_id
+            .clone()
+            .unwrap_or_else(|| blake3::hash(&delivery.body).to_hex().to_string());
+        let kind = delivery.kind.clone().unwrap_or_else(|| "unknown".to_owned());
+        let mut detail = why.detail.clone();
+        detail.truncate(detail.floor_char_boundary(1000));
+        let envelope = Envelope::new(Destination::DeadLetter, kind, delivery.body.clone())
+            .with_message_id(id)
+            .with_header("x-reason", why.reason)
+            .with_header("x-detail", detail)
+            .with_header("x-first-seen", first_seen.to_rfc3339())
+            .with_header("x-queue", delivery.queue.to_string())
+            .with_header("x-routing-key", delivery.routing_key.clone());
+        self.publisher.publish(envelope).await
+    }
+
+    /// Sends a message to this process's own queue; see [`crate::canary`].
+    ///
+    /// # Errors
+    /// When the broker does not confirm.
+    pub async fn canary(&self, worker: WorkerId) -> Result<(), PublishError> {
+        let queue = self.topology.process_queue(worker);
+        self.publisher.publish(Envelope::new(Destination::Canary { queue }, "canary", "{}")).await
+    }
+
+    /// How many doorbells wait in the pages queue, not counting those that consumers hold; `None` if unknown.
+    pub async fn waiting_doorbells(&self) -> Option<u32> {
+        self.publisher.queue_ready_count(WorkQueue::Pages).await.ok()
+    }
+
+    /// Whether there is a connection to publish on that the broker does not block.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.publisher.is_connected() && !self.publisher.is_blocked()
+    }
+}

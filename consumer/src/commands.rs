@@ -1,0 +1,175 @@
+//! Applying start and cancel commands. Each is applied once, however often it is delivered; it knows no broker beyond
+//! what a delivery says about itself.
+
+use crate::bell::Bell;
+use crate::planner::Planner;
+use common::command::{CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode};
+use common::ids::JobId;
+use common::store::commands::CommandIdentity;
+use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
+use common::store::{Store, StoreError};
+
+/// What a delivery says about a command, beside its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Carrier<'a> {
+    /// The body.
+    pub body: &'a [u8],
+    /// The `type` property.
+    pub kind: Option<&'a str>,
+    /// The `message_id` property.
+    pub message_id: Option<&'a str>,
+    /// Whether the broker delivered it before.
+    pub redelivered: bool,
+}
+
+/// Why a command was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It can never be applied: it belongs into the dead-letter queue.
+    #[error(transparent)]
+    Dead(#[from] Undecodable),
+    /// The database is away: it is to be applied later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Applies commands. The store has database connections of its own, so that a cancel never waits behind pages.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    store: Store,
+    bell: Bell,
+    planner: Planner,
+}
+
+impl Commands {
+    /// Applies commands to `store`.
+    #[must_use]
+    pub const fn new(store: Store, bell: Bell, planner: Planner) -> Self {
+        Self { store, bell, planner }
+    }
+
+    /// Applies a start: the job is made, planned, and its first slices are rung.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub async fn start(&self, carrier: Carrier<'_>) -> Result<Reply, CommandError> {
+        let Decoded { command, unknown } = decode::<StartCommand>(carrier.body, carrier.kind)?;
+        warn_of_unknown("start", &unknown);
+        let request = StartRequest {
+            job: command.job_id.unwrap_or_else(JobId::random),
+            connection: command.connection_id,
+            tenant: None,
+            date_from: command.date_from,
+            date_to: command.date_to,
+            mode: command.mode,
+            name: command.name,
+            requested_by: command.requested_by,
+            command: Some(identity(command.command_id, carrier)),
+        };
+        let outcome = self.store.start(&request).await?;
+        let (accepted, job, reason) = match outcome {
+            StartOutcome::Accepted(job) | StartOutcome::Known(job) => {
+                self.store.start_confirmed(job).await?;
+                self.planner.plan(job).await?;
+                (true, Some(job), None)
+            }
+            StartOutcome::CancelledBefore(job) => {
+                (false, Some(job), Some("the job was cancelled before it was started".to_owned()))
+            }
+            StartOutcome::Active(job) => {
+                tracing::info!(connection = %command.connection_id, active = %job, "a start is refused: a job is active");
+                (false, Some(job), Some(format!("job {job} of this connection is pending or running")))
+            }
+            StartOutcome::IdTaken(job) => {
+                let detail = format!("job_id {job} belongs to a job of another connection");
+                return Err(Undecodable { reason: "job_id_taken", detail }.into());
+            }
+            StartOutcome::NoConnection => {
+                let detail = format!("there is no connection {}", command.connection_id);
+                return Err(Undecodable { reason: "unknown_connection", detail }.into());
+            }
+            StartOutcome::EmptySpan => {
+                let detail = "date_from must be before date_to (by default: now)".to_owned();
+                return Err(Undecodable { reason: "invalid", detail }.into());
+            }
+        };
+        self.answer(accepted, job, reason).await
+    }
+
+    /// Applies a cancel: the fence is set, and whoever holds a page of the job is told.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub async fn cancel(&self, carrier: Carrier<'_>) -> Result<Reply, CommandError> {
+        let Decoded { command, unknown } = decode::<CancelCommand>(carrier.body, carrier.kind)?;
+        warn_of_unknown("cancel", &unknown);
+        let target = match (command.job_id, command.connection_id) {
+            (Some(job), _) => CancelTarget::Job(job),
+            (None, Some(connection)) => CancelTarget::Connection(connection),
+            (None, None) => {
+                let detail = "exactly one of job_id and connection_id is needed".to_owned();
+                return Err(Undecodable { reason: "invalid", detail }.into());
+            }
+        };
+        let request = CancelRequest {
+            target,
+            tenant: None,
+            reason: command.reason,
+            requested_by: command.requested_by,
+            command: Some(identity(command.command_id, carrier)),
+            keep_if_unknown: true,
+        };
+        let (accepted, job, reason) = match self.store.cancel(&request).await? {
+            CancelOutcome::Cancelling { job, .. } => {
+                tracing::info!(%job, "a job is being cancelled");
+                self.bell.abort(job).await;
+                (true, Some(job), None)
+            }
+            CancelOutcome::Cancelled { job } => {
+                tracing::info!(%job, "a job is cancelled; nothing of it was in flight");
+                (true, Some(job), None)
+            }
+            CancelOutcome::Kept { job } => {
+                tracing::info!(%job, "a cancel came before its start, and is kept for a day");
+                (true, None, Some(format!("there is no job {job} yet; its start will find it cancelled")))
+            }
+            CancelOutcome::Over { job, status } => {
+                let status = format!("{status:?}").to_lowercase();
+                (false, Some(job), Some(format!("the job is already {status}")))
+            }
+            CancelOutcome::NoEffect => (true, None, Some("no effect: the connection has no active job".to_owned())),
+            CancelOutcome::Unknown => (false, None, Some("there is no such job".to_owned())),
+        };
+        self.answer(accepted, job, reason).await
+    }
+
+    async fn answer(
+        &self,
+        accepted: bool,
+        job: Option<JobId>,
+        reason: Option<String>,
+    ) -> Result<Reply, CommandError> {
+        let view = match job {
+            Some(job) => self.store.job(job, None).await?,
+            None => None,
+        };
+        let status = view.map(|view| format!("{:?}", view.status).to_lowercase());
+        Ok(Reply { accepted, job_id: job, status, reason })
+    }
+}
+
+fn warn_of_unknown(command: &str, unknown: &[String]) {
+    if !unknown.is_empty() {
+        tracing::warn!(command, fields = unknown.join(", "), "unknown fields of a command are ignored");
+    }
+}
+
+fn identity(command_id: Option<String>, carrier: Carrier<'_>) -> CommandIdentity {
+    match command_id.or_else(|| carrier.message_id.map(ToOwned::to_owned)) {
+        Some(id) => CommandIdentity::Given(id),
+        None => CommandIdentity::Content {
+            hash: blake3::hash(carrier.body).to_hex().to_string(),
+            redelivered: carrier.redelivered,
+        },
+    }
+}

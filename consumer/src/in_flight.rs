@@ -1,0 +1,136 @@
+//! The pages that this process holds: which to renew, which to abort, and whether one of them is a suspect.
+
+use common::ids::{JobId, LeaseToken};
+use common::store::slices::Lease;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Why a page in flight is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// Its job was cancelled or has failed.
+    JobEnded,
+    /// A renewal did not get the lease back.
+    LeaseLost,
+    /// The process ends: the page is handed to another.
+    HandBack,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: JobId,
+    slice: i32,
+    suspect: bool,
+    abort: watch::Sender<Option<Abort>>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    held: HashMap<LeaseToken, Entry>,
+    handing_back: bool,
+}
+
+/// All pages in flight of this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<Mutex<Pages>>);
+
+impl InFlight {
+    /// Registers a page for as long as the guard lives. `None` if it is a suspect and the process holds one already.
+    #[must_use]
+    pub fn enter(&self, lease: &Lease, suspect: bool) -> Option<Held> {
+        let mut pages = self.lock();
+        if suspect && pages.held.values().any(|entry| entry.suspect) {
+            return None;
+        }
+        let (abort, aborted) = watch::channel(pages.handing_back.then_some(Abort::HandBack));
+        let entry = Entry { job: lease.job(), slice: lease.slice(), suspect, abort };
+        pages.held.insert(lease.token(), entry);
+        metrics::gauge!("pages_in_flight").increment(1.0);
+        Some(Held { pages: self.clone(), token: lease.token(), aborted })
+    }
+
+    /// Whether one of the pages is a suspect.
+    #[must_use]
+    pub fn holds_suspect(&self) -> bool {
+        self.lock().held.values().any(|entry| entry.suspect)
+    }
+
+    /// What a renewal names: the pages in progress, never "all of this worker's".
+    #[must_use]
+    pub fn held(&self) -> Vec<(JobId, i32, LeaseToken)> {
+        self.lock().held.iter().map(|(token, entry)| (entry.job, entry.slice, *token)).collect()
+    }
+
+    /// Aborts the pages of a job. Returns how many there were.
+    pub fn abort_job(&self, job: JobId) -> usize {
+        let pages = self.lock();
+        let of_job = pages.held.values().filter(|entry| entry.job == job);
+        of_job.map(|entry| entry.abort.send_replace(Some(Abort::JobEnded))).count()
+    }
+
+    /// Aborts a page whose lease is lost.
+    pub fn abort_lost(&self, token: LeaseToken) {
+        if let Some(entry) = self.lock().held.get(&token) {
+            entry.abort.send_replace(Some(Abort::LeaseLost));
+        }
+    }
+
+    /// Aborts every page, and those still to come: the process ends.
+    pub fn hand_back_all(&self) {
+        let mut pages = self.lock();
+        pages.handing_back = true;
+        for entry in pages.held.values() {
+            entry.abort.send_replace(Some(Abort::HandBack));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        // No code that can panic runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A page's entry; leaving the scope takes it out.
+#[derive(Debug)]
+pub struct Held {
+    pages: InFlight,
+    token: LeaseToken,
+    aborted: watch::Receiver<Option<Abort>>,
+}
+
+impl Held {
+    /// Resolves when the page is to be given up.
+    pub async fn aborted(&mut self) -> Abort {
+        loop {
+            if let Some(abort) = *self.aborted.borrow_and_update() {
+                return abort;
+            }
+            if self.aborted.changed().await.is_err() {
+                // The entry is gone only together with this guard.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Forgets an abort that turned out to be none: the lease is still ours, the slice still open.
+    pub fn go_on(&mut self) {
+        if let Some(entry) = self.pages.lock().held.get(&self.token) {
+            entry.abort.send_if_modified(|abort| {
+                let spurious = abort.is_some_and(|abort| abort != Abort::HandBack);
+                if spurious {
+                    *abort = None;
+                }
+                spurious
+            });
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.pages.lock().held.remove(&self.token).is_some() {
+            metrics::gauge!("pages_in_flight").decrement(1.0);
+        }
+    }
+}

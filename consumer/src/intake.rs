@@ -1,0 +1,216 @@
+//! Takes deliveries in, has them handled, and settles them: the only place that decides between ack and return.
+
+use crate::bell::{AbortMessage, Bell, MarkerMessage};
+use crate::canary::Canary;
+use crate::commands::{Carrier, CommandError, Commands};
+use crate::disposition::Disposition;
+use crate::page::PageHandler;
+use crate::renewal::Renewal;
+use async_trait::async_trait;
+use chrono::Utc;
+use common::amqp::{ConsumedQueue, Delivery, Intake, WorkQueue};
+use common::command::Undecodable;
+use common::retry::RetryPolicy;
+use common::slice::Ring;
+use common::store::Store;
+use metrics::{counter, gauge};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A delivery is held no longer than this: well below the broker's acknowledgement time-out (30 minutes by default, 15
+/// in older versions).
+const LONGEST_HOLD: Duration = Duration::from_secs(10 * 60);
+/// Between two looks at whether the database is back.
+const HOLD: RetryPolicy = RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(2));
+
+/// A message of the pages queue.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PageMessage {
+    Ring(Ring),
+    Marker(MarkerMessage),
+}
+
+/// The intake of a consumer process.
+#[derive(Debug)]
+pub struct ConsumerIntake {
+    /// Works on pages.
+    pub pages: Arc<PageHandler>,
+    /// Applies commands.
+    pub commands: Commands,
+    /// The store, for markers and for seeing whether the database is there.
+    pub store: Store,
+    /// Publishes.
+    pub bell: Bell,
+    /// Renews leases; asked for one more round after each subscription.
+    pub renewal: Arc<Renewal>,
+    /// Waits for this process's own canaries.
+    pub canary: Canary,
+}
+
+#[async_trait]
+impl Intake for ConsumerIntake {
+    async fn deliver(&self, delivery: Delivery, epoch: CancellationToken) {
+        let queue = delivery.queue;
+        counter!("deliveries_total", "queue" => queue.to_string()).increment(1);
+        let settled = match queue {
+            ConsumedQueue::Process => {
+                self.told(&delivery);
+                delivery.ack().await
+            }
+            ConsumedQueue::Work(queue) => {
+                let disposition = match queue {
+                    WorkQueue::Pages => self.page(&delivery, &epoch).await,
+                    WorkQueue::Starts | WorkQueue::Cancels => self.command(queue, &delivery, &epoch).await,
+                };
+                match disposition {
+                    Disposition::Ack | Disposition::DeadLetter => delivery.ack().await,
+                    Disposition::Return | Disposition::Hold => delivery.hand_back().await,
+                }
+            }
+        };
+        if let Err(error) = settled {
+            tracing::info!(%queue, %error, "a delivery comes again");
+        }
+    }
+
+    async fn subscribed(&self) {
+        // Whatever was broadcast before the subscription has been missed; a renewal shows which pages are no longer ours.
+        self.renewal.run_once().await;
+    }
+}
+
+impl ConsumerIntake {
+    async fn page(&self, delivery: &Delivery, epoch: &CancellationToken) -> Disposition {
+        let ring = match serde_json::from_slice(&delivery.body) {
+            Ok(PageMessage::Ring(ring)) => ring,
+            Ok(PageMessage::Marker(marker)) => {
+                return self.marker(marker.marker, epoch).await;
+            }
+            Err(error) => {
+                let detail = format!("neither a doorbell nor a marker: {error}");
+                return self.dead_letter(delivery, &Undecodable { reason: "not_a_page", detail }, epoch).await;
+            }
+        };
+        let mut redelivered = delivery.redelivered;
+        let since = Instant::now();
+        loop {
+            match self.pages.handle(ring, redelivered, epoch).await.disposition() {
+                Disposition::Hold => {}
+                disposition => return disposition,
+            }
+            let left = LONGEST_HOLD.saturating_sub(since.elapsed());
+            if !self.database_back(epoch, left).await {
+                return Disposition::Return;
+            }
+            // What we held before the database went away may have been stored or not: claim as the lost holder's heir.
+            redelivered = true;
+        }
+    }
+
+    async fn command(&self, queue: WorkQueue, delivery: &Delivery, epoch: &CancellationToken) -> Disposition {
+        let since = Instant::now();
+        let mut redelivered = delivery.redelivered;
+        loop {
+            let carrier = Carrier {
+                body: &delivery.body,
+                kind: delivery.kind.as_deref(),
+                message_id: delivery.message_id.as_deref(),
+                redelivered,
+            };
+            let applied = match queue {
+                WorkQueue::Cancels => self.commands.cancel(carrier).await,
+                WorkQueue::Starts | WorkQueue::Pages => self.commands.start(carrier).await,
+            };
+            match applied {
+                Ok(reply) => {
+                    if let Some(queue) = delivery.reply_to.clone() {
+                        self.bell.reply(queue, delivery.correlation_id.clone(), &reply).await;
+                    }
+                    return Disposition::Ack;
+                }
+                Err(CommandError::Dead(why)) => return self.dead_letter(delivery, &why, epoch).await,
+                Err(CommandError::Store(error)) => {
+                    tracing::warn!(%queue, %error, "a command is held until the database answers");
+                }
+            }
+            if !self.database_back(epoch, LONGEST_HOLD.saturating_sub(since.elapsed())).await {
+                return Disposition::Return;
+            }
+            // Whether it was applied is unknown: the next try is a repeat.
+            redelivered = true;
+        }
+    }
+
+    /// A message of the process's own queue.
+    fn told(&self, delivery: &Delivery) {
+        match delivery.kind.as_deref() {
+            Some("canary") => self.canary.returned(),
+            Some("abort") => match serde_json::from_slice::<AbortMessage>(&delivery.body) {
+                Ok(abort) => {
+                    let pages = self.pages.in_flight.abort_job(abort.job_id);
+                    counter!("aborts_total").increment(1);
+                    tracing::debug!(job = %abort.job_id, pages, "told to abort");
+                }
+                Err(error) => tracing::warn!(%error, "an abort cannot be read; renewals will show what is cancelled"),
+            },
+            kind => tracing::warn!(kind, "a message of the process queue is of no known kind, and ignored"),
+        }
+    }
+
+    async fn marker(&self, number: i64, epoch: &CancellationToken) -> Disposition {
+        let since = Instant::now();
+        loop {
+            match self.store.marker_returned(number).await {
+                Ok(()) => return Disposition::Ack,
+                Err(error) => tracing::warn!(number, %error, "a marker is held until the database answers"),
+            }
+            if !self.database_back(epoch, LONGEST_HOLD.saturating_sub(since.elapsed())).await {
+                return Disposition::Return;
+            }
+        }
+    }
+
+    /// Waits until the database answers. False if the delivery is to be given back instead: its connection is gone, the
+    /// process ends, or it was held too long.
+    async fn database_back(&self, epoch: &CancellationToken, longest: Duration) -> bool {
+        gauge!("deliveries_held").increment(1.0);
+        let back = async {
+            for delay in HOLD.delays() {
+                tokio::time::sleep(delay).await;
+                if self.store.ping().await.is_ok() {
+                    break;
+                }
+            }
+        };
+        let back = tokio::select! {
+            biased;
+            () = epoch.cancelled() => false,
+            waited = tokio::time::timeout(longest, back) => waited.is_ok(),
+        };
+        gauge!("deliveries_held").decrement(1.0);
+        back
+    }
+
+    /// Puts a message that can never be applied where people look. Tried until it is confirmed there: only then may the
+    /// message be acked.
+    async fn dead_letter(&self, delivery: &Delivery, why: &Undecodable, epoch: &CancellationToken) -> Disposition {
+        let first_seen = Utc::now();
+        for delay in HOLD.delays() {
+            match self.bell.dead_letter(delivery, why, first_seen).await {
+                Ok(()) => break,
+                Err(error) => tracing::warn!(%error, "a dead letter is not confirmed, and published again"),
+            }
+            tokio::select! {
+                () = epoch.cancelled() => return Disposition::Return,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+        counter!("dead_letters_total", "reason" => why.reason).increment(1);
+        tracing::warn!(queue = %delivery.queue, reason = why.reason, detail = why.detail, "a message went to the dead-letter queue");
+        Disposition::DeadLetter
+    }
+}

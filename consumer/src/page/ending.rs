@@ -1,0 +1,133 @@
+//! The ways in which a page ends without a settle, and what follows the end of a slice.
+
+use super::{Next, PageHandler};
+use crate::disposition::Outcome;
+use common::ids::{JobId, TenantId};
+use common::slice::Ring;
+use common::store::StoreError;
+use common::store::jobs::{FailRight, JobError};
+use common::store::slices::{Lease, PageContext};
+use metrics::counter;
+use std::time::Duration;
+
+/// A pause that the upstream asked for without saying how long; each that follows is twice as long, up to an hour.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// After a pause the number of slices that may be rung doubles this often.
+pub(crate) const RAMP_STEP: Duration = Duration::from_secs(2);
+
+impl PageHandler {
+    /// The page failed for now: it waits, and the attempt is counted. Out of attempts, the job fails.
+    pub(super) async fn back_off(
+        &self,
+        lease: &Lease,
+        context: &PageContext,
+        cause: String,
+        body: Option<String>,
+    ) -> Result<Next, StoreError> {
+        let attempt = u32::try_from(context.attempts).unwrap_or_default() + 1;
+        if attempt >= self.pages.max_attempts {
+            let cause = format!("{cause} (attempt {attempt} of {})", self.pages.max_attempts);
+            return self.fail_page(lease, context, cause, body).await;
+        }
+        let delay = self.pages.retry.delay_for(attempt);
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), attempt, delay_ms, cause, "a page waits");
+        if !self.store.back_off(lease, delay, true, &cause).await? {
+            return self.abandon(lease).await;
+        }
+        self.refill(context.tenant).await;
+        Ok(Next::Over(Outcome::BackedOff))
+    }
+
+    /// The upstream wants to be left alone: the whole connection rests, in the whole fleet.
+    pub(super) async fn rate_limited(
+        &self,
+        lease: &Lease,
+        context: &PageContext,
+        retry_after: Option<Duration>,
+    ) -> Result<Next, StoreError> {
+        if !self.store.rate_limited(lease, context.connection, retry_after, FIRST_PAUSE).await? {
+            return self.abandon(lease).await;
+        }
+        let asked_ms = retry_after.map(|asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX));
+        tracing::info!(connection = %context.connection, asked_ms, "the upstream asked for a pause");
+        self.refill(context.tenant).await;
+        Ok(Next::Over(Outcome::RateLimited))
+    }
+
+    /// The page failed for good, and its job with it.
+    pub(super) async fn fail_page(
+        &self,
+        lease: &Lease,
+        context: &PageContext,
+        cause: String,
+        body: Option<String>,
+    ) -> Result<Next, StoreError> {
+        let error = JobError { cause, slice: Some(lease.slice()), page: Some(lease.page()), body };
+        if !self.fail_job(lease.job(), &error, FailRight::Lease(lease)).await? {
+            return self.abandon(lease).await;
+        }
+        self.refill(context.tenant).await;
+        Ok(Next::Over(Outcome::JobFailed))
+    }
+
+    /// The page was in the hands of process after process that died.
+    pub(super) async fn poisoned(&self, ring: Ring, deaths: i32) -> Result<Next, StoreError> {
+        let cause = format!("{deaths} workers died while they held this page; it is not tried again");
+        let error = JobError { cause, slice: Some(ring.slice), page: Some(ring.page), body: None };
+        let right =
+            FailRight::Deaths { slice: ring.slice, at_least: i32::try_from(self.pages.deaths).unwrap_or(i32::MAX) };
+        self.fail_job(ring.job, &error, right).await?;
+        Ok(Next::Over(Outcome::JobFailed))
+    }
+
+    async fn fail_job(&self, job: JobId, error: &JobError, right: FailRight<'_>) -> Result<bool, StoreError> {
+        let failed = self.store.fail(job, error, right).await?;
+        if failed {
+            tracing::warn!(%job, slice = error.slice, page = error.page, cause = error.cause, "a job failed");
+            self.bell.abort(job).await;
+        }
+        Ok(failed)
+    }
+
+    /// The fence did not hold: the slice was closed under us, or is somebody else's by now.
+    pub(super) async fn abandon(&self, lease: &Lease) -> Result<Next, StoreError> {
+        if self.store.release(lease).await? {
+            self.end_cancel(lease.job()).await;
+        } else {
+            // If we were taken for dead, we were not.
+            self.store.give_back_charge(lease).await?;
+            counter!("pages_fenced_total").increment(1);
+        }
+        Ok(Next::Over(Outcome::GivenUp))
+    }
+
+    /// After a slice's last page: the job may be done, and the tenant's next slice may have its turn. Both are repeated
+    /// by the sweeper, so a failure here delays them and no more.
+    pub(super) async fn finish(&self, job: JobId, tenant: Option<TenantId>) {
+        match self.store.finish(job).await {
+            Ok(true) => tracing::info!(%job, "a job is completed"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%job, %error, "the sweeper will see whether the job is finished"),
+        }
+        if let Some(tenant) = tenant {
+            self.refill(tenant).await;
+        }
+    }
+
+    /// After the release of a cancelled page: the cancel may have come to its end.
+    pub(super) async fn end_cancel(&self, job: JobId) {
+        match self.store.end_cancel(job).await {
+            Ok(true) => tracing::info!(%job, "a job is cancelled"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%job, %error, "the sweeper will end the cancel"),
+        }
+    }
+
+    async fn refill(&self, tenant: TenantId) {
+        match self.store.refill(tenant, RAMP_STEP).await {
+            Ok(rings) => self.bell.ring_all(rings).await,
+            Err(error) => tracing::warn!(%tenant, %error, "the sweeper will ring the tenant's next slices"),
+        }
+    }
+}

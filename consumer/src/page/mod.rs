@@ -1,0 +1,247 @@
+//! The life of a page: claim → fetch → settle, again and again while the stint lasts, then ring and done.
+//!
+//! This module knows no broker. It is given the ids of a doorbell and says what happened ([`Outcome`]); who delivered
+//! the doorbell, and what becomes of the delivery, is the intake's business.
+
+mod ending;
+mod settle;
+
+pub(crate) use ending::RAMP_STEP;
+
+use crate::bell::Bell;
+use crate::disposition::Outcome;
+use crate::in_flight::{Abort, Held, InFlight};
+use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
+use crate::sources::Sources;
+use common::config::{LeasesConfig, PagesConfig};
+use common::ids::{LeaseToken, WorkerId};
+use common::slice::Ring;
+use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, Suspicion};
+use common::store::{Store, StoreError};
+use metrics::{counter, histogram};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Statements that fail in passing are tried this often before the delivery is held.
+const TRIES: u32 = 3;
+/// Between those tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// How long a suspect waits when its process holds another one.
+const SUSPECT_WAIT: Duration = Duration::from_secs(5);
+
+/// Works on pages.
+#[derive(Debug)]
+pub struct PageHandler {
+    /// Who works.
+    pub worker: WorkerId,
+    /// The store.
+    pub store: Store,
+    /// Rings, and pushes aborts.
+    pub bell: Bell,
+    /// The process's HTTP client.
+    pub fetcher: Arc<Fetcher>,
+    /// Opened sources.
+    pub sources: Sources,
+    /// The pages in progress.
+    pub in_flight: InFlight,
+    /// Slots, quantum, budget, retries.
+    pub pages: PagesConfig,
+    /// How long a lease lasts.
+    pub leases: LeasesConfig,
+}
+
+/// How a stint went on.
+enum Next {
+    /// It is over.
+    Over(Outcome),
+    /// The page is free again and the message still in hand: claim it anew.
+    ClaimAgain,
+}
+
+/// Where a stint stands: what is needed for its next page.
+struct Stint {
+    context: PageContext,
+    held: Held,
+    source: Arc<dyn Source>,
+    started: Instant,
+}
+
+impl PageHandler {
+    /// Answers one doorbell. `ending` ends the stint after the page in flight, not the page.
+    pub async fn handle(&self, ring: Ring, redelivered: bool, ending: &CancellationToken) -> Outcome {
+        let outcome = match self.visit(ring, redelivered, ending).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the page is held until the database answers");
+                Outcome::Unavailable
+            }
+        };
+        counter!("page_deliveries_total", "outcome" => outcome.word()).increment(1);
+        outcome
+    }
+
+    async fn visit(
+        &self,
+        ring: Ring,
+        mut redelivered: bool,
+        ending: &CancellationToken,
+    ) -> Result<Outcome, StoreError> {
+        loop {
+            if ending.is_cancelled() {
+                return Ok(Outcome::HandedBack);
+            }
+            let next = match self.claim(ring, redelivered).await? {
+                Claim::Claimed(claimed) => {
+                    let (lease, context) = *claimed;
+                    Box::pin(self.work(lease, context, ending)).await?
+                }
+                Claim::SliceDone => {
+                    self.finish(ring.job, None).await;
+                    Next::Over(Outcome::Stale)
+                }
+                Claim::LeaseEnded => {
+                    self.end_cancel(ring.job).await;
+                    Next::Over(Outcome::GivenUp)
+                }
+                Claim::Stale => Next::Over(Outcome::Stale),
+                Claim::Paused => Next::Over(Outcome::Paused),
+                Claim::SuspectElsewhere => Next::Over(Outcome::BackedOff),
+                Claim::Poisoned { deaths } => self.poisoned(ring, deaths).await?,
+            };
+            match next {
+                Next::Over(outcome) => return Ok(outcome),
+                Next::ClaimAgain => redelivered = true,
+            }
+        }
+    }
+
+    /// Claims with one token: a claim whose answer was lost finds its own lease when it is repeated.
+    async fn claim(&self, ring: Ring, redelivered: bool) -> Result<Claim, StoreError> {
+        let request = ClaimRequest {
+            ring,
+            redelivered,
+            worker: self.worker,
+            token: LeaseToken::random(),
+            lease: self.leases.duration,
+            suspicion: Suspicion {
+                may_hold: !self.in_flight.holds_suspect(),
+                suspect_after: i32::try_from(self.pages.suspect_after).unwrap_or(i32::MAX),
+                fail_after: i32::try_from(self.pages.deaths).unwrap_or(i32::MAX),
+            },
+        };
+        let mut tries = 1;
+        loop {
+            match self.store.claim(&request).await {
+                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+                answer => return answer,
+            }
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        }
+    }
+
+    async fn work(
+        &self,
+        lease: Lease,
+        context: PageContext,
+        ending: &CancellationToken,
+    ) -> Result<Next, StoreError> {
+        if context.taken_over {
+            counter!("lease_takeovers_total").increment(1);
+            tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "took a page over from a lost holder");
+        }
+        let Some(held) = self.in_flight.enter(&lease, context.suspect) else {
+            let why = "a suspect page waits until this worker is done with another one";
+            self.store.back_off(&lease, SUSPECT_WAIT, false, why).await?;
+            return Ok(Next::Over(Outcome::BackedOff));
+        };
+        let source = match self.sources.of(&context) {
+            Ok(source) => source,
+            Err(error) => return self.fail_page(&lease, &context, error.to_string(), None).await,
+        };
+        let mut stint = Stint { context, held, source, started: Instant::now() };
+        let mut lease = lease;
+        loop {
+            match self.page(lease, &mut stint, ending).await? {
+                Ok(kept) => lease = kept,
+                Err(next) => return Ok(next),
+            }
+        }
+    }
+
+    /// One page of a stint: its lease for the next one, or how the stint ends.
+    async fn page(
+        &self,
+        mut lease: Lease,
+        stint: &mut Stint,
+        ending: &CancellationToken,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        let fetched = {
+            let request = PageRequest {
+                span: &stint.context.span,
+                cursor: stint.context.cursor.as_deref(),
+                budget: self.pages.budget,
+            };
+            let begun = Instant::now();
+            tokio::select! {
+                biased;
+                abort = stint.held.aborted() => Err(abort),
+                fetched = stint.source.fetch(request, &self.fetcher) => {
+                    histogram!("page_fetch_seconds").record(begun.elapsed().as_secs_f64());
+                    Ok(fetched)
+                }
+            }
+        };
+        match fetched {
+            Ok(Ok(page)) => self.settle_page(lease, stint, page, ending).await,
+            Ok(Err(error)) => self.fetch_failed(&lease, &stint.context, error).await.map(Err),
+            Err(Abort::HandBack) => {
+                self.store.release(&lease).await?;
+                tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "handed a page back");
+                Ok(Err(Next::Over(Outcome::HandedBack)))
+            }
+            Err(Abort::JobEnded | Abort::LeaseLost) => {
+                let next = self.look(&mut lease, stint).await?;
+                Ok(match next {
+                    None => Ok(lease),
+                    Some(next) => Err(next),
+                })
+            }
+        }
+    }
+
+    async fn fetch_failed(
+        &self,
+        lease: &Lease,
+        context: &PageContext,
+        error: FetchError,
+    ) -> Result<Next, StoreError> {
+        match error {
+            FetchError::Transient { cause, body } => self.back_off(lease, context, cause, body).await,
+            FetchError::RateLimited { retry_after, .. } => self.rate_limited(lease, context, retry_after).await,
+            FetchError::Permanent { cause, body } => self.fail_page(lease, context, cause, body).await,
+        }
+    }
+}
+
+/// The next cursor of a page, unless it leads back to where the slice has been: `Err` is the cause in words.
+///
+/// Comparing with one earlier cursor, renewed at every page number that is a power of two (Brent), finds a loop of any
+/// length without remembering every cursor.
+fn checked_next(lease: &Lease, context: &PageContext, page: &FetchedPage) -> Result<Option<String>, String> {
+    let Some(next) = &page.next else { return Ok(None) };
+    if context.cursor.as_ref() == Some(next) || context.anchor.as_ref() == Some(next) {
+        return Err(format!(
+            "cursor loop: page {} of the slice leads back to a page that was settled before",
+            lease.page()
+        ));
+    }
+    Ok(Some(next.clone()))
+}
+
+/// The cursor to compare later ones with.
+fn next_anchor(lease: &Lease, context: &PageContext, next: Option<&String>) -> Option<String> {
+    let number = u32::try_from(lease.page()).unwrap_or_default() + 1;
+    if number.is_power_of_two() { next.cloned() } else { context.anchor.clone() }
+}

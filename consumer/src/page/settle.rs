@@ -1,0 +1,202 @@
+//! Settling a fetched page, and finding out what became of it when the answer does not say.
+
+use super::{BETWEEN_TRIES, Next, PageHandler, Stint, TRIES, checked_next, next_anchor};
+use crate::disposition::Outcome;
+use crate::source::{Content, FetchedPage, ParsedRecord};
+use common::slice::Ring;
+use common::store::StoreError;
+use common::store::slices::{Lease, PageRecord, Settled, Settlement, Tally, Verdict, Whereabouts};
+use metrics::{counter, histogram};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+impl PageHandler {
+    pub(super) async fn settle_page(
+        &self,
+        lease: Lease,
+        stint: &mut Stint,
+        page: FetchedPage,
+        ending: &CancellationToken,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        let next = match checked_next(&lease, &stint.context, &page) {
+            Ok(next) => next,
+            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Err),
+        };
+        let mut settlement = Settlement {
+            anchor: next_anchor(&lease, &stint.context, next.as_ref()),
+            next,
+            total: page.total,
+            go_on: !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum,
+            records: page.records.into_iter().map(judged).collect(),
+        };
+        // The bytes are counted until the settle is over.
+        let _reservation = page.reservation;
+        let begun = Instant::now();
+        let result = self.settle(lease, stint, &mut settlement).await;
+        histogram!("page_settle_seconds").record(begun.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn settle(
+        &self,
+        mut lease: Lease,
+        stint: &mut Stint,
+        settlement: &mut Settlement,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        let mut tries = 1;
+        loop {
+            let page = lease.page();
+            match self.store.settle(lease, settlement, self.leases.duration).await {
+                Ok(Settled::Fenced(fenced)) => lease = fenced,
+                Ok(settled) => return self.settled(settled, stint, settlement).await,
+                Err((kept, error @ StoreError::Refused(_))) => {
+                    if !self.convict(&mut settlement.records).await? {
+                        let cause = format!("the page cannot be stored: {error}");
+                        return self.fail_page(&kept, &stint.context, cause, None).await.map(Err);
+                    }
+                    lease = kept;
+                    continue;
+                }
+                Err((_, error)) if tries >= TRIES || !error.is_transient() => return Err(error),
+                Err((kept, error)) => {
+                    tracing::info!(job = %kept.job(), slice = kept.slice(), page, %error, "a settle is tried again");
+                    lease = kept;
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+            }
+            if let Some(next) = self.look(&mut lease, stint).await? {
+                return Ok(Err(next));
+            }
+            if lease.page() != page {
+                // Our settle had happened, and only its answer was lost.
+                return Ok(Ok(lease));
+            }
+            tries += 1;
+        }
+    }
+
+    async fn settled(
+        &self,
+        settled: Settled,
+        stint: &mut Stint,
+        settlement: &mut Settlement,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        if stint.context.suspect {
+            // It did not kill us after all.
+            stint.context.suspect = false;
+            self.store.suspect_cleared(self.worker).await?;
+        }
+        Ok(match settled {
+            Settled::Kept(lease, tally) => {
+                count(&tally);
+                stint.context.cursor = settlement.next.take();
+                stint.context.anchor = settlement.anchor.take();
+                stint.context.attempts = 0;
+                Ok(lease)
+            }
+            Settled::Ring(ring, tally) => {
+                count(&tally);
+                Err(self.ring(ring).await)
+            }
+            Settled::Queued(tally) => {
+                count(&tally);
+                Err(Next::Over(Outcome::Paused))
+            }
+            Settled::SliceDone(tally, job) => {
+                count(&tally);
+                self.finish(job, Some(stint.context.tenant)).await;
+                Err(Next::Over(Outcome::SliceDone))
+            }
+            Settled::Fenced(lease) => Ok(lease),
+        })
+    }
+
+    /// Where the slice stands, after an abort or a settle that says nothing. `None`: go on, the lease is ours.
+    pub(super) async fn look(
+        &self,
+        lease: &mut Lease,
+        stint: &mut Stint,
+    ) -> Result<Option<Next>, StoreError> {
+        let now = self.store.whereabouts(lease).await?;
+        Ok(Some(match now.whereabouts {
+            Whereabouts::Ours => {
+                stint.context.cursor = now.cursor;
+                stint.context.anchor = now.anchor;
+                stint.held.go_on();
+                return Ok(None);
+            }
+            Whereabouts::RingNext(ring) => self.ring(ring).await,
+            Whereabouts::ClaimAgain => Next::ClaimAgain,
+            Whereabouts::SliceDone => {
+                self.finish(lease.job(), Some(stint.context.tenant)).await;
+                Next::Over(Outcome::SliceDone)
+            }
+            Whereabouts::ClosedUnderUs | Whereabouts::Lost => self.abandon(lease).await?,
+        }))
+    }
+
+    async fn ring(&self, ring: Ring) -> Next {
+        match self.bell.ring(ring).await {
+            Ok(()) => Next::Over(Outcome::Settled),
+            Err(error) => {
+                tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the next page's doorbell is not confirmed");
+                Next::Over(Outcome::Unrung)
+            }
+        }
+    }
+
+    /// Finds the records that Postgres refuses, and marks them as failed. False if none is at fault.
+    async fn convict(&self, records: &mut [PageRecord]) -> Result<bool, StoreError> {
+        let mut suspects = vec![0..records.len()];
+        let mut convicted = false;
+        while let Some(range) = suspects.pop() {
+            let payloads: Vec<&str> = records[range.clone()]
+                .iter()
+                .filter_map(|record| match &record.verdict {
+                    Verdict::Store { payload, .. } => Some(&**payload),
+                    Verdict::Defer | Verdict::Fail { .. } => None,
+                })
+                .collect();
+            if payloads.is_empty() {
+                continue;
+            }
+            match self.store.try_payloads(&payloads).await {
+                Ok(()) => {}
+                Err(StoreError::Refused(error)) if range.len() == 1 => {
+                    let reason = format!("the database cannot store it: {error}");
+                    records[range.start].verdict = Verdict::Fail { reason };
+                    convicted = true;
+                }
+                Err(StoreError::Refused(_)) => {
+                    let middle = range.start + range.len() / 2;
+                    suspects.extend([range.start..middle, middle..range.end]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(convicted)
+    }
+}
+
+fn judged(record: ParsedRecord) -> PageRecord {
+    let verdict = match record.content {
+        Content::Stored { hash, payload } => Verdict::Store { hash, payload },
+        Content::Deferred => Verdict::Defer,
+        Content::Failed { reason } => Verdict::Fail { reason },
+    };
+    PageRecord { key: record.key, verdict }
+}
+
+fn count(tally: &Tally) {
+    counter!("pages_settled_total").increment(1);
+    let outcomes = [
+        ("inserted", tally.inserted),
+        ("updated", tally.updated),
+        ("unchanged", tally.unchanged),
+        ("deferred", tally.deferred),
+        ("failed", tally.failed),
+    ];
+    for (outcome, records) in outcomes {
+        counter!("records_total", "outcome" => outcome).increment(u64::try_from(records).unwrap_or_default());
+    }
+}

@@ -1,0 +1,48 @@
+//! Planning: a pending job becomes slices, without asking the upstream anything.
+
+use crate::bell::Bell;
+use crate::page::RAMP_STEP;
+use crate::source;
+use common::ids::JobId;
+use common::store::jobs::{FailRight, JobError};
+use common::store::{Store, StoreError};
+
+/// Plans jobs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    store: Store,
+    bell: Bell,
+}
+
+impl Planner {
+    /// A planner.
+    #[must_use]
+    pub const fn new(store: Store, bell: Bell) -> Self {
+        Self { store, bell }
+    }
+
+    /// Plans a job if it is pending, and rings its first slices. Idempotent. A job whose connection cannot be worked
+    /// with fails, and says why.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the sweeper plans the job later.
+    pub async fn plan(&self, job: JobId) -> Result<(), StoreError> {
+        let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
+        let slicing = match source::slicing(&plannable.source, &plannable.settings) {
+            Ok(slicing) => slicing,
+            Err(error) => {
+                let error = JobError { cause: error.to_string(), slice: None, page: None, body: None };
+                if self.store.fail(job, &error, FailRight::Job).await? {
+                    tracing::warn!(%job, cause = error.cause, "a job failed before it began");
+                }
+                return Ok(());
+            }
+        };
+        if self.store.plan(&plannable, slicing).await? {
+            tracing::info!(%job, "a job is planned");
+            let rings = self.store.refill(plannable.tenant, RAMP_STEP).await?;
+            self.bell.ring_all(rings).await;
+        }
+        Ok(())
+    }
+}

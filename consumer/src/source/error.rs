@@ -1,0 +1,136 @@
+//! What can go wrong with a source: its configuration ([`SourceError`]), and one fetch ([`FetchError`]).
+
+use std::fmt::Display;
+use std::time::Duration;
+
+/// A connection that its source cannot work with. Raised before anything is fetched; trying again changes nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// No source has this name.
+    #[error("unknown source {kind:?}: use \"paged_json\" or \"ultravox\"")]
+    UnknownKind {
+        /// The name that the connection gives.
+        kind: String,
+    },
+    /// The settings are not what the source expects.
+    #[error("settings of the connection: {reason}")]
+    Settings {
+        /// Which setting, and what it should be.
+        reason: String,
+    },
+    /// The base URL cannot be used.
+    #[error("base URL of the connection: {reason}")]
+    BaseUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A credential is missing or cannot be sent. The message never holds the secret itself.
+    #[error("credentials of the connection: {reason}")]
+    Credentials {
+        /// Which credential, and what is wrong with it.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    pub(super) fn settings(reason: impl Into<String>) -> Self {
+        Self::Settings { reason: reason.into() }
+    }
+}
+
+/// Why a page could not be fetched, sorted by what should happen next.
+///
+/// `body` is the first KiB of the upstream's answer as text, if there was one, fit to be stored: NULs are replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Trying the page again later may help: 408, 425, 5xx, no connection, a reset, a time-out, a cut body.
+    #[error("{cause}")]
+    Transient {
+        /// What happened, in words.
+        cause: String,
+        /// The beginning of the answer.
+        body: Option<String>,
+    },
+    /// The upstream wants less traffic: 429, or 503 with `Retry-After`. Concerns the whole connection.
+    #[error("the upstream asked to be left alone for a while")]
+    RateLimited {
+        /// How long the upstream wants to be left alone, within 1 s and 1 h; `None` if it did not say so readably.
+        retry_after: Option<Duration>,
+        /// The beginning of the answer.
+        body: Option<String>,
+    },
+    /// Trying again changes nothing: 401, 403, 404 and the like, an unreadable body, a cursor loop, a limit passed.
+    #[error("{cause}")]
+    Permanent {
+        /// What happened, in words.
+        cause: String,
+        /// The beginning of the answer.
+        body: Option<String>,
+    },
+}
+
+impl FetchError {
+    /// The beginning of the upstream's answer, if there was one.
+    #[must_use]
+    pub fn body(&self) -> Option<&str> {
+        match self {
+            Self::Transient { body, .. } | Self::RateLimited { body, .. } | Self::Permanent { body, .. } => {
+                body.as_deref()
+            }
+        }
+    }
+
+    pub(super) fn transient(cause: impl Into<String>) -> Self {
+        Self::Transient { cause: cause.into(), body: None }
+    }
+
+    pub(super) fn permanent(cause: impl Into<String>) -> Self {
+        Self::Permanent { cause: cause.into(), body: None }
+    }
+
+    /// An answer that arrived whole and cannot be read. Keeps its beginning, so that a person can see what it was.
+    pub(super) fn unreadable(content_type: &str, why: impl Display, body: &[u8]) -> Self {
+        Self::Permanent {
+            cause: format!("unreadable body (content type {content_type}): {why}"),
+            body: Some(excerpt(body)),
+        }
+    }
+}
+
+/// How much of an upstream's answer an error keeps.
+pub(super) const EXCERPT_BYTES: usize = 1024;
+
+/// The beginning of an answer as text that Postgres can store: not UTF-8 and NUL become U+FFFD.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..EXCERPT_BYTES).unwrap_or(bytes);
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+/// A value that came from outside, cut to a length that fits into a sentence.
+pub(super) fn quote(value: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut quoted: String =
+        value.chars().take(LONGEST).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
+    if value.chars().nth(LONGEST).is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_can_be_stored() {
+        assert_eq!(excerpt(b"a\0b\xffc"), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(excerpt(&[b'x'; 5000]).len(), EXCERPT_BYTES);
+    }
+
+    #[test]
+    fn a_quote_is_short() {
+        assert_eq!(quote("short"), "short");
+        assert_eq!(quote(&"é".repeat(100)).chars().count(), 61);
+    }
+}

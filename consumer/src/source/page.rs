@@ -1,0 +1,73 @@
+//! A fetched page: what a source hands to the settle.
+
+use chrono::{DateTime, Utc};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The records of one page, read and judged, in the order of the upstream's answer.
+///
+/// The same key may appear more than once. Dropping the page gives its share of the process's byte budget back, so
+/// keep it as long as the records, and no longer.
+#[derive(Debug, Default)]
+pub struct FetchedPage {
+    /// Every record that lies in the slice's span.
+    pub records: Vec<ParsedRecord>,
+    /// The cursor of the next page; `None` ends the slice.
+    pub next: Option<String>,
+    /// How many records the upstream says that the whole list has; those outside the span are among them. `None` when
+    /// it does not say, or says something that cannot be.
+    pub total: Option<i64>,
+    /// The size of the answer's body, decompressed.
+    pub bytes: usize,
+    /// How many records were dropped because they lie outside the slice's span.
+    pub dropped: usize,
+    /// The page's share of the process's byte budget.
+    pub reservation: Reservation,
+}
+
+/// One record as it was found on a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedRecord {
+    /// The upstream's id of the record; empty when it has none that can be stored (it has failed then).
+    pub key: String,
+    /// When the upstream says that the record happened; `None` when the source knows no time.
+    pub time: Option<DateTime<Utc>>,
+    /// What is to be done with it.
+    pub content: Content,
+}
+
+/// What was found of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It can be stored.
+    Stored {
+        /// The blake3 hash of the payload.
+        hash: [u8; 32],
+        /// The record's own bytes, verbatim: JSON that Postgres accepts as `jsonb`.
+        payload: Box<str>,
+    },
+    /// It is not importable yet: a later sync will find it finished.
+    Deferred,
+    /// It cannot be read or stored.
+    Failed {
+        /// Why, in words that can be stored.
+        reason: String,
+    },
+}
+
+/// A page's share of the process's byte budget beyond the small one that every page has. Given back when dropped.
+#[derive(Debug, Default)]
+pub struct Reservation(Option<OwnedSemaphorePermit>);
+
+impl From<OwnedSemaphorePermit> for Reservation {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
+}
+
+impl Reservation {
+    /// Whether the page outgrew its small share.
+    #[must_use]
+    pub const fn is_large(&self) -> bool {
+        self.0.is_some()
+    }
+}

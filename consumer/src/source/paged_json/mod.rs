@@ -1,0 +1,135 @@
+//! A source for JSON over HTTP whose lists come in pages: nearly everything about the upstream is a setting.
+//!
+//! One page's way: `request` makes its URL, the process's fetcher gets the body, `answer` splits it by JSON
+//! pointers without building a tree, `record` judges each record, and `request` reads where the next page is.
+
+mod answer;
+mod pointer;
+mod record;
+mod request;
+mod settings;
+mod storable;
+mod template;
+mod time;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::slice::{Slicing, Span};
+use reqwest::header::{HeaderName, HeaderValue};
+use url::Url;
+
+use super::fetch::{Body, Get};
+use super::{Endpoint, FetchError, FetchedPage, Fetcher, PageRequest, Source, SourceError};
+use answer::AnswerShape;
+use request::Requests;
+pub use settings::{Auth, Dates, Next, OneOrMany, PageSize, Parameter, Records, Settings, SliceSettings};
+
+/// The name of this source in a connection's row.
+pub const KIND: &str = "paged_json";
+
+/// Bodies larger than this are read on a thread of their own, so that they do not keep the others waiting.
+const READ_INLINE_BYTES: usize = 1 << 20;
+
+/// The opened source of one connection.
+#[derive(Debug)]
+pub struct PagedJson {
+    requests: Arc<Requests>,
+    shape: Arc<AnswerShape>,
+    auth: Option<(HeaderName, HeaderValue)>,
+}
+
+impl PagedJson {
+    /// Opens a connection by its own settings.
+    pub fn open(endpoint: &Endpoint) -> Result<Self, SourceError> {
+        Self::new(&endpoint.base_url, &endpoint.credentials, &Settings::read(&endpoint.settings)?)
+    }
+
+    /// Opens a connection by settings that a preset made.
+    pub fn new(
+        base_url: &Url,
+        credentials: &serde_json::Value,
+        settings: &Settings,
+    ) -> Result<Self, SourceError> {
+        settings.check()?;
+        Ok(Self {
+            requests: Arc::new(Requests::new(base_url, settings)?),
+            shape: Arc::new(AnswerShape::new(settings)?),
+            auth: settings.auth.as_ref().map(|auth| auth.header(credentials)).transpose()?,
+        })
+    }
+}
+
+#[async_trait]
+impl Source for PagedJson {
+    async fn fetch(&self, request: PageRequest<'_>, http: &Fetcher) -> Result<FetchedPage, FetchError> {
+        let asked = self.requests.url(request.span, request.cursor)?;
+        let get = Get { url: asked.clone(), auth: self.auth.as_ref(), budget: request.budget };
+        let body = http.get(get).await?;
+        let reading = Reading {
+            requests: Arc::clone(&self.requests),
+            shape: Arc::clone(&self.shape),
+            asked,
+            cursor: request.cursor.map(ToOwned::to_owned),
+            span: *request.span,
+            max_records: http.config().max_page_records,
+            body,
+        };
+        if reading.body.bytes.len() <= READ_INLINE_BYTES {
+            return reading.read();
+        }
+        match tokio::task::spawn_blocking(move || reading.read()).await {
+            Ok(page) => page,
+            // A panic here is a bug; as a permanent error it ends the job and not the process.
+            Err(lost) => Err(FetchError::permanent(format!("reading the page failed: {lost}"))),
+        }
+    }
+}
+
+/// Everything that reading a body needs, so that it can move to another thread. The body's reservation goes along,
+/// and is given back only when the bytes are gone.
+struct Reading {
+    requests: Arc<Requests>,
+    shape: Arc<AnswerShape>,
+    asked: Url,
+    cursor: Option<String>,
+    span: Span,
+    max_records: usize,
+    body: Body,
+}
+
+impl Reading {
+    fn read(self) -> Result<FetchedPage, FetchError> {
+        let Body { bytes, url, content_type, reservation } = self.body;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| FetchError::unreadable(&content_type, error, &bytes))?;
+        let answer = self
+            .shape
+            .split(text, self.max_records)
+            .map_err(|error| FetchError::unreadable(&content_type, error, &bytes))?;
+        let next = self.requests.next(answer.next, &url, &self.asked, self.cursor.as_deref())?;
+        let mut page = FetchedPage {
+            records: Vec::with_capacity(answer.records.len()),
+            next,
+            total: answer.total(),
+            bytes: bytes.len(),
+            dropped: 0,
+            reservation,
+        };
+        let mut judge = self.shape.judge(self.span);
+        for raw in answer.records {
+            match judge.record(raw) {
+                Some(record) => page.records.push(record),
+                None => page.dropped += 1,
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// How jobs of a connection with these settings are cut into slices.
+pub fn slicing(settings: &serde_json::Value) -> Result<Option<Slicing>, SourceError> {
+    let settings = Settings::read(settings)?;
+    settings.check()?;
+    Ok(settings.slicing())
+}

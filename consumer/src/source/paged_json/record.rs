@@ -1,0 +1,261 @@
+//! Judges one record: is it in the slice's span, what is its key, can it be imported, can it be stored?
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use common::slice::Span;
+use serde_json::value::RawValue;
+
+use super::pointer::{MAX_POINTERS, Pointer, find};
+use super::settings::{Records, pointer};
+use super::storable;
+use super::time::parse_time;
+use crate::source::error::quote;
+use crate::source::{Content, ParsedRecord, SourceError};
+
+/// Longest key that is stored: it is part of an index.
+const MAX_KEY_BYTES: usize = 512;
+
+/// Where the known parts of a record are.
+#[derive(Debug)]
+pub(super) struct RecordShape {
+    /// The parts of the id, then the time and the sign of deferral, if they are known.
+    pointers: Vec<Pointer>,
+    ids: usize,
+    time: Option<usize>,
+    deferred: Option<usize>,
+}
+
+impl RecordShape {
+    pub(super) fn new(records: &Records) -> Result<Self, SourceError> {
+        let ids = records.id.as_slice();
+        if ids.is_empty() || ids.len() > MAX_POINTERS - 2 {
+            return Err(SourceError::settings("records.id: needs between 1 and 30 pointers"));
+        }
+        let mut pointers =
+            ids.iter().map(|id| pointer("records.id", id)).collect::<Result<Vec<_>, SourceError>>()?;
+        let mut add = |setting: &str, text: &Option<String>| -> Result<Option<usize>, SourceError> {
+            let Some(text) = text else { return Ok(None) };
+            pointers.push(pointer(setting, text)?);
+            Ok(Some(pointers.len() - 1))
+        };
+        let time = add("records.time", &records.time)?;
+        let deferred = add("records.deferred_when_null", &records.deferred_when_null)?;
+        Ok(Self { pointers, ids: ids.len(), time, deferred })
+    }
+}
+
+/// Judges the records of one page.
+#[derive(Debug)]
+pub(super) struct Judge<'s, 'de> {
+    shape: &'s RecordShape,
+    span: Span,
+    found: [Option<&'de RawValue>; MAX_POINTERS],
+}
+
+impl<'s, 'de> Judge<'s, 'de> {
+    pub(super) const fn new(shape: &'s RecordShape, span: Span) -> Self {
+        Self { shape, span, found: [None; MAX_POINTERS] }
+    }
+
+    /// The record, or `None` when it lies outside the span: it belongs to another slice, or to none.
+    pub(super) fn record(&mut self, raw: &'de RawValue) -> Option<ParsedRecord> {
+        let json = raw.get();
+        let failed = |key: String, time, reason: String| {
+            Some(ParsedRecord { key, time, content: Content::Failed { reason } })
+        };
+        if !json.starts_with('{') {
+            return failed(String::new(), None, "the record is not an object".to_owned());
+        }
+        let found = self.found.get_mut(..self.shape.pointers.len()).unwrap_or_default();
+        if let Err(error) = find(json, &self.shape.pointers, found, None) {
+            return failed(String::new(), None, format!("the record cannot be read: {error}"));
+        }
+        // First of all the time, so that a broken record is counted by one slice only.
+        let time = self.time();
+        if let Ok(Some(time)) = time
+            && !self.span.contains(time)
+        {
+            return None;
+        }
+        let known_time = time.as_ref().ok().copied().flatten();
+        let key = match self.key() {
+            Ok(key) => key,
+            Err(reason) => return failed(String::new(), known_time, reason),
+        };
+        if let Err(reason) = time {
+            return failed(key, None, reason);
+        }
+        if self.shape.deferred.is_some_and(|index| self.part(index).is_none()) {
+            return Some(ParsedRecord { key, time: known_time, content: Content::Deferred });
+        }
+        if let Err(reason) = storable::check(json) {
+            return failed(key, known_time, reason.to_string());
+        }
+        let content = Content::Stored { hash: blake3::hash(json.as_bytes()).into(), payload: json.into() };
+        Some(ParsedRecord { key, time: known_time, content })
+    }
+
+    /// What a pointer found; null is nothing.
+    fn part(&self, index: usize) -> Option<&'de RawValue> {
+        self.found.get(index).copied().flatten().filter(|raw| raw.get() != "null")
+    }
+
+    fn time(&self) -> Result<Option<DateTime<Utc>>, String> {
+        let Some(index) = self.shape.time else { return Ok(None) };
+        let pointer = self.name(index);
+        let raw = self.part(index).ok_or_else(|| format!("the record has no time at {pointer:?}"))?;
+        text(raw)
+            .and_then(|text| parse_time(&text))
+            .map(Some)
+            .ok_or_else(|| format!("{} at {pointer:?} cannot be read as a time", quote(raw.get())))
+    }
+
+    fn key(&self) -> Result<String, String> {
+        let mut key = String::new();
+        for index in 0..self.shape.ids {
+            let pointer = self.name(index);
+            let raw = self.part(index).ok_or_else(|| format!("the record has no id at {pointer:?}"))?;
+            let part = text(raw)
+                .or_else(|| number(raw).map(Cow::Borrowed))
+                .filter(|part| !part.is_empty() && !part.contains('\0'))
+                .ok_or_else(|| format!("{} at {pointer:?} cannot be an id", quote(raw.get())))?;
+            if index > 0 {
+                key.push('|');
+            }
+            if self.shape.ids > 1 {
+                // Else two records could have the same key by chance.
+                key.push_str(&part.replace('\\', "\\\\").replace('|', "\\|"));
+            } else {
+                key.push_str(&part);
+            }
+        }
+        if key.len() > MAX_KEY_BYTES {
+            return Err(format!("the id {} is longer than {MAX_KEY_BYTES} bytes", quote(&key)));
+        }
+        Ok(key)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.shape.pointers.get(index).map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// The text that a JSON string stands for.
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        // A lone surrogate stands for no text.
+        return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
+}
+
+/// A JSON number, as it is written.
+pub(super) fn number(raw: &RawValue) -> Option<&str> {
+    let json = raw.get();
+    json.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::paged_json::OneOrMany;
+
+    fn judged(records: &Records, json: &str) -> Option<ParsedRecord> {
+        let span = Span {
+            from: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+            to: "2026-01-02T00:00:00Z".parse().unwrap(),
+        };
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        Judge::new(&RecordShape::new(records).unwrap(), span).record(raw)
+    }
+
+    fn calls() -> Records {
+        Records {
+            pointer: "/results".to_owned(),
+            id: OneOrMany::One("/callId".to_owned()),
+            time: Some("/created".to_owned()),
+            deferred_when_null: Some("/ended".to_owned()),
+        }
+    }
+
+    fn reason(json: &str) -> (String, String) {
+        match judged(&calls(), json) {
+            Some(ParsedRecord { key, content: Content::Failed { reason }, .. }) => (key, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_record_is_kept_verbatim() {
+        let json = r#"{ "callId":"a", "created" : "2026-01-01T00:00:00.000001Z","ended":"x", "n": 1.50,
+            "medium":{"new-enum":"NEVER_HEARD_OF"}, "é": "\u00e9" }"#;
+        let record = judged(&calls(), json).unwrap();
+        assert_eq!(record.key, "a");
+        assert_eq!(record.time, Some("2026-01-01T00:00:00.000001Z".parse().unwrap()));
+        let hash = blake3::hash(json.as_bytes()).into();
+        assert_eq!(record.content, Content::Stored { hash, payload: json.into() });
+    }
+
+    #[test]
+    fn the_span_is_half_open() {
+        let kept = |created: &str| {
+            judged(&calls(), &format!(r#"{{"callId":"a","created":"{created}","ended":"x"}}"#)).is_some()
+        };
+        assert!(kept("2026-01-01T00:00:00Z"));
+        assert!(kept("2026-01-02T00:59:59.999999+01:00"));
+        assert!(!kept("2026-01-02T00:00:00Z"));
+        assert!(!kept("2025-12-31T23:59:59.999999Z"));
+    }
+
+    #[test]
+    fn a_record_that_has_not_ended_is_deferred() {
+        for json in [
+            r#"{"callId":"a","created":"2026-01-01T01:00:00Z","ended":null}"#,
+            r#"{"callId":"a","created":"2026-01-01T01:00:00Z"}"#,
+        ] {
+            assert_eq!(judged(&calls(), json).unwrap().content, Content::Deferred);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_record_is_said() {
+        let rest = r#""created":"2026-01-01T01:00:00Z","ended":"x"}"#;
+        for (json, key, words) in [
+            ("7".to_owned(), "", "not an object"),
+            (format!("{{{rest}"), "", "no id at \"/callId\""),
+            (format!(r#"{{"callId":null,{rest}"#), "", "no id"),
+            (format!(r#"{{"callId":"",{rest}"#), "", "cannot be an id"),
+            (format!(r#"{{"callId":["a"],{rest}"#), "", "cannot be an id"),
+            (format!(r#"{{"callId":"a\u0000",{rest}"#), "", "cannot be an id"),
+            (format!(r#"{{"callId":"{}",{rest}"#, "x".repeat(513)), "", "longer than 512"),
+            (format!(r#"{{"callId":"a","\ud800":1,{rest}"#), "", "cannot be read"),
+            (format!(r#"{{"callId":"a","note":"\u0000",{rest}"#), "a", "NUL"),
+            (r#"{"callId":"a","ended":"x"}"#.to_owned(), "a", "no time at \"/created\""),
+            (r#"{"callId":"a","created":"yesterday","ended":"x"}"#.to_owned(), "a", "as a time"),
+            (r#"{"callId":"a","created":12,"ended":"x"}"#.to_owned(), "a", "as a time"),
+        ] {
+            let (found, reason) = reason(&json);
+            assert_eq!(found, key, "{json}");
+            assert!(reason.contains(words), "{json}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_broken_record_of_another_slice_is_dropped() {
+        assert_eq!(judged(&calls(), r#"{"created":"2026-01-05T00:00:00Z","x":"\u0000"}"#), None);
+    }
+
+    #[test]
+    fn keys_of_several_parts_do_not_collide() {
+        let key = |a: &str, b: &str| {
+            let id = OneOrMany::Many(vec!["/a".to_owned(), "/b".to_owned()]);
+            let records = Records { pointer: String::new(), id, time: None, deferred_when_null: None };
+            judged(&records, &format!(r#"{{"a":{a},"b":{b}}}"#)).unwrap().key
+        };
+        assert_eq!(key("12", r#""UA""#), "12|UA");
+        assert_ne!(key(r#""x|y""#, r#""z""#), key(r#""x""#, r#""y|z""#));
+        assert_ne!(key(r#""x\\""#, r#""y""#), key(r#""x""#, r#""\\|y""#));
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether Postgres stores a piece of JSON as `jsonb`.
+//!
+//! Postgres refuses some JSON that is well-formed. It is found here, record by record, so that it costs a record and
+//! not the page.
+
+use super::super::error::quote;
+
+/// Deepest nesting of arrays and objects. Postgres takes more; but what is stored must also be read back, and
+/// `serde_json` stops at 128 levels, of which some belong to what a record is wrapped in.
+const MAX_NESTING: usize = 100;
+/// A `numeric` has this many digits before its point, and so many after it.
+const MAX_DIGITS_BEFORE: i64 = 131_072;
+const MAX_DIGITS_AFTER: i64 = 16_383;
+/// Beyond this (half of the largest `int`), Postgres refuses an exponent even of zero.
+const MAX_EXPONENT: i64 = 1_000_000_000;
+
+/// Why a record cannot be stored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unstorable {
+    #[error("the record holds the NUL character (\\u0000), which cannot be stored")]
+    Nul,
+    #[error("the record holds half of a surrogate pair (\\u{0}), which cannot be stored")]
+    LoneSurrogate(String),
+    #[error("the number {0} is out of the range that can be stored")]
+    Number(String),
+    #[error("the record is nested deeper than {MAX_NESTING} levels")]
+    Nesting,
+}
+
+/// Checks JSON that is known to be well-formed.
+pub(super) fn check(json: &str) -> Result<(), Unstorable> {
+    let bytes = json.as_bytes();
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = skip_string(bytes, at + 1)?,
+            b'-' | b'0'..=b'9' => at = skip_number(json, at)?,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_NESTING {
+                    return Err(Unstorable::Nesting);
+                }
+                at += 1;
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            _ => at += 1,
+        }
+    }
+    Ok(())
+}
+
+/// From behind the opening quote to behind the closing one.
+fn skip_string(bytes: &[u8], mut at: usize) -> Result<usize, Unstorable> {
+    // Set right behind the first half of a surrogate pair: where the second half must be.
+    let mut second_half: Option<(usize, u16)> = None;
+    let lone = |unit: u16| Err(Unstorable::LoneSurrogate(format!("{unit:04x}")));
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(skip) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+            return Ok(bytes.len());
+        };
+        at += skip;
+        let unit = if bytes.get(at..at + 2) == Some(b"\\u") { unit(bytes.get(at + 2..at + 6)) } else { None };
+        match (second_half, unit) {
+            (Some((expected, _)), Some(0xdc00..=0xdfff)) if expected == at => second_half = None,
+            (Some((_, first)), _) => return lone(first),
+            (None, Some(0)) => return Err(Unstorable::Nul),
+            (None, Some(first @ 0xd800..=0xdbff)) => second_half = Some((at + 6, first)),
+            (None, Some(second @ 0xdc00..=0xdfff)) => return lone(second),
+            (None, _) => {}
+        }
+        at += match (bytes.get(at), unit) {
+            (Some(b'"'), _) => return Ok(at + 1),
+            (_, Some(_)) => 6,
+            (_, None) => 2,
+        };
+    }
+}
+
+fn unit(digits: Option<&[u8]>) -> Option<u16> {
+    u16::from_str_radix(std::str::from_utf8(digits?).ok()?, 16).ok()
+}
+
+fn skip_number(json: &str, at: usize) -> Result<usize, Unstorable> {
+    let rest = json.get(at..).unwrap_or_default();
+    let length = rest
+        .bytes()
+        .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+        .unwrap_or(rest.len());
+    let number = rest.get(..length).unwrap_or_default();
+    // Nearly all numbers are short and have no exponent.
+    if (length > 1000 || number.contains(['e', 'E'])) && !in_range(number) {
+        return Err(Unstorable::Number(quote(number)));
+    }
+    Ok(at + length)
+}
+
+fn in_range(number: &str) -> bool {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    // An exponent too long for its type is out of range too.
+    let Ok(exponent) = exponent.parse::<i64>() else { return false };
+    if exponent.abs() > MAX_EXPONENT {
+        return false;
+    }
+    let (whole, fraction) = mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa, ""));
+    let whole = whole.trim_start_matches(['-', '0']);
+    let length = |digits: &str| i64::try_from(digits.len()).unwrap_or(i64::MAX);
+    let leading_zeros =
+        if whole.is_empty() { length(fraction) - length(fraction.trim_start_matches('0')) } else { 0 };
+    let is_zero = whole.is_empty() && leading_zeros == length(fraction);
+    let before = length(whole) - leading_zeros + exponent;
+    let after = length(fraction) - exponent;
+    (is_zero || before <= MAX_DIGITS_BEFORE) && after <= MAX_DIGITS_AFTER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_json_is_storable() {
+        for json in [
+            r#"{"a":"é \u00e9 \ud83d\ude00 \\u0000 \" \\","b":[1,-2.5,1e10,0.0,true,null,{}]}"#,
+            r#""\uD83D\uDE00\ud83d\ude00""#,
+            "0e400000",
+            "1e131071",
+            "0.001e131074",
+            "1e-16383",
+            "-9.99E+131071",
+            "123456789012345678901234567890.123456789012345678901234567890",
+        ] {
+            assert_eq!(check(json), Ok(()), "{json}");
+        }
+    }
+
+    #[test]
+    fn characters_that_postgres_refuses_are_found() {
+        assert_eq!(check(r#"{"a":"b\u0000"}"#), Err(Unstorable::Nul));
+        assert_eq!(check(r#"{"\u0000":1}"#), Err(Unstorable::Nul));
+        assert_eq!(check(r#""\\\u0000""#), Err(Unstorable::Nul));
+        for lone in [
+            r#""\ud83d""#,
+            r#""\ude00""#,
+            r#""\ud83d x""#,
+            r#""\ud83d \ude00""#,
+            r#""\ud83d\n""#,
+            r#""\ud83d\ud83d\ude00""#,
+            r#"["\ud83d","\ude00"]"#,
+        ] {
+            assert!(matches!(check(lone), Err(Unstorable::LoneSurrogate(_))), "{lone}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_found() {
+        let long = format!("1{}", "0".repeat(131_072));
+        let fine = format!("0.{}", "1".repeat(16_384));
+        for number in [
+            "1e400000",
+            "-1E+400000",
+            "1e131072",
+            "1e-16384",
+            "0e2000000000",
+            "1e99999999999999999999",
+            &long,
+            &fine,
+        ] {
+            assert!(matches!(check(&format!("[{number}]")), Err(Unstorable::Number(_))), "{number:.20}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_found_without_recursion() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(check(&nested(100)), Ok(()));
+        assert_eq!(check(&nested(101)), Err(Unstorable::Nesting));
+        assert_eq!(check(&nested(1_000_000)), Err(Unstorable::Nesting));
+        let flat = format!("[{}[]]", "[],".repeat(1000));
+        assert_eq!(check(&flat), Ok(()));
+    }
+}

@@ -1,0 +1,77 @@
+//! Ultravox: the calls of an account (`GET {base}/api/calls`). A preset of [`paged_json`](super::paged_json).
+//!
+//! `fromDate` and `toDate` are inclusive, and some deployments know only whole days. So whole days are asked for, as
+//! instants that are right under both readings, and calls outside the slice's half-open span are dropped by their
+//! `created`. Calls that have not ended are deferred.
+
+use common::slice::Slicing;
+use serde::Deserialize;
+
+use super::paged_json::{
+    Auth, Dates, Next, OneOrMany, PageSize, PagedJson, Parameter, Records, Settings, SliceSettings,
+};
+use super::{Endpoint, SourceError};
+
+/// The name of this source in a connection's row.
+pub const KIND: &str = "ultravox";
+
+/// The settings of an Ultravox connection; all have defaults. Its credentials are `{"api_key": "…"}`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UltravoxSettings {
+    /// How many calls a page should have. Default 100; the server may give fewer.
+    pub page_size: u32,
+    /// The length of a slice in days, at least 1. Default 7: a deployment that knows only whole days reads one day
+    /// more per slice.
+    pub slice_days: u32,
+    /// No more slices than this. Default 1000.
+    pub max_slices: u32,
+    /// Value of `sort`. Default none: the server's own order.
+    pub sort: Option<String>,
+}
+
+impl Default for UltravoxSettings {
+    fn default() -> Self {
+        Self { page_size: 100, slice_days: 7, max_slices: 1000, sort: None }
+    }
+}
+
+/// Opens an Ultravox connection.
+pub fn open(endpoint: &Endpoint) -> Result<PagedJson, SourceError> {
+    PagedJson::new(&endpoint.base_url, &endpoint.credentials, &preset(&endpoint.settings)?)
+}
+
+/// How jobs of an Ultravox connection are cut into slices.
+pub fn slicing(settings: &serde_json::Value) -> Result<Option<Slicing>, SourceError> {
+    let settings = preset(settings)?;
+    settings.check()?;
+    Ok(settings.slicing())
+}
+
+fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {
+    let ours = if settings.is_null() {
+        UltravoxSettings::default()
+    } else {
+        UltravoxSettings::deserialize(settings).map_err(|error| SourceError::settings(error.to_string()))?
+    };
+    let parameter = |name: &str, value: &str| Parameter { name: name.to_owned(), value: value.to_owned() };
+    Ok(Settings {
+        path: "/api/calls".to_owned(),
+        query: ours.sort.iter().map(|sort| parameter("sort", sort)).collect(),
+        page_size: Some(PageSize { parameter: "pageSize".to_owned(), size: ours.page_size }),
+        records: Records {
+            pointer: "/results".to_owned(),
+            id: OneOrMany::One("/callId".to_owned()),
+            time: Some("/created".to_owned()),
+            deferred_when_null: Some("/ended".to_owned()),
+        },
+        next: Next::NextUrl { pointer: "/next".to_owned() },
+        total: Some("/total".to_owned()),
+        dates: Some(Dates {
+            whole_days: true,
+            parameters: vec![parameter("fromDate", "{from:rfc3339}"), parameter("toDate", "{to:rfc3339}")],
+        }),
+        auth: Some(Auth { header: "X-API-Key".to_owned(), value: "{api_key}".to_owned() }),
+        slicing: Some(SliceSettings { days: ours.slice_days, max_slices: ours.max_slices }),
+    })
+}

@@ -1,0 +1,157 @@
+//! The sweeper's duties, one by one.
+
+use super::{Duty, Sweeper};
+use crate::page::RAMP_STEP;
+use common::amqp::PublishError;
+use common::store::StoreError;
+use common::store::jobs::{FailRight, JobError};
+use common::store::sweep::Expired;
+use metrics::counter;
+
+/// Why a duty failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DutyError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl Sweeper {
+    pub(super) async fn perform(&self, duty: Duty) -> Result<(), DutyError> {
+        match duty {
+            Duty::Cancels => self.cancels().await,
+            Duty::Leases => self.leases().await,
+            Duty::Finish => self.finish().await,
+            Duty::Refill => self.refill().await,
+            Duty::Doorbells => self.doorbells().await,
+            Duty::Markers => self.markers().await,
+            Duty::Starts => self.starts().await,
+            Duty::Silence => self.silence().await,
+            Duty::Events => self.events().await,
+            Duty::Prune => Ok(self.store.prune(self.batch()).await.map(drop)?),
+        }
+    }
+
+    fn batch(&self) -> i64 {
+        i64::from(self.config.batch)
+    }
+
+    /// Cancels end, by the deadline at the latest, with no worker's help.
+    async fn cancels(&self) -> Result<(), DutyError> {
+        for due in self.store.cancels_due(self.cancel.deadline, self.batch()).await? {
+            if due.overdue && self.store.force_cancel(due.job).await? {
+                counter!("cancels_forced_total").increment(1);
+                tracing::warn!(job = %due.job, "nobody answered a cancel in time; the job is cancelled all the same");
+            } else if !due.overdue {
+                self.store.end_cancel(due.job).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases that nobody renews end.
+    async fn leases(&self) -> Result<(), DutyError> {
+        let mut rings = Vec::new();
+        for expired in self.store.expire_leases(self.batch()).await? {
+            counter!("leases_expired_total").increment(1);
+            match expired {
+                Expired::Ring(ring) => {
+                    tracing::info!(job = %ring.job, slice = ring.slice, page = ring.page, "a lease expired; the page is rung again");
+                    rings.push(ring);
+                }
+                Expired::Closed(job) => {
+                    self.store.end_cancel(job).await?;
+                }
+            }
+        }
+        self.bell.ring_all(rings).await;
+        Ok(())
+    }
+
+    /// Jobs whose finish was lost.
+    async fn finish(&self) -> Result<(), DutyError> {
+        for job in self.store.unfinished(self.batch()).await? {
+            if self.store.finish(job).await? {
+                tracing::info!(%job, "a job is completed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Slices whose turn has come, whose back-off is over, or whose connection's pause has ended.
+    async fn refill(&self) -> Result<(), DutyError> {
+        for tenant in self.store.tenants_wanting().await? {
+            let rings = self.store.refill(tenant, RAMP_STEP).await?;
+            self.bell.ring_all(rings).await;
+        }
+        Ok(())
+    }
+
+    /// Doorbells that the markers have overtaken are lost.
+    async fn doorbells(&self) -> Result<(), DutyError> {
+        let rings = self.store.rering_lost(self.batch()).await?;
+        if !rings.is_empty() {
+            counter!("doorbells_lost_total").increment(u64::try_from(rings.len()).unwrap_or_default());
+            tracing::warn!(doorbells = rings.len(), "doorbells were lost, and are rung again");
+            self.bell.ring_all(rings).await;
+        }
+        Ok(())
+    }
+
+    /// Sends the next marker, if it is this process that may.
+    async fn markers(&self) -> Result<(), DutyError> {
+        let state = self.store.marker_state(self.config.marker_every).await?;
+        if !state.due {
+            return Ok(());
+        }
+        // A marker that is out is lost if no message waits in the queue: it would have been among them.
+        let lost = state.outstanding && self.bell.waiting_doorbells().await == Some(0);
+        if let Some(number) = self.store.admit_marker(self.config.marker_every, lost).await? {
+            self.bell.marker(number).await?;
+        }
+        Ok(())
+    }
+
+    /// Pending jobs whose start command did not arrive: planned here, since planning needs nothing that a message has.
+    async fn starts(&self) -> Result<(), DutyError> {
+        for job in self.store.unplanned(self.config.start_grace, self.batch()).await? {
+            self.planner.plan(job).await?;
+        }
+        Ok(())
+    }
+
+    /// Jobs that are tried and tried, and settle nothing.
+    async fn silence(&self) -> Result<(), DutyError> {
+        for job in self.store.stuck(self.config.no_progress, self.batch()).await? {
+            let hours = self.config.no_progress.as_secs_f64() / 3600.0;
+            let cause = format!("no page was settled for {hours:.1} h");
+            let error = JobError { cause, slice: None, page: None, body: None };
+            if self.store.fail(job, &error, FailRight::Job).await? {
+                tracing::warn!(%job, cause = error.cause, "a job failed");
+                self.bell.abort(job).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What happened to jobs is published from the rows that say so.
+    async fn events(&self) -> Result<(), DutyError> {
+        let events = self.store.unpublished_events(self.batch()).await?;
+        let mut published = Vec::with_capacity(events.len());
+        let mut failed = None;
+        for event in &events {
+            match self.bell.event(event).await {
+                Ok(()) => published.push(event.id),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        if !published.is_empty() {
+            self.store.events_published(&published).await?;
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+}

@@ -1,0 +1,144 @@
+//! The sweeper: repairs what messages and workers lost. Every process runs one; every duty is idempotent, takes a bounded
+//! batch and skips what another process is at, so no leader is needed.
+
+mod duties;
+
+use crate::bell::Bell;
+use crate::planner::Planner;
+use common::config::{CancelConfig, SweeperConfig};
+use common::health::Beat;
+use common::ids::WorkerId;
+use common::store::Store;
+use metrics::{counter, gauge, histogram};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// A duty's run is written to the database this often, a failed one at once.
+const RECORD_EVERY: Duration = Duration::from_secs(10);
+/// Old rows are looked for this often.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// The sweeper of a process.
+#[derive(Debug)]
+pub struct Sweeper {
+    /// Who sweeps.
+    pub worker: WorkerId,
+    /// The store.
+    pub store: Store,
+    /// Rings, pushes aborts, publishes markers and events.
+    pub bell: Bell,
+    /// Plans jobs whose start command was lost.
+    pub planner: Planner,
+    /// Intervals and batch.
+    pub config: SweeperConfig,
+    /// The deadline of a cancel.
+    pub cancel: CancelConfig,
+}
+
+/// What the sweeper does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Duty {
+    Cancels,
+    Leases,
+    Finish,
+    Refill,
+    Doorbells,
+    Markers,
+    Starts,
+    Silence,
+    Events,
+    Prune,
+}
+
+impl Duty {
+    const ALL: [Self; 10] = [
+        Self::Cancels,
+        Self::Leases,
+        Self::Finish,
+        Self::Refill,
+        Self::Doorbells,
+        Self::Markers,
+        Self::Starts,
+        Self::Silence,
+        Self::Events,
+        Self::Prune,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Cancels => "cancels",
+            Self::Leases => "leases",
+            Self::Finish => "finish",
+            Self::Refill => "refill",
+            Self::Doorbells => "doorbells",
+            Self::Markers => "markers",
+            Self::Starts => "starts",
+            Self::Silence => "silence",
+            Self::Events => "events",
+            Self::Prune => "prune",
+        }
+    }
+}
+
+/// When a duty last ran in this process, and when that was last written down.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    ran: Option<Instant>,
+    recorded: Option<Instant>,
+    failing: bool,
+}
+
+impl Sweeper {
+    /// Sweeps until `ended`.
+    pub async fn run(&self, ended: CancellationToken, beat: Beat) {
+        let mut ticks = tokio::time::interval(self.config.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut runs = [Run::default(); Duty::ALL.len()];
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            for (duty, run) in Duty::ALL.into_iter().zip(&mut runs) {
+                if ended.is_cancelled() {
+                    return;
+                }
+                self.sweep(duty, run).await;
+                beat.touch();
+            }
+        }
+    }
+
+    async fn sweep(&self, duty: Duty, run: &mut Run) {
+        if duty == Duty::Prune && run.ran.is_some_and(|ran| ran.elapsed() < PRUNE_EVERY) {
+            return;
+        }
+        let begun = Instant::now();
+        let result = self.perform(duty).await;
+        run.ran = Some(begun);
+        histogram!("sweeper_duty_seconds", "duty" => duty.word()).record(begun.elapsed().as_secs_f64());
+        let error = result.err().map(|error| error.to_string());
+        match &error {
+            None => {
+                // For a dashboard, not for decisions: this process's clock will do.
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64());
+                gauge!("sweeper_last_success_timestamp_seconds", "duty" => duty.word()).set(now);
+            }
+            Some(error) => {
+                counter!("sweeper_failures_total", "duty" => duty.word()).increment(1);
+                if !run.failing {
+                    tracing::warn!(duty = duty.word(), error, "a duty of the sweeper failed; it is tried at each sweep");
+                }
+            }
+        }
+        let changed = run.failing != error.is_some();
+        run.failing = error.is_some();
+        if changed || run.recorded.is_none_or(|recorded| recorded.elapsed() >= RECORD_EVERY) {
+            run.recorded = Some(begun);
+            if let Err(error) = self.store.swept(self.worker, duty.word(), error.as_deref()).await {
+                tracing::debug!(duty = duty.word(), %error, "the run of a duty was not written down");
+            }
+        }
+    }
+}

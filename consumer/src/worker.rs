@@ -1,0 +1,194 @@
+//! One boot of a consumer process, put together: from the settings to its last ack.
+
+use crate::bell::Bell;
+use crate::canary::Canary;
+use crate::commands::Commands;
+use crate::in_flight::InFlight;
+use crate::intake::ConsumerIntake;
+use crate::page::PageHandler;
+use crate::planner::Planner;
+use crate::renewal::Renewal;
+use crate::source::{FetchConfig, Fetcher};
+use crate::sources::Sources;
+use crate::sweeper::Sweeper;
+use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus, WorkQueue};
+use common::config::{DatabaseConfig, Settings};
+use common::health::Health;
+use common::ids::WorkerId;
+use common::retry::RetryPolicy;
+use common::store::{SessionLimits, Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Starts and cancels that one process applies at a time.
+const COMMANDS_AT_ONCE: u16 = 4;
+/// Database connections that only they use.
+const COMMAND_CONNECTIONS: u32 = 2;
+/// The part of the drain's time in which pages may still finish; then they are handed over.
+const FINISH_PART: u32 = 5;
+/// Between two tries to register.
+const REGISTER: RetryPolicy = RetryPolicy::new(Duration::from_millis(500), Duration::from_secs(10));
+/// A loop that has not turned for so long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// A consumer process.
+#[derive(Debug)]
+pub struct Worker {
+    id: WorkerId,
+    settings: Settings,
+    store: Store,
+    publisher: Publisher,
+    intake: Arc<ConsumerIntake>,
+    sweeper: Sweeper,
+}
+
+impl Worker {
+    /// Puts a worker together. Nothing connects before it runs.
+    ///
+    /// # Errors
+    /// When the settings cannot be worked with.
+    pub fn new(settings: Settings, fetch: FetchConfig) -> anyhow::Result<Self> {
+        let id = WorkerId::random();
+        let name = format!("backhaul/consumer {id}");
+        let store = open_store(&settings.database, &name, settings.database.max_connections)?;
+        let command_store = open_store(&settings.database, &name, COMMAND_CONNECTIONS)?;
+        let publisher = Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
+        let bell = Bell::new(publisher.clone(), settings.amqp.topology());
+        let in_flight = InFlight::default();
+        let fetcher = Arc::new(Fetcher::new(fetch, usize::from(settings.pages.slots))?);
+        let planner = Planner::new(command_store.clone(), bell.clone());
+        let pages = PageHandler {
+            worker: id,
+            store: store.clone(),
+            bell: bell.clone(),
+            fetcher,
+            sources: Sources::default(),
+            in_flight: in_flight.clone(),
+            pages: settings.pages.clone(),
+            leases: settings.leases.clone(),
+        };
+        let intake = ConsumerIntake {
+            pages: Arc::new(pages),
+            commands: Commands::new(command_store, bell.clone(), planner.clone()),
+            store: store.clone(),
+            bell: bell.clone(),
+            renewal: Arc::new(Renewal::new(store.clone(), id, in_flight, settings.leases.clone())),
+            canary: Canary::default(),
+        };
+        let sweeper = Sweeper {
+            worker: id,
+            store: store.clone(),
+            bell,
+            planner,
+            config: settings.sweeper.clone(),
+            cancel: settings.cancel.clone(),
+        };
+        Ok(Self { id, settings, store, publisher, intake: Arc::new(intake), sweeper })
+    }
+
+    /// Who this worker is.
+    #[must_use]
+    pub const fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// Works until `shutdown`: then takes nothing more, lets pages in flight finish for a while, hands the others over,
+    /// and ends in good order.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(self, listener: TcpListener, mut health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let prefetch = |queue, limit| Prefetch { queue, limit };
+        let options = SupervisorOptions {
+            connection_name: format!("backhaul/consumer {} consuming", self.id),
+            worker: self.id,
+            queues: vec![
+                prefetch(WorkQueue::Pages, self.settings.pages.slots),
+                prefetch(WorkQueue::Starts, COMMANDS_AT_ONCE),
+                prefetch(WorkQueue::Cancels, COMMANDS_AT_ONCE),
+            ],
+            drain_timeout: self.settings.shutdown.drain,
+        };
+        let supervisor = Supervisor::new(self.settings.amqp.clone(), options, self.intake.clone());
+        let status = supervisor.status();
+        let ended = CancellationToken::new();
+        let loops = TaskTracker::new();
+        let renewal_beat = health.beat("renewal", STUCK_AFTER);
+        let sweeper_beat = health.beat("sweeper", STUCK_AFTER);
+        let router = self.readiness(health, status.clone()).router();
+
+        let (renewal, canary) = (self.intake.renewal.clone(), self.intake.canary.clone());
+        let (bell, id, until) = (self.intake.bell.clone(), self.id, ended.clone());
+        loops.spawn(async move { renewal.run(until, renewal_beat).await });
+        let until = ended.clone();
+        loops.spawn(async move { canary.run(bell, id, status, until).await });
+        let (sweeper, until) = (self.sweeper, shutdown.clone());
+        loops.spawn(async move { sweeper.run(until, sweeper_beat).await });
+        let server = tokio::spawn(common::health::serve(listener, router, ended.clone()));
+        let in_flight = self.intake.pages.in_flight.clone();
+        let (drain, begun) = (self.settings.shutdown.drain, shutdown.clone());
+        loops.spawn(async move {
+            begun.cancelled().await;
+            tokio::time::sleep(drain / FINISH_PART).await;
+            in_flight.hand_back_all();
+        });
+        let (store, id, until) = (self.store.clone(), self.id, ended.clone());
+        loops.spawn(async move { register(&store, id, until).await });
+
+        supervisor.run(shutdown).await;
+        tracing::info!("nothing is in hand any more");
+        ended.cancel();
+        loops.close();
+        self.publisher.close().await;
+        if let Err(error) = self.store.worker_stopped(self.id).await {
+            tracing::warn!(%error, "the end of this worker was not written down");
+        }
+        self.store.close().await;
+        server.await??;
+        Ok(())
+    }
+
+    fn readiness(&self, health: Health, status: watch::Receiver<SupervisorStatus>) -> Health {
+        let (canary, bell) = (self.intake.canary.clone(), self.intake.bell.clone());
+        health
+            .check("consuming", move || match status.borrow().consuming {
+                true => Ok(()),
+                false => Err("the consumers are not registered with the broker".to_owned()),
+            })
+            .check("canary", move || canary.check())
+            .check("publishing", move || match bell.is_open() {
+                true => Ok(()),
+                false => Err("there is no connection to publish on, or the broker blocks it".to_owned()),
+            })
+    }
+}
+
+fn open_store(database: &DatabaseConfig, name: &str, connections: u32) -> Result<Store, StoreError> {
+    let limits = SessionLimits {
+        lock_timeout: database.lock_timeout,
+        statement_timeout: database.statement_timeout,
+        idle_in_transaction_timeout: database.idle_in_transaction_timeout,
+        acquire_timeout: database.connect_timeout,
+    };
+    Store::new(database.url.expose(), name, connections, limits)
+}
+
+/// Tells who this worker is, as soon as the database answers. Nothing waits for it: people see it, and the blame for
+/// poison pages needs it.
+async fn register(store: &Store, id: WorkerId, ended: CancellationToken) {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_absent| "unknown".to_owned());
+    for delay in REGISTER.delays() {
+        match store.worker_started(id, &host, std::process::id()).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "this worker could not be registered yet"),
+        }
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}

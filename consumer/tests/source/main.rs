@@ -1,0 +1,9 @@
+//! Sources against an upstream that behaves, and against one that does not.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
+
+mod answers;
+mod limits;
+mod presets;
+mod refusals;
+mod upstream;

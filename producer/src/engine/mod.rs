@@ -1,0 +1,216 @@
+//! The engine: start, cancel, status. Plain data in and out; the one door that the adapters use.
+//!
+//! A start is a row first and a message second. Once the row is there the start is accepted, whatever the broker does:
+//! the row is its own outbox, and a sweeper plans what no command reached. A cancel is the fence first and a broadcast
+//! second: from its commit on nothing of the job is settled, and the broadcast only makes workers let go sooner.
+
+mod cursor;
+mod error;
+
+pub use cursor::{Cursor, CursorError};
+pub use error::{EngineError, word};
+
+use common::amqp::{Destination, Envelope, KEY_START, Publisher};
+use common::command::{CancelCommand, Command, StartCommand};
+use common::ids::{ConnectionId, JobId, TenantId};
+use common::job::JobStatus;
+use common::store::Store;
+use common::store::commands::CommandIdentity;
+use common::store::jobs::{
+    CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobView, StartOutcome, StartRequest,
+};
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default)]
+pub struct JobQuery {
+    /// Jobs of this connection.
+    pub connection: Option<ConnectionId>,
+    /// Jobs in this state.
+    pub status: Option<JobStatus>,
+    /// How many at most.
+    pub limit: u16,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+}
+
+/// A part of a list of jobs, newest first.
+#[derive(Clone, Debug)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// Where the next part begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
+/// What the adapters call.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    publisher: Publisher,
+    /// The broker did not confirm the last command. Said once per outage, not once per request.
+    unconfirmed: AtomicBool,
+}
+
+impl Engine {
+    /// An engine that writes to `store` and publishes with `publisher`, whose publish time-out bounds how long an
+    /// answer waits for the broker.
+    #[must_use]
+    pub fn new(store: Store, publisher: Publisher) -> Self {
+        Self { store, publisher, unconfirmed: AtomicBool::new(false) }
+    }
+
+    /// The tenant that an API key with this hash belongs to, if it is known and not revoked.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn tenant_of_key(&self, hash: &[u8; 32]) -> Result<Option<TenantId>, EngineError> {
+        Ok(self.store.authenticate(hash).await?)
+    }
+
+    /// Accepts a job: its row, then its start command. A repeat (of `job_id`, or of `command_id`) is answered with the
+    /// job that is there.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::IdTaken`] or
+    /// [`EngineError::Store`]; after the last the job may or may not be there.
+    pub async fn start(&self, tenant: TenantId, command: StartCommand) -> Result<JobView, EngineError> {
+        command.check().map_err(EngineError::Invalid)?;
+        let connection = command.connection_id;
+        let request = StartRequest {
+            job: command.job_id.unwrap_or_else(JobId::random),
+            connection,
+            tenant: Some(tenant),
+            date_from: command.date_from,
+            date_to: command.date_to,
+            mode: command.mode,
+            name: command.name.clone(),
+            requested_by: command.requested_by.clone(),
+            // Two tenants may choose the same command_id; neither may get the other's answer.
+            command: command.command_id.as_ref().map(|id| CommandIdentity::Given(format!("{tenant}/{id}"))),
+        };
+        let job = match self.store.start(&request).await? {
+            StartOutcome::Accepted(job) | StartOutcome::Known(job) | StartOutcome::CancelledBefore(job) => {
+                job
+            }
+            StartOutcome::Active(active) => return Err(EngineError::JobActive { connection, active }),
+            StartOutcome::NoConnection => return Err(EngineError::NoConnection(connection)),
+            StartOutcome::EmptySpan => {
+                return Err(EngineError::Invalid(
+                    "date_from must be before date_to (now, if absent)".to_owned(),
+                ));
+            }
+            StartOutcome::IdTaken(job) => return Err(EngineError::IdTaken(job)),
+        };
+        // Read before the command goes out, so that the answer shows the job as it was accepted.
+        let view = self.job(tenant, job).await?;
+        if view.status == JobStatus::Pending {
+            self.publish_start(StartCommand { job_id: Some(job), command_id: None, ..command }).await;
+        }
+        Ok(view)
+    }
+
+    /// Cancels a job: when this returns, nothing more of it is settled. A repeat while it is cancelling is answered like
+    /// the first.
+    ///
+    /// # Errors
+    /// [`EngineError::NoJob`], [`EngineError::NotCancellable`], [`EngineError::Invalid`] or [`EngineError::Store`].
+    pub async fn cancel(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        reason: Option<String>,
+        requested_by: &str,
+    ) -> Result<JobView, EngineError> {
+        let command = CancelCommand {
+            job_id: Some(job),
+            reason,
+            requested_by: Some(requested_by.to_owned()),
+            ..CancelCommand::default()
+        };
+        command.check().map_err(EngineError::Invalid)?;
+        let request = CancelRequest {
+            target: CancelTarget::Job(job),
+            tenant: Some(tenant),
+            reason: command.reason,
+            requested_by: command.requested_by,
+            command: None,
+            keep_if_unknown: false,
+        };
+        match self.store.cancel(&request).await? {
+            CancelOutcome::Cancelling { .. } => self.broadcast_abort(job).await,
+            CancelOutcome::Cancelled { .. } => {}
+            CancelOutcome::Over { status, .. } => return Err(EngineError::NotCancellable { job, status }),
+            CancelOutcome::Unknown | CancelOutcome::Kept { .. } | CancelOutcome::NoEffect => {
+                return Err(EngineError::NoJob(job));
+            }
+        }
+        self.job(tenant, job).await
+    }
+
+    /// One job of the tenant.
+    ///
+    /// # Errors
+    /// [`EngineError::NoJob`] (also for another tenant's job) or [`EngineError::Store`].
+    pub async fn job(&self, tenant: TenantId, job: JobId) -> Result<JobView, EngineError> {
+        self.store.job(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
+    }
+
+    /// Jobs of the tenant, newest first.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn jobs(&self, tenant: TenantId, query: &JobQuery) -> Result<JobPage, EngineError> {
+        let filter = JobFilter {
+            tenant: Some(tenant),
+            connection: query.connection,
+            status: query.status,
+            job: None,
+            before: query.after.map(|cursor| (cursor.created_at, cursor.job)),
+            // One more than asked for tells whether the list goes on.
+            limit: i64::from(query.limit) + 1,
+        };
+        let mut jobs = self.store.jobs(&filter).await?;
+        let goes_on = jobs.len() > usize::from(query.limit);
+        jobs.truncate(usize::from(query.limit));
+        let next = jobs.last().filter(|_| goes_on).map(Cursor::after);
+        Ok(JobPage { jobs, next })
+    }
+
+    async fn publish_start(&self, command: StartCommand) {
+        let Some(job) = command.job_id else { return };
+        // The same id however often it is published: receivers can tell that it is one command.
+        let envelope = Envelope::new(Destination::StartCommand, KEY_START, json!(command).to_string())
+            .with_message_id(format!("start/{job}"))
+            .with_correlation_id(job.to_string());
+        if self.publish(envelope).await
+            && let Err(error) = self.store.start_confirmed(job).await
+        {
+            tracing::debug!(%job, %error, "the confirm of a start was not noted; a sweeper looks at the job once more");
+        }
+    }
+
+    async fn broadcast_abort(&self, job: JobId) {
+        let envelope = Envelope::new(Destination::Abort, "abort", json!({ "job_id": job }).to_string())
+            .with_correlation_id(job.to_string());
+        self.publish(envelope).await;
+    }
+
+    /// Whether the broker has confirmed the message. Nothing is lost when it has not: starts are swept, and a cancel is
+    /// seen at the next renewal.
+    async fn publish(&self, envelope: Envelope) -> bool {
+        let Err(error) = self.publisher.publish(envelope).await else {
+            if self.unconfirmed.swap(false, Ordering::Relaxed) {
+                tracing::info!("the broker confirms commands again");
+            }
+            return true;
+        };
+        if self.unconfirmed.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "the broker still does not confirm");
+        } else {
+            tracing::warn!(%error, "the broker does not confirm; starts are accepted and wait for a sweeper");
+        }
+        false
+    }
+}

@@ -1,0 +1,111 @@
+//! What is done around every request: its identifier, a limit to its time, a defect turned into an answer, metrics.
+
+use super::error::Problem;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use metrics::{counter, histogram};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::Instrument;
+use uuid::Uuid;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_REQUEST_ID: usize = 128;
+
+pub(super) async fn around(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let method = known(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default(), method, route);
+
+    let mut response = guarded(limit, next.run(request)).instrument(span.clone()).await;
+
+    let status = response.status().as_u16().to_string();
+    let elapsed = began.elapsed();
+    counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status)
+        .increment(1);
+    histogram!("http_request_seconds", "method" => method, "route" => route).record(elapsed.as_secs_f64());
+    span.in_scope(|| {
+        tracing::debug!(status = response.status().as_u16(), elapsed_ms = elapsed.as_millis(), "answered");
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// The handler's answer, or one of our own if it takes too long or panics.
+async fn guarded(limit: Duration, handler: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        // The panic's own text went to stderr when it happened.
+        Ok(Err(_panic)) => {
+            tracing::error!("a request met a defect and was answered with 500");
+            Problem::internal().into_response()
+        }
+        Err(_elapsed) => {
+            tracing::warn!(limit_ms = limit.as_millis(), "a request took too long and was answered with 503");
+            Problem::unavailable(
+                "the request took too long; it may or may not have been carried out: look, or repeat it (a start with \
+                 the same job_id or command_id is applied once)",
+            )
+            .into_response()
+        }
+    }
+}
+
+/// The caller's own identifier, if it is short and printable, so that its logs and ours can be joined.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let usable = |id: &&HeaderValue| {
+        (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    let given = headers.get(REQUEST_ID).filter(usable).cloned();
+    given
+        .or_else(|| HeaderValue::from_str(&Uuid::now_v7().to_string()).ok())
+        .unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// Methods are free text; as a label they must not be.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "(other)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    fn id_for(given: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
+        request_id(&headers).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_usable_request_id_is_kept_and_another_replaced() {
+        assert_eq!(id_for("order-42"), "order-42");
+        for unusable in ["", "two words", &"x".repeat(129)] {
+            assert!(Uuid::parse_str(&id_for(unusable)).is_ok(), "{unusable}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_hangs_or_panics_is_answered_for() {
+        let hangs = guarded(Duration::from_secs(20), std::future::pending()).await;
+        assert_eq!(hangs.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let panics = guarded(Duration::from_secs(20), async { panic!("on purpose") }).await;
+        assert_eq!(panics.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

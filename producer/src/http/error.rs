@@ -1,0 +1,124 @@
+//! Errors as `application/problem+json` (RFC 9457), each with a `code` that never changes. The text of a server's own
+//! error goes to the log, never into an answer.
+
+use crate::engine::{EngineError, word};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use common::command::Undecodable;
+use common::store::StoreError;
+use serde_json::{Map, Value, json};
+
+/// An answer that is not a success.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    body: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem with a stable `code`, and a sentence for the caller.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), json!("about:blank"));
+        body.insert("title".to_owned(), json!(status.canonical_reason().unwrap_or("Error")));
+        body.insert("status".to_owned(), json!(status.as_u16()));
+        body.insert("code".to_owned(), json!(code));
+        body.insert("detail".to_owned(), json!(detail.into()));
+        Self { status, body }
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+        self.body.insert(field.to_owned(), value.into());
+        self
+    }
+
+    /// A defect of ours. What it is stays in the log.
+    pub(super) fn internal() -> Self {
+        let detail = "the request failed for a reason that the operator can find in the log by x-request-id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// No answer in time, or the database is away.
+    pub(super) fn unavailable(detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+    }
+
+    pub(super) fn unauthorized(detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    pub(super) fn no_job(id: &str) -> Self {
+        let detail = format!("there is no job {id}; GET /api/v1/jobs lists yours");
+        Self::new(StatusCode::NOT_FOUND, "job_not_found", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = HeaderValue::from_static("application/problem+json");
+        let body = Value::Object(self.body).to_string();
+        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"backhaul\""));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EngineError::NoJob(job) => Self::no_job(&job.to_string()),
+            EngineError::NoConnection(_) => Self::new(StatusCode::NOT_FOUND, "connection_not_found", detail),
+            EngineError::JobActive { active, .. } => {
+                Self::new(StatusCode::CONFLICT, "job_active", detail).with("job_id", active.to_string())
+            }
+            EngineError::IdTaken(_) => Self::new(StatusCode::CONFLICT, "job_id_taken", detail),
+            EngineError::NotCancellable { job, status } => {
+                // RFC 9457's `status` is a number, so the job's own state has another name beside it.
+                Self::new(StatusCode::CONFLICT, "not_cancellable", detail)
+                    .with("job_id", job.to_string())
+                    .with("job_status", word(status))
+            }
+            EngineError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
+            EngineError::Store(error) => Self::of_store(&error),
+        }
+    }
+}
+
+impl Problem {
+    fn of_store(error: &StoreError) -> Self {
+        if error.is_transient() {
+            tracing::warn!(%error, "a request was turned away: the database is not available");
+            return Self::unavailable(
+                "the database is not available at the moment; repeat the request (a start with the same job_id or \
+                 command_id is applied once)",
+            );
+        }
+        tracing::error!(%error, "a request failed in the database");
+        if matches!(error, StoreError::Refused(_)) {
+            let detail = "a value of the request cannot be stored; check dates and texts";
+            return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
+        }
+        Self::internal()
+    }
+}
+
+impl From<Undecodable> for Problem {
+    fn from(fault: Undecodable) -> Self {
+        let status = match fault.reason {
+            "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+            "not_json" => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, fault.reason, fault.detail)
+    }
+}

@@ -1,0 +1,99 @@
+//! A job as the native contract shows it.
+
+use chrono::{DateTime, Utc};
+use common::ids::{ConnectionId, JobId};
+use common::job::{JobMode, JobStatus};
+use common::store::jobs::{JobView, SliceCounts};
+use serde::Serialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The JSON of a job. `backhaul --json` writes the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the fields are the published contract, documented at the store's JobView")]
+pub struct JobBody {
+    pub id: JobId,
+    pub connection_id: ConnectionId,
+    pub status: JobStatus,
+    pub paused: bool,
+    pub mode: JobMode,
+    pub date_from: Option<DateTime<Utc>>,
+    pub date_to: DateTime<Utc>,
+    pub counters: CountersBody,
+    pub percent: Option<u8>,
+    /// Records per second so far, to one decimal.
+    pub rate_per_second: Option<f64>,
+    /// Whole seconds, rounded up.
+    pub estimated_seconds_remaining: Option<u64>,
+    pub pages_settled: i64,
+    pub slices: SliceCounts,
+    pub error: Option<Value>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub cancel_reason: Option<String>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub last_activity_at: DateTime<Utc>,
+    /// The job that this one resumes. Always null: jobs cannot be resumed yet.
+    pub resumed_from: Option<JobId>,
+}
+
+/// The counters of a job, with the sums that people look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "documented at common::job::Counters")]
+pub struct CountersBody {
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    pub deferred: i64,
+    pub failed: i64,
+    pub deleted: i64,
+    pub imported: i64,
+    pub skipped: i64,
+    pub processed: i64,
+    /// Null until it is known for every slice.
+    pub total: Option<i64>,
+}
+
+impl From<&JobView> for JobBody {
+    fn from(job: &JobView) -> Self {
+        Self {
+            id: job.id,
+            connection_id: job.connection,
+            status: job.status,
+            paused: job.paused,
+            mode: job.mode,
+            date_from: job.date_from,
+            date_to: job.date_to,
+            counters: CountersBody {
+                inserted: job.counters.inserted,
+                updated: job.counters.updated,
+                unchanged: job.counters.unchanged,
+                deferred: job.counters.deferred,
+                failed: job.counters.failed,
+                deleted: job.counters.deleted,
+                imported: job.counters.imported(),
+                skipped: job.counters.skipped(),
+                processed: job.counters.processed(),
+                total: job.total,
+            },
+            percent: job.percent(),
+            rate_per_second: job.rate_per_second().map(|rate| (rate * 10.0).round() / 10.0),
+            estimated_seconds_remaining: job.estimated_seconds_remaining().and_then(whole_seconds),
+            pages_settled: job.pages_settled,
+            slices: job.slices,
+            error: job.error.clone(),
+            created_at: job.created_at,
+            started_at: job.started_at,
+            cancel_requested_at: job.cancel_requested_at,
+            cancel_reason: job.cancel_reason.clone(),
+            finished_at: job.finished_at,
+            last_activity_at: job.last_activity_at,
+            resumed_from: None,
+        }
+    }
+}
+
+fn whole_seconds(seconds: f64) -> Option<u64> {
+    Duration::try_from_secs_f64(seconds.ceil()).ok().map(|seconds| seconds.as_secs())
+}

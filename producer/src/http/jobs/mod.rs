@@ -1,0 +1,182 @@
+//! The native contract: `/api/v1/jobs`.
+
+mod body;
+mod etag;
+
+pub use body::{CountersBody, JobBody};
+
+use super::auth::Caller;
+use super::error::Problem;
+use crate::engine::{Cursor, CursorError, Engine, JobQuery};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use common::command::{MAX_COMMAND_BYTES, StartCommand, decode};
+use common::ids::{ConnectionId, JobId};
+use common::job::JobStatus;
+use common::store::jobs::JobView;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+const DEFAULT_LIMIT: u16 = 20;
+const MAX_LIMIT: u16 = 100;
+/// Who asked, where the caller does not say.
+const REQUESTED_BY: &str = "api";
+/// How much of an ignored field's name a warning repeats.
+const WARNING_CHARS: usize = 200;
+
+/// `POST /api/v1/jobs`: the body of a start message.
+pub(super) async fn start(
+    Caller(tenant): Caller,
+    State(engine): State<Arc<Engine>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let decoded = decode::<StartCommand>(&whole(body)?, None)?;
+    let mut command = decoded.command;
+    command.requested_by.get_or_insert_with(|| REQUESTED_BY.to_owned());
+    let job = engine.start(tenant, command).await?;
+    let mut response = accepted(&job);
+    let location = HeaderValue::from_str(&format!("/api/v1/jobs/{}", job.id)).ok();
+    response.headers_mut().extend(location.map(|location| (header::LOCATION, location)));
+    response.headers_mut().extend(warning(&decoded.unknown).map(|warning| (header::WARNING, warning)));
+    Ok(response)
+}
+
+/// `GET /api/v1/jobs/{id}`. With `If-None-Match`, 304 while nothing about the job has changed.
+pub(super) async fn show(
+    Caller(tenant): Caller,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let body = JobBody::from(&engine.job(tenant, job).await?);
+    let tag = etag::of(&body);
+    let unchanged = etag::matches(&headers, &tag);
+    let mut response =
+        if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { Json(body).into_response() };
+    let headers = response.headers_mut();
+    // A cache may keep the answer for this caller, and must ask before it uses it.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
+    Ok(response)
+}
+
+/// The query of a list. A misspelt filter is refused: ignoring it would list what was not asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    connection_id: Option<ConnectionId>,
+    status: Option<JobStatus>,
+    limit: Option<u16>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ListBody {
+    data: Vec<JobBody>,
+    pagination: Pagination,
+}
+
+#[derive(Serialize)]
+struct Pagination {
+    limit: u16,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+/// `GET /api/v1/jobs`: newest first.
+pub(super) async fn list(
+    Caller(tenant): Caller,
+    State(engine): State<Arc<Engine>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail);
+    let Query(query) = query.map_err(|rejection| refused(rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(refused(format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}")));
+    }
+    let after: Option<Cursor> = match query.cursor.as_deref() {
+        Some(text) => Some(text.parse().map_err(|error: CursorError| refused(error.to_string()))?),
+        None => None,
+    };
+    let page = engine
+        .jobs(tenant, &JobQuery { connection: query.connection_id, status: query.status, limit, after })
+        .await?;
+    let next_cursor = page.next.map(|cursor| cursor.to_string());
+    let pagination = Pagination { limit, has_more: next_cursor.is_some(), next_cursor };
+    Ok(Json(ListBody { data: page.jobs.iter().map(JobBody::from).collect(), pagination }).into_response())
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct CancelBody {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// `POST /api/v1/jobs/{id}/cancel`. The body may be empty, or `{"reason": "…"}`.
+pub(super) async fn cancel(
+    Caller(tenant): Caller,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = whole(body)?;
+    let CancelBody { reason } = if body.trim_ascii().is_empty() {
+        CancelBody::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| {
+            let status =
+                if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+            let code = if error.is_data() { "invalid" } else { "not_json" };
+            Problem::new(status, code, format!("the body must be empty or {{\"reason\": \"…\"}}: {error}"))
+        })?
+    };
+    Ok(accepted(&engine.cancel(tenant, job, reason, REQUESTED_BY).await?))
+}
+
+/// The job that a path names. What is no UUID names none.
+pub(super) struct JobPath(JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(id) = path.map_err(|_unreadable| Problem::no_job("of that identifier"))?;
+        id.parse()
+            .map(Self)
+            .map_err(|_not_a_uuid| Problem::no_job(&format!("{id:?} (an identifier is a UUID)")))
+    }
+}
+
+fn accepted(job: &JobView) -> Response {
+    (StatusCode::ACCEPTED, Json(JobBody::from(job))).into_response()
+}
+
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("the body is larger than {MAX_COMMAND_BYTES} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        }
+        _ => Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the body could not be read to its end"),
+    })
+}
+
+/// Ignored fields are named, since a misspelt `date_from` would otherwise pull everything without a word.
+fn warning(unknown: &[String]) -> Option<HeaderValue> {
+    if unknown.is_empty() {
+        return None;
+    }
+    let printable = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+    let names: String = unknown.join(",").chars().filter(printable).take(WARNING_CHARS).collect();
+    HeaderValue::from_str(&format!("299 - \"unknown fields ignored: {names}\"")).ok()
+}
+
+#[cfg(test)]
+mod tests;

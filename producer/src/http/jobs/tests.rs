@@ -1,0 +1,113 @@
+use super::*;
+use chrono::{DateTime, Utc};
+use common::ids::TenantId;
+use common::job::{Counters, JobMode};
+use common::store::jobs::SliceCounts;
+use serde_json::{Value, json};
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_770_000_000 + seconds, 0).unwrap()
+}
+
+fn running() -> JobView {
+    JobView {
+        id: "018f0000-0000-7000-8000-000000000001".parse().unwrap(),
+        tenant: TenantId::random(),
+        connection: "018f0000-0000-7000-8000-000000000002".parse().unwrap(),
+        name: None,
+        status: JobStatus::Running,
+        paused: false,
+        mode: JobMode::Range,
+        date_from: None,
+        date_to: at(0),
+        counters: Counters { inserted: 200, updated: 40, unchanged: 5, deferred: 2, failed: 3, deleted: 0 },
+        total: Some(1000),
+        pages_settled: 3,
+        slices: SliceCounts { total: 4, queued: 1, ready: 2, leased: 1, waiting: 0, done: 1 },
+        error: None,
+        created_at: at(0),
+        started_at: Some(at(1)),
+        cancel_requested_at: None,
+        cancel_reason: None,
+        cancel_requested_by: None,
+        finished_at: None,
+        last_activity_at: at(10),
+        read_at: at(11),
+    }
+}
+
+#[test]
+fn a_job_has_exactly_the_fields_of_the_contract() {
+    let body = serde_json::to_value(JobBody::from(&running())).unwrap();
+    let expected = json!({
+        "id": "018f0000-0000-7000-8000-000000000001",
+        "connection_id": "018f0000-0000-7000-8000-000000000002",
+        "status": "running",
+        "paused": false,
+        "mode": "range",
+        "date_from": null,
+        "date_to": "2026-02-02T02:40:00Z",
+        "counters": {
+            "inserted": 200, "updated": 40, "unchanged": 5, "deferred": 2, "failed": 3, "deleted": 0,
+            "imported": 240, "skipped": 7, "processed": 250, "total": 1000
+        },
+        "percent": 25,
+        "rate_per_second": 25.0,
+        "estimated_seconds_remaining": 30,
+        "pages_settled": 3,
+        "slices": {"total": 4, "queued": 1, "ready": 2, "leased": 1, "waiting": 0, "done": 1},
+        "error": null,
+        "created_at": "2026-02-02T02:40:00Z",
+        "started_at": "2026-02-02T02:40:01Z",
+        "cancel_requested_at": null,
+        "cancel_reason": null,
+        "finished_at": null,
+        "last_activity_at": "2026-02-02T02:40:10Z",
+        "resumed_from": null,
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn the_tag_stays_while_only_the_clock_moves() {
+    let tag = |job: &JobView| etag::of(&JobBody::from(job));
+    let before = running();
+    let later = JobView { read_at: at(60), ..running() };
+    assert_ne!(JobBody::from(&before), JobBody::from(&later));
+    assert_eq!(tag(&before), tag(&later));
+    assert_ne!(tag(&before), tag(&JobView { pages_settled: 4, ..running() }));
+    assert_ne!(tag(&before), tag(&JobView { status: JobStatus::Cancelling, ..running() }));
+}
+
+#[test]
+fn if_none_match_takes_lists_weak_tags_and_a_star() {
+    let asked = |value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(value));
+        etag::matches(&headers, "W/\"abc\"")
+    };
+    assert!(asked("W/\"abc\"") && asked("\"abc\"") && asked("\"x\", W/\"abc\"") && asked("*"));
+    assert!(!asked("\"ab\"") && !asked("") && !asked("abc"));
+    assert!(!etag::matches(&HeaderMap::new(), "W/\"abc\""));
+}
+
+#[test]
+fn ignored_fields_are_named_without_breaking_the_header() {
+    assert_eq!(warning(&[]), None);
+    let names = ["colour".to_owned(), "a\"b\\c\r\nö".to_owned(), "x".repeat(300)];
+    let value = warning(&names).unwrap();
+    let text = value.to_str().unwrap();
+    assert!(text.starts_with("299 - \"unknown fields ignored: colour,abc,xxx"), "{text}");
+    assert!(text.len() < 250);
+}
+
+#[test]
+fn a_conflict_carries_the_active_job() {
+    let (active, connection) = (running().id, running().connection);
+    let problem = Problem::from(crate::engine::EngineError::JobActive { active, connection });
+    let text = format!("{problem:?}");
+    assert!(
+        text.contains("job_active") && text.contains(&Value::from(active.to_string()).to_string()),
+        "{text}"
+    );
+}

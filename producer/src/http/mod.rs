@@ -1,0 +1,46 @@
+//! The HTTP API. One file per contract; what they share is here: the problem documents, authentication, and what is
+//! done around every request.
+
+mod around;
+mod auth;
+mod error;
+pub mod jobs;
+
+pub use error::Problem;
+
+use crate::config::ApiConfig;
+use crate::engine::Engine;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{get, post};
+use common::command::MAX_COMMAND_BYTES;
+use std::sync::Arc;
+
+/// The whole API. `health` has the process's own endpoints, which need no key.
+pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router {
+    let native = Router::new()
+        .route("/api/v1/jobs", get(jobs::list).post(jobs::start))
+        .route("/api/v1/jobs/{id}", get(jobs::show))
+        .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .with_state(engine);
+    native
+        .merge(health)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
+        .layer(axum::middleware::from_fn_with_state(config.request_timeout, around::around))
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {}", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail =
+        format!("{} does not answer {method}; the Allow header says what it does answer", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+#[cfg(test)]
+mod tests;

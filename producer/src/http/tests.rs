@@ -1,0 +1,87 @@
+//! What the API answers before it needs a database, and when there is none.
+
+use super::*;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, header};
+use common::amqp::{AmqpConfig, Publisher};
+use common::health::Health;
+use common::store::{SessionLimits, Store};
+use common::telemetry::Metrics;
+use serde_json::Value;
+use std::time::Duration;
+use tower::ServiceExt;
+
+/// An API whose database and broker are at a port where nobody listens.
+fn without_services() -> Router {
+    let limits = SessionLimits { acquire_timeout: Duration::from_millis(200), ..SessionLimits::default() };
+    let store = Store::new("postgres://nobody@127.0.0.1:1/none", "test", 1, limits).unwrap();
+    let amqp = AmqpConfig { url: "amqp://127.0.0.1:1".to_owned(), ..AmqpConfig::default() };
+    let engine = Engine::new(store, Publisher::start(amqp, "test", "test"));
+    let health = Health::new(Metrics::detached()).router();
+    router(Arc::new(engine), &ApiConfig::default(), health)
+}
+
+async fn send(request: Request<Body>) -> Response<Body> {
+    without_services().oneshot(request).await.unwrap()
+}
+
+async fn problem(response: Response<Body>) -> Value {
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    assert!(response.headers().contains_key("x-request-id"));
+    let status = response.status().as_u16();
+    let body: Value =
+        serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap();
+    assert_eq!(body["status"], status, "{body}");
+    body
+}
+
+fn request(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path)
+}
+
+#[tokio::test]
+async fn a_wrong_path_or_method_is_a_problem_too() {
+    let wrong = problem(send(request("GET", "/api/v1/nothing").body(Body::empty()).unwrap()).await).await;
+    assert_eq!((&wrong["code"], &wrong["status"]), (&"no_such_path".into(), &404.into()));
+
+    let wrong = send(request("DELETE", "/api/v1/jobs").body(Body::empty()).unwrap()).await;
+    let allow = wrong.headers()[header::ALLOW].to_str().unwrap().to_owned();
+    assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
+    assert_eq!(problem(wrong).await["code"], "method_not_allowed");
+
+    let head = send(request("HEAD", "/api/v1/jobs/x/cancel").body(Body::empty()).unwrap()).await;
+    assert_eq!(head.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_answered() {
+    for (method, path) in [
+        ("GET", "/api/v1/jobs"),
+        ("POST", "/api/v1/jobs"),
+        ("GET", "/api/v1/jobs/not-a-uuid"),
+        ("POST", "/api/v1/jobs/018f0000-0000-7000-8000-000000000001/cancel"),
+    ] {
+        let response = send(request(method, path).body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"backhaul\"");
+        assert_eq!(problem(response).await["code"], "unauthorized", "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_database_the_answer_says_so_and_no_more() {
+    let with_key = request("GET", "/api/v1/jobs").header(header::AUTHORIZATION, "Bearer bh_x");
+    let response = send(with_key.body(Body::empty()).unwrap()).await;
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    let body = problem(response).await;
+    assert_eq!(body["code"], "unavailable");
+    let text = body.to_string();
+    assert!(!text.contains("127.0.0.1") && !text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn the_callers_request_id_comes_back() {
+    let asked = request("GET", "/healthz").header("x-request-id", "order-42");
+    let response = send(asked.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-request-id"], "order-42");
+}

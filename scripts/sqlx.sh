@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The .sqlx folder holds what PostgreSQL says about every statement of common::store, so that a build needs no
+# database. This renews it from the migrations, or checks that it is up to date:
+#
+#     scripts/services.sh run scripts/sqlx.sh renew
+#     scripts/services.sh run scripts/sqlx.sh check
+set -euo pipefail
+
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+[[ ${1:-} == renew || ${1:-} == check ]] || die "say renew or check"
+[[ -n ${DATABASE_URL:-} ]] || die "DATABASE_URL is not set" "run: scripts/services.sh run scripts/sqlx.sh $1"
+command -v psql >/dev/null || die "psql is not here" "install it: apt install postgresql-client"
+[[ $DATABASE_URL =~ ^(postgres(ql)?://[^/?]*)(/[^?]*)?(\?.*)?$ ]] || die "DATABASE_URL is not a postgres:// URL"
+scratch=backhaul_sqlx_$$
+scratch_url=${BASH_REMATCH[1]}/$scratch${BASH_REMATCH[4]}
+
+mkdir -p "$ROOT/target"
+fresh=$(mktemp -d "$ROOT/target/sqlx.XXXXXX")
+clean_up() {
+    rm -rf -- "$fresh"
+    psql -Xqw -d "$DATABASE_URL" -c "DROP DATABASE IF EXISTS $scratch" || true
+}
+trap clean_up EXIT
+
+psql -Xqw -d "$DATABASE_URL" -c "CREATE DATABASE $scratch"
+# As the migrator does it: in the order of the file names, each in a transaction of its own.
+for migration in "$ROOT"/migrations/*.up.sql; do
+    psql -Xqw -d "$scratch_url" -v ON_ERROR_STOP=1 --single-transaction -f "$migration" >/dev/null
+done
+
+# The macros write what they learn while they expand. Cargo expands them again only if it thinks that the crate
+# has changed.
+touch "$ROOT/common/src/lib.rs"
+(cd "$ROOT" && SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$fresh DATABASE_URL=$scratch_url \
+    cargo check --quiet --package common --all-targets)
+
+if [[ $1 == check ]]; then
+    diff -rq "$ROOT/.sqlx" "$fresh" >&2 ||
+        die "the .sqlx folder does not match the statements and migrations" "renew it and commit it: make sqlx"
+    say ".sqlx is up to date"
+else
+    rm -rf -- "$ROOT/.sqlx"
+    mkdir "$ROOT/.sqlx"
+    cp "$fresh"/* "$ROOT/.sqlx/"
+    say "wrote $(find "$ROOT/.sqlx" -name '*.json' | wc -l) statements to .sqlx"
+fi

@@ -1,0 +1,352 @@
+//! What an end-to-end test stands on: its own database, its own topology namespace, its own sample upstream, and
+//! consumers in this process. It ends by checking the invariants.
+
+use crate::database::Database;
+use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
+use anyhow::{Context, Result, ensure};
+use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
+use common::command::{CancelCommand, StartCommand};
+use common::config::{Settings, load_from};
+use common::health::Health;
+use common::ids::{ConnectionId, JobId, TenantId, WorkerId};
+use common::job::JobStatus;
+use common::store::Store;
+use common::store::connections::NewConnection;
+use common::store::jobs::JobView;
+use common::telemetry::Metrics;
+use consumer::source::FetchConfig;
+use consumer::worker::Worker;
+use futures::TryStreamExt;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+/// A condition that is not met by then never will be.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Between two looks at the database.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The broker that tests use.
+pub fn amqp_url() -> String {
+    std::env::var("AMQP_URL").unwrap_or_else(|_unset| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned())
+}
+
+/// A test's world.
+#[derive(Debug)]
+pub struct Fixture {
+    /// The database.
+    pub database: Database,
+    /// A store on it.
+    pub store: Store,
+    /// The prefix of every exchange and queue.
+    pub namespace: String,
+    /// The upstream.
+    pub upstream: SampleUpstream,
+    /// Publishes commands, as an upstream service would.
+    pub publisher: Publisher,
+    amqp: AmqpConfig,
+    dead_letters: u32,
+}
+
+/// A consumer that runs in this process.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Who it is.
+    pub id: WorkerId,
+    /// Where it serves health, readiness and metrics.
+    pub address: std::net::SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<()>>,
+}
+
+/// A connection of a tenant of the sample upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The connection.
+    pub connection: ConnectionId,
+}
+
+impl Fixture {
+    /// A world whose upstream has one tenant, `acme`, with this many calls.
+    pub async fn with_calls(calls: u64) -> Result<Self> {
+        Self::start(Options::new([TenantOptions::new("acme", calls)])).await
+    }
+
+    /// A world with this upstream.
+    pub async fn start(options: Options) -> Result<Self> {
+        common::telemetry::install_tls_provider();
+        let database = Database::create().await?;
+        let store = Database::store_at(&database.url())?;
+        let namespace = format!("test_{}", Uuid::new_v4().simple());
+        let amqp = amqp_config(&amqp_url(), &namespace)?;
+        let publisher = Publisher::start(amqp.clone(), &format!("{namespace} publishing"), "backhaul-test");
+        let upstream = SampleUpstream::start(options).await?;
+        Ok(Self { database, store, namespace, upstream, publisher, amqp, dead_letters: 0 })
+    }
+
+    /// Makes a tenant of the same name as the upstream's, and its connection. `settings` are merged into small pages.
+    pub async fn account(&self, name: &str, settings: Value) -> Result<Account> {
+        self.account_at(name, &self.upstream.base_url(), settings).await
+    }
+
+    /// As [`Self::account`], at another address (through a proxy).
+    pub async fn account_at(&self, name: &str, base_url: &str, settings: Value) -> Result<Account> {
+        let tenant = self.store.create_tenant(name, 16).await?.id;
+        let mut merged = json!({ "page_size": 10 });
+        for (key, value) in settings.as_object().context("settings are an object")? {
+            merged[key] = value.clone();
+        }
+        let connection = self
+            .store
+            .put_connection(&NewConnection {
+                tenant,
+                name: name.to_owned(),
+                source: "ultravox".to_owned(),
+                base_url: base_url.to_owned(),
+                credentials: json!({ "api_key": self.upstream.key(name) }),
+                settings: merged,
+            })
+            .await?;
+        Ok(Account { tenant, connection })
+    }
+
+    /// Settings with every time scaled down, so that a test sees in a second what production sees in minutes.
+    pub fn settings(&self) -> Result<Settings> {
+        let url = self.database.url();
+        self.settings_at(&url, &amqp_url())
+    }
+
+    /// As [`Self::settings`], with other addresses (through proxies).
+    pub fn settings_at(&self, database: &Url, amqp: &str) -> Result<Settings> {
+        let values = [
+            ("DATABASE__URL", database.as_str()),
+            ("AMQP__URL", amqp),
+            ("AMQP__NAMESPACE", &self.namespace),
+            ("AMQP__RECONNECT__INITIAL_MS", "20"),
+            ("AMQP__RECONNECT__MAX_MS", "200"),
+            ("DATABASE__MAX_CONNECTIONS", "4"),
+            ("DATABASE__CONNECT_TIMEOUT_MS", "1000"),
+            ("PAGES__SLOTS", "8"),
+            ("PAGES__BUDGET_MS", "10000"),
+            ("PAGES__RETRY__INITIAL_MS", "20"),
+            ("PAGES__RETRY__MAX_MS", "100"),
+            ("LEASES__DURATION_MS", "1500"),
+            ("LEASES__RENEW_EVERY_MS", "300"),
+            ("SWEEPER__EVERY_MS", "50"),
+            ("SWEEPER__MARKER_EVERY_MS", "200"),
+            ("SWEEPER__MARKER_LOST_AFTER_MS", "400"),
+            ("SWEEPER__START_GRACE_MS", "1000"),
+            ("SHUTDOWN__DRAIN_MS", "5000"),
+        ];
+        let environment: HashMap<String, String> =
+            values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect();
+        Ok(Settings::read(&load_from(None, environment)?)?)
+    }
+
+    /// Starts a consumer with scaled settings.
+    pub async fn consumer(&self) -> Result<Consumer> {
+        self.consumer_with(self.settings()?).await
+    }
+
+    /// Starts a consumer with these settings, and waits until it consumes.
+    pub async fn consumer_with(&self, settings: Settings) -> Result<Consumer> {
+        let consumer = Self::spawn(settings).await?;
+        consumer.ready().await?;
+        Ok(consumer)
+    }
+
+    /// Starts a consumer without waiting for it.
+    pub async fn spawn(settings: Settings) -> Result<Consumer> {
+        let fetch = FetchConfig { allow_private_addresses: true, ..FetchConfig::default() };
+        let worker = Worker::new(settings, fetch)?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shutdown = CancellationToken::new();
+        let id = worker.id();
+        let health = Health::new(Metrics::detached());
+        let task = tokio::spawn(worker.run(listener, health, shutdown.clone()));
+        Ok(Consumer { id, address, shutdown, task })
+    }
+
+    /// Publishes a start command. Returns the job's identifier, chosen here.
+    pub async fn publish_start(&self, connection: ConnectionId) -> Result<JobId> {
+        let job = JobId::random();
+        self.publish_start_command(&StartCommand {
+            connection_id: connection,
+            job_id: Some(job),
+            command_id: None,
+            date_from: None,
+            date_to: None,
+            mode: common::job::JobMode::Range,
+            name: None,
+            requested_by: None,
+        })
+        .await?;
+        Ok(job)
+    }
+
+    /// Publishes a start command as it is.
+    pub async fn publish_start_command(&self, command: &StartCommand) -> Result<()> {
+        let envelope = Envelope::new(Destination::StartCommand, "sync.start", serde_json::to_vec(command)?);
+        Ok(self.publisher.publish(envelope).await?)
+    }
+
+    /// Publishes a cancel of a job.
+    pub async fn publish_cancel(&self, job: JobId, reason: &str) -> Result<()> {
+        let command =
+            CancelCommand { job_id: Some(job), reason: Some(reason.to_owned()), ..CancelCommand::default() };
+        let envelope = Envelope::new(Destination::CancelCommand, "sync.cancel", serde_json::to_vec(&command)?);
+        Ok(self.publisher.publish(envelope).await?)
+    }
+
+    /// Waits until a job is as `enough` says.
+    pub async fn until(&self, job: JobId, mut enough: impl FnMut(&JobView) -> bool) -> Result<JobView> {
+        let mut last = None;
+        let met = tokio::time::timeout(LONGEST, async {
+            loop {
+                if let Some(view) = self.store.job(job, None).await? {
+                    if enough(&view) {
+                        return anyhow::Ok(view);
+                    }
+                    last = Some(view);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+        met.unwrap_or_else(|_elapsed| Err(anyhow::anyhow!("the job never came to it; it is {last:#?}")))
+    }
+
+    /// Waits until a job is over, and demands this end.
+    pub async fn until_over(&self, job: JobId, status: JobStatus) -> Result<JobView> {
+        let view = self.until(job, |view| view.status.is_terminal()).await?;
+        ensure!(view.status == status, "the job is {:?}, not {status:?}: {view:#?}", view.status);
+        Ok(view)
+    }
+
+    /// Waits until a statement that gives one boolean gives true.
+    pub async fn until_sql(&self, sql: &'static str) -> Result<()> {
+        let met = tokio::time::timeout(LONGEST, async {
+            while !sqlx::query_scalar::<_, bool>(sql).fetch_one(&self.database.pool).await? {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
+        });
+        met.await.with_context(|| format!("never true: {sql}"))?
+    }
+
+    /// Demands that exactly the upstream's finished calls of this tenant are stored, with exactly their content.
+    pub async fn exact(&self, account: Account, name: &str) -> Result<()> {
+        let stored: BTreeMap<String, Vec<u8>> = self
+            .store
+            .record_hashes(account.connection)
+            .map_ok(|record| (record.external_id, record.hash))
+            .try_collect()
+            .await?;
+        let expected: BTreeMap<String, Vec<u8>> = self
+            .upstream
+            .expected(name, crate::sample_upstream::Span::ALL)
+            .filter(|call| !call.running)
+            .map(|call| (call.id, call.hash.to_vec()))
+            .collect();
+        let missing = expected.iter().filter(|(id, hash)| stored.get(*id) != Some(hash)).count();
+        let foreign = stored.keys().filter(|id| !expected.contains_key(*id)).count();
+        ensure!(
+            missing == 0 && foreign == 0,
+            "of {} expected records {missing} are missing or differ, and {foreign} of {} stored ones are foreign",
+            expected.len(),
+            stored.len()
+        );
+        Ok(())
+    }
+
+    /// How many messages are ready in the dead-letter queue.
+    pub async fn dead_letters(&self) -> Result<u32> {
+        self.ready(&self.amqp.topology().dead_letters()).await
+    }
+
+    /// How many messages are ready in a work queue.
+    pub async fn waiting(&self, queue: WorkQueue) -> Result<u32> {
+        self.ready(&self.amqp.topology().queue(queue)).await
+    }
+
+    async fn ready(&self, queue: &str) -> Result<u32> {
+        let connection = common::amqp::connect(&self.amqp, "backhaul-test counting").await?;
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let count = channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count();
+        connection.close(200, "counted".into()).await?;
+        Ok(count)
+    }
+
+    /// Says that this many dead letters are part of the test.
+    pub fn expect_dead_letters(&mut self, number: u32) {
+        self.dead_letters = number;
+    }
+
+    /// Ends the world: checks the invariants and the dead-letter queue, then removes everything.
+    pub async fn finish(self, consumers: impl IntoIterator<Item = Consumer>) -> Result<()> {
+        for consumer in consumers {
+            consumer.stop().await?;
+        }
+        let broken = self.store.broken_invariants().await?;
+        ensure!(broken.is_empty(), "broken invariants:\n{}", broken.join("\n"));
+        let connection = common::amqp::connect(&self.amqp, "backhaul-test ending").await?;
+        let channel = connection.create_channel().await?;
+        self.amqp.topology().declare(&channel, LONGEST).await?;
+        let dead = self.dead_letters().await?;
+        ensure!(dead == self.dead_letters, "{dead} dead letters instead of {}", self.dead_letters);
+        self.publisher.close().await;
+        self.amqp.topology().delete(&channel, LONGEST).await?;
+        connection.close(200, "done".into()).await?;
+        self.store.close().await;
+        self.database.remove().await
+    }
+}
+
+fn amqp_config(url: &str, namespace: &str) -> Result<AmqpConfig> {
+    let environment = HashMap::from([
+        ("BACKHAUL__AMQP__URL".to_owned(), url.to_owned()),
+        ("BACKHAUL__AMQP__NAMESPACE".to_owned(), namespace.to_owned()),
+    ]);
+    Ok(load_from(None, environment)?.section("amqp")?)
+}
+
+impl Consumer {
+    /// Waits until it is ready: its consumers are registered, and its canary has come back.
+    pub async fn ready(&self) -> Result<()> {
+        let ready = tokio::time::timeout(LONGEST, async {
+            while self.get("readyz").await?.0 != 200 {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
+        });
+        ready.await.context("the consumer was never ready")?
+    }
+
+    /// Asks its listener.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}/{path}", self.address)).await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// Begins its shutdown, as SIGTERM does.
+    pub fn terminate(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Ends it in good order.
+    pub async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        tokio::time::timeout(LONGEST, self.task).await.context("the consumer never ended")??
+    }
+}

@@ -1,0 +1,224 @@
+//! A TCP proxy that breaks connections in the ways that networks do: cut, refused, silent, slow, or cut in the
+//! middle of a message. It stands between a process under test and Postgres, RabbitMQ or an upstream.
+
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use connection::Connection;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A way through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the process that connected to the server behind the proxy.
+    ToTarget,
+    /// From the server back to the process.
+    ToClient,
+}
+
+/// A running proxy. It stops, and cuts its connections, when this is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    _stop: DropGuard,
+}
+
+/// What the proxy's connections share.
+#[derive(Debug, Default)]
+struct State {
+    rules: watch::Sender<Rules>,
+    seen: watch::Sender<Connections>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    /// Connections of an earlier epoch are cut.
+    epoch: u64,
+    refuse: bool,
+    stalled_to_target: bool,
+    stalled_to_client: bool,
+    latency: Duration,
+    cut_after: Option<CutAfter>,
+    stall_on: Option<(Direction, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CutAfter {
+    direction: Direction,
+    bytes: u64,
+    /// Tells this rule from an earlier one, so that each connection counts anew.
+    serial: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Connections {
+    accepted: u64,
+    open: BTreeSet<u64>,
+}
+
+impl Rules {
+    fn stalled(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::ToTarget => self.stalled_to_target,
+            Direction::ToClient => self.stalled_to_client,
+        }
+    }
+
+    fn stall(&mut self, direction: Direction) {
+        match direction {
+            Direction::ToTarget => self.stalled_to_target = true,
+            Direction::ToClient => self.stalled_to_client = true,
+        }
+    }
+}
+
+impl FaultProxy {
+    /// Listens on a free port of loopback, and forwards to `target`.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start(target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State::default());
+        let stop = CancellationToken::new();
+        tokio::spawn(accept(listener, target, Arc::clone(&state), stop.clone()));
+        Ok(Self { address, state, _stop: stop.drop_guard() })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Resets every open connection (both sides see RST), waits until that is done, and says how many they were.
+    /// New ones are accepted as before.
+    pub async fn cut(&self) -> usize {
+        let doomed = self.state.seen.borrow().open.clone();
+        self.state.rules.send_modify(|rules| rules.epoch += 1);
+        self.until_seen(|seen| seen.open.is_disjoint(&doomed)).await;
+        doomed.len()
+    }
+
+    /// Resets every new connection as soon as it is made. Open ones go on.
+    pub fn refuse(&self) {
+        self.state.rules.send_modify(|rules| rules.refuse = true);
+    }
+
+    /// Forwards nothing in this direction any more, on open connections and new ones, and does not tell anybody:
+    /// neither side sees an end. What was underway arrives after [`FaultProxy::resume`].
+    pub fn stall(&self, direction: Direction) {
+        self.state.rules.send_modify(|rules| rules.stall(direction));
+    }
+
+    /// [Stalls](FaultProxy::stall) both directions: a network that swallows everything.
+    pub fn stall_both(&self) {
+        self.stall(Direction::ToTarget);
+        self.stall(Direction::ToClient);
+    }
+
+    /// Stalls both directions, on every connection, just before a block that contains `pattern` would be forwarded
+    /// in this direction; once. With [`FaultProxy::cut`] afterwards, exactly that message is lost: a method frame of
+    /// the broker, the answer to a commit. A pattern that two TCP segments share is missed.
+    pub fn stall_on(&self, direction: Direction, pattern: impl Into<Vec<u8>>) {
+        let pattern = pattern.into();
+        self.state.rules.send_modify(|rules| rules.stall_on = Some((direction, pattern)));
+    }
+
+    /// Waits until both directions are stalled, as [`FaultProxy::stall_on`] does.
+    pub async fn until_stalled(&self) {
+        let mut rules = self.state.rules.subscribe();
+        // The sender lives as long as this proxy, so there is no error to meet.
+        let _stalled = rules.wait_for(|rules| rules.stalled_to_target && rules.stalled_to_client).await;
+    }
+
+    /// Delays each block by so much, in both directions.
+    pub fn latency(&self, latency: Duration) {
+        self.state.rules.send_modify(|rules| rules.latency = latency);
+    }
+
+    /// Resets each connection, open or new, once it has forwarded so many more bytes in this direction.
+    pub fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.state.rules.send_modify(|rules| {
+            let serial = rules.cut_after.map_or(1, |cut| cut.serial + 1);
+            rules.cut_after = Some(CutAfter { direction, bytes, serial });
+        });
+    }
+
+    /// Ends every fault: accepts again, forwards what was stalled, at once.
+    pub fn resume(&self) {
+        self.state.rules.send_modify(|rules| *rules = Rules { epoch: rules.epoch, ..Rules::default() });
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.state.seen.borrow().open.len()
+    }
+
+    /// Connections accepted since the start, the refused ones included.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.state.seen.borrow().accepted
+    }
+
+    /// Waits until `enough` holds for the number of open connections and of all that were ever accepted.
+    pub async fn until(&self, mut enough: impl FnMut(usize, u64) -> bool) {
+        self.until_seen(|seen| enough(seen.open.len(), seen.accepted)).await;
+    }
+
+    async fn until_seen(&self, enough: impl FnMut(&Connections) -> bool) {
+        let mut seen = self.state.seen.subscribe();
+        let _seen = seen.wait_for(enough).await;
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, state: Arc<State>, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        // An error here is the failed handshake of one client, which is that client's concern.
+        if let Ok((client, _)) = accepted {
+            admit(client, target, &state);
+        }
+    }
+    state.rules.send_modify(|rules| rules.epoch += 1);
+}
+
+fn admit(client: TcpStream, target: SocketAddr, state: &Arc<State>) {
+    let (epoch, refuse) = {
+        let rules = state.rules.borrow();
+        (rules.epoch, rules.refuse)
+    };
+    let mut number = 0;
+    state.seen.send_modify(|seen| {
+        seen.accepted += 1;
+        number = seen.accepted;
+        if !refuse {
+            seen.open.insert(number);
+        }
+    });
+    if refuse {
+        connection::reset(&client);
+        return;
+    }
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        Connection { state: &state, epoch }.run(client, target).await;
+        state.seen.send_modify(|seen| {
+            seen.open.remove(&number);
+        });
+    });
+}
