@@ -71,11 +71,11 @@ find_programs() {
 }
 
 up() {
-    check_own_services
     if [[ ${SERVICES:-} == docker ]]; then
         docker_up
         return
     fi
+    check_own_services
     if private_postgres || private_rabbitmq; then
         make_state
         lock_state services.lock
@@ -154,6 +154,7 @@ down() {
 }
 
 reset() {
+    if [[ ${SERVICES:-} == docker ]]; then docker_compose down --volumes >&2; fi
     down
     [[ ! -d $STATE ]] || { say "deleting $STATE" && rm -rf -- "$STATE"; }
 }

@@ -140,7 +140,8 @@ impl Command for StartCommand {
 
 impl Command for CancelCommand {
     const KEY: &'static str = "sync.cancel";
-    const FIELDS: &'static [&'static str] = &["job_id", "connection_id", "reason", "command_id", "requested_by"];
+    const FIELDS: &'static [&'static str] =
+        &["job_id", "connection_id", "reason", "command_id", "requested_by"];
     const UNSUPPORTED: &'static [&'static str] = &[];
 
     fn check(&self) -> Result<(), String> {
@@ -224,7 +225,10 @@ mod tests {
             (r#"{"connection_id": "x"}"#, "invalid"),
             (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "mode": "sideways"}"#, "invalid"),
             (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "name": "a\u0000b"}"#, "invalid"),
-            (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "document_ids": ["a"]}"#, "unsupported"),
+            (
+                r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "document_ids": ["a"]}"#,
+                "unsupported",
+            ),
             (
                 r#"{"connection_id": "018f0000-0000-7000-8000-000000000001",
                     "date_from": "2026-01-02T00:00:00Z", "date_to": "2026-01-01T00:00:00Z"}"#,
@@ -245,7 +249,11 @@ mod tests {
     #[test]
     fn a_cancel_names_a_job_or_a_connection() {
         for body in ["{}", &format!(r#"{{"job_id": "{CONNECTION}", "connection_id": "{CONNECTION}"}}"#)] {
-            assert_eq!(decode::<CancelCommand>(body.as_bytes(), None).unwrap_err().reason, "invalid", "{body}");
+            assert_eq!(
+                decode::<CancelCommand>(body.as_bytes(), None).unwrap_err().reason,
+                "invalid",
+                "{body}"
+            );
         }
         let one = format!(r#"{{"job_id": "{CONNECTION}", "reason": "enough"}}"#);
         let decoded = decode::<CancelCommand>(one.as_bytes(), Some("sync.cancel")).unwrap();

@@ -74,8 +74,12 @@ impl JobStatus {
             (Self::Running | Self::Cancelling, JobEvent::Planned) => None,
             (Self::Running, JobEvent::AllDone) => Some(Self::Completed),
             (Self::Pending | Self::Cancelling, JobEvent::AllDone) => None,
-            (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: true }) => Some(Self::Cancelling),
-            (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: false }) => Some(Self::Cancelled),
+            (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: true }) => {
+                Some(Self::Cancelling)
+            }
+            (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: false }) => {
+                Some(Self::Cancelled)
+            }
             (Self::Cancelling, JobEvent::CancelRequested { leased: true | false }) => None,
             (Self::Cancelling, JobEvent::LastLeaseEnded | JobEvent::CancelOverdue) => Some(Self::Cancelled),
             (Self::Pending | Self::Running, JobEvent::LastLeaseEnded | JobEvent::CancelOverdue) => None,

@@ -147,7 +147,8 @@ impl Slicing {
         let mut start = from;
         let mut edge = midnight;
         while start < span.to {
-            edge = TimeDelta::try_days(step).and_then(|step| edge.checked_add_signed(step)).unwrap_or(span.to);
+            edge =
+                TimeDelta::try_days(step).and_then(|step| edge.checked_add_signed(step)).unwrap_or(span.to);
             let end = edge.min(span.to);
             slices.push(Span { from: Some(start), to: end });
             start = end;

@@ -116,10 +116,8 @@ impl Bell {
         first_seen: DateTime<Utc>,
     ) -> Result<(), PublishError> {
         // The same message has the same identity each time, so that a repeat after a lost confirm can be recognised.
-        let id = delivery
-            .message_id
-            .clone()
-            .unwrap_or_else(|| blake3::hash(&delivery.body).to_hex().to_string());
+        let id =
+            delivery.message_id.clone().unwrap_or_else(|| blake3::hash(&delivery.body).to_hex().to_string());
         let kind = delivery.kind.clone().unwrap_or_else(|| "unknown".to_owned());
         let mut detail = why.detail.clone();
         detail.truncate(detail.floor_char_boundary(1000));

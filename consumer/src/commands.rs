@@ -137,7 +137,9 @@ impl Commands {
                 let status = format!("{status:?}").to_lowercase();
                 (false, Some(job), Some(format!("the job is already {status}")))
             }
-            CancelOutcome::NoEffect => (true, None, Some("no effect: the connection has no active job".to_owned())),
+            CancelOutcome::NoEffect => {
+                (true, None, Some("no effect: the connection has no active job".to_owned()))
+            }
             CancelOutcome::Unknown => (false, None, Some("there is no such job".to_owned())),
         };
         self.answer(accepted, job, reason).await

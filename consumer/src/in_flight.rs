@@ -64,9 +64,12 @@ impl InFlight {
 
     /// Aborts the pages of a job. Returns how many there were.
     pub fn abort_job(&self, job: JobId) -> usize {
-        let pages = self.lock();
-        let of_job = pages.held.values().filter(|entry| entry.job == job);
-        of_job.map(|entry| entry.abort.send_replace(Some(Abort::JobEnded))).count()
+        let mut aborted = 0;
+        for entry in self.lock().held.values().filter(|entry| entry.job == job) {
+            entry.abort.send_replace(Some(Abort::JobEnded));
+            aborted += 1;
+        }
+        aborted
     }
 
     /// Aborts a page whose lease is lost.

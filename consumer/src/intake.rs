@@ -92,15 +92,17 @@ impl ConsumerIntake {
             }
             Err(error) => {
                 let detail = format!("neither a doorbell nor a marker: {error}");
-                return self.dead_letter(delivery, &Undecodable { reason: "not_a_page", detail }, epoch).await;
+                return self
+                    .dead_letter(delivery, &Undecodable { reason: "not_a_page", detail }, epoch)
+                    .await;
             }
         };
         let mut redelivered = delivery.redelivered;
         let since = Instant::now();
         loop {
-            match self.pages.handle(ring, redelivered, epoch).await.disposition() {
-                Disposition::Hold => {}
-                disposition => return disposition,
+            let disposition = self.pages.handle(ring, redelivered, epoch).await.disposition();
+            if disposition != Disposition::Hold {
+                return disposition;
             }
             let left = LONGEST_HOLD.saturating_sub(since.elapsed());
             if !self.database_back(epoch, left).await {
@@ -155,7 +157,9 @@ impl ConsumerIntake {
                     counter!("aborts_total").increment(1);
                     tracing::debug!(job = %abort.job_id, pages, "told to abort");
                 }
-                Err(error) => tracing::warn!(%error, "an abort cannot be read; renewals will show what is cancelled"),
+                Err(error) => {
+                    tracing::warn!(%error, "an abort cannot be read; renewals will show what is cancelled");
+                }
             },
             kind => tracing::warn!(kind, "a message of the process queue is of no known kind, and ignored"),
         }
@@ -197,7 +201,12 @@ impl ConsumerIntake {
 
     /// Puts a message that can never be applied where people look. Tried until it is confirmed there: only then may the
     /// message be acked.
-    async fn dead_letter(&self, delivery: &Delivery, why: &Undecodable, epoch: &CancellationToken) -> Disposition {
+    async fn dead_letter(
+        &self,
+        delivery: &Delivery,
+        why: &Undecodable,
+        epoch: &CancellationToken,
+    ) -> Disposition {
         let first_seen = Utc::now();
         for delay in HOLD.delays() {
             match self.bell.dead_letter(delivery, why, first_seen).await {

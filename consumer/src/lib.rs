@@ -2,12 +2,12 @@
 
 pub mod worker;
 
-pub mod intake;
-pub mod disposition;
 pub mod commands;
-pub mod planner;
-pub mod page;
+pub mod disposition;
 pub mod in_flight;
+pub mod intake;
+pub mod page;
+pub mod planner;
 pub mod renewal;
 pub mod sweeper;
 

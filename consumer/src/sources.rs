@@ -11,13 +11,22 @@ use url::Url;
 /// More connections than this in use at once, and the cache starts anew.
 const MOST: usize = 1024;
 
-#[derive(Debug)]
 struct Open {
     kind: String,
     base_url: String,
     credentials: Value,
     settings: Value,
     source: Arc<dyn Source>,
+}
+
+// The credentials stay out of logs.
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open")
+            .field("kind", &self.kind)
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Opened sources by connection.

@@ -56,7 +56,8 @@ impl Worker {
         let name = format!("backhaul/consumer {id}");
         let store = open_store(&settings.database, &name, settings.database.max_connections)?;
         let command_store = open_store(&settings.database, &name, COMMAND_CONNECTIONS)?;
-        let publisher = Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
+        let publisher =
+            Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let bell = Bell::new(publisher.clone(), settings.amqp.topology());
         let in_flight = InFlight::default();
         let fetcher = Arc::new(Fetcher::new(fetch, usize::from(settings.pages.slots))?);
@@ -101,7 +102,12 @@ impl Worker {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn run(self, listener: TcpListener, mut health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        mut health: Health,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let prefetch = |queue, limit| Prefetch { queue, limit };
         let options = SupervisorOptions {
             connection_name: format!("backhaul/consumer {} consuming", self.id),

@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
 /// What the broker's console shows.
 fn connection_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("backhaul-producer/publish host={} pid={}", host.trim(), std::process::id())
+    format!("backhaul/producer host={} pid={} publishing", host.trim(), std::process::id())
 }
 
 /// A token that SIGTERM and SIGINT cancel.

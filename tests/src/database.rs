@@ -22,7 +22,8 @@ pub struct Database {
 
 /// The server that tests use.
 pub fn database_url() -> String {
-    std::env::var("DATABASE_URL").unwrap_or_else(|_unset| "postgres://postgres@127.0.0.1:5432/postgres".to_owned())
+    std::env::var("DATABASE_URL")
+        .unwrap_or_else(|_unset| "postgres://postgres@127.0.0.1:5432/postgres".to_owned())
 }
 
 impl Database {
@@ -34,7 +35,8 @@ impl Database {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let name = format!("backhaul_test_{now}_{}", Uuid::new_v4().simple());
         drop_left_behind(&mut connection, now).await?;
-        execute(&mut connection, format!("create database {name} template {template} strategy file_copy")).await?;
+        execute(&mut connection, format!("create database {name} template {template} strategy file_copy"))
+            .await?;
         connection.close().await?;
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy(at(&admin, &name).as_str())?;
         Ok(Self { admin, name, pool })
@@ -74,7 +76,10 @@ fn at(admin: &Url, name: &str) -> Url {
 async fn connect(url: &Url) -> Result<PgConnection> {
     let options: PgConnectOptions = url.as_str().parse()?;
     options.connect().await.with_context(|| {
-        format!("no PostgreSQL at {}; run `make test`, which starts one", common::config::mask_url(url.as_str()))
+        format!(
+            "no PostgreSQL at {}; run `make test`, which starts one",
+            common::config::mask_url(url.as_str())
+        )
     })
 }
 
@@ -97,7 +102,8 @@ async fn template(admin: &Url, connection: &mut PgConnection) -> Result<String> 
         let store = Database::store_at(&at(admin, &name))?;
         store.migrate().await?;
         store.close().await;
-        execute(connection, format!("alter database {name} with is_template true allow_connections false")).await?;
+        execute(connection, format!("alter database {name} with is_template true allow_connections false"))
+            .await?;
     }
     execute(connection, "select pg_advisory_unlock(7264839125)".to_owned()).await?;
     Ok(name)

@@ -84,6 +84,7 @@ impl Fixture {
     /// A world with this upstream.
     pub async fn start(options: Options) -> Result<Self> {
         common::telemetry::install_tls_provider();
+        log_to_the_test();
         let database = Database::create().await?;
         let store = Database::store_at(&database.url())?;
         let namespace = format!("test_{}", Uuid::new_v4().simple());
@@ -204,7 +205,8 @@ impl Fixture {
     pub async fn publish_cancel(&self, job: JobId, reason: &str) -> Result<()> {
         let command =
             CancelCommand { job_id: Some(job), reason: Some(reason.to_owned()), ..CancelCommand::default() };
-        let envelope = Envelope::new(Destination::CancelCommand, "sync.cancel", serde_json::to_vec(&command)?);
+        let envelope =
+            Envelope::new(Destination::CancelCommand, "sync.cancel", serde_json::to_vec(&command)?);
         Ok(self.publisher.publish(envelope).await?)
     }
 
@@ -283,7 +285,8 @@ impl Fixture {
         let connection = common::amqp::connect(&self.amqp, "backhaul-test counting").await?;
         let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let count = channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count();
+        let count =
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count();
         connection.close(200, "counted".into()).await?;
         Ok(count)
     }
@@ -311,6 +314,14 @@ impl Fixture {
         self.store.close().await;
         self.database.remove().await
     }
+}
+
+/// What the code under test says shows when the test fails; `RUST_LOG` chooses how much of it.
+fn log_to_the_test() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_unset| "info,lapin=warn".into());
+    // A second call in one process finds the first one's subscriber in place, which is as good.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
 }
 
 fn amqp_config(url: &str, namespace: &str) -> Result<AmqpConfig> {

@@ -1,6 +1,6 @@
 //! Commands that were applied: a repeat gets the first answer.
 
-use super::StoreError;
+use super::{Store, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
@@ -42,7 +42,8 @@ pub(super) async fn first_answer<T: DeserializeOwned>(
     if matches!(command, CommandIdentity::Content { redelivered: false, .. }) {
         return Ok(None);
     }
-    let row = sqlx::query!("select answer from commands where id = $1", id).fetch_optional(transaction).await?;
+    let row =
+        sqlx::query!("select answer from commands where id = $1", id).fetch_optional(transaction).await?;
     // An answer of a form that this version does not know counts as none: every command is idempotent by itself.
     Ok(row.and_then(|row| serde_json::from_value(row.answer).ok()))
 }
@@ -66,4 +67,17 @@ pub(super) async fn remember<T: Serialize + Sync>(
     .execute(transaction)
     .await?;
     Ok(())
+}
+
+impl Store {
+    /// What a command with this identifier was answered, once it has been applied: for its sender.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn command_answer<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>, StoreError> {
+        let id = CommandIdentity::Given(id.to_owned()).id();
+        let row =
+            sqlx::query!("select answer from commands where id = $1", id).fetch_optional(&self.pool).await?;
+        Ok(row.and_then(|row| serde_json::from_value(row.answer).ok()))
+    }
 }

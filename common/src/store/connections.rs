@@ -21,7 +21,7 @@ pub struct Tenant {
 }
 
 /// A connection to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewConnection {
     /// Its tenant.
     pub tenant: TenantId,
@@ -35,6 +35,18 @@ pub struct NewConnection {
     pub credentials: Value,
     /// Settings of the source.
     pub settings: Value,
+}
+
+// The credentials stay out of logs.
+impl std::fmt::Debug for NewConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewConnection")
+            .field("tenant", &self.tenant)
+            .field("name", &self.name)
+            .field("source", &self.source)
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A connection, without its credentials.

@@ -20,7 +20,9 @@ pub enum StoreError {
     #[error("the migrations could not be applied: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The address of the database cannot be read.
-    #[error("database.url is not a PostgreSQL URL ({0}); expected postgres://user:password@host:port/database")]
+    #[error(
+        "database.url is not a PostgreSQL URL ({0}); expected postgres://user:password@host:port/database"
+    )]
     Url(#[source] sqlx::Error),
 }
 
@@ -34,26 +36,30 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(ref database) => {
-                let code = database.code().unwrap_or_default().into_owned();
-                match code.get(..2).unwrap_or_default() {
-                    "22" | "23" => Self::Refused(error),
-                    // Connection, transaction rollback, resources, operator intervention, system; 25006 is a read-only
-                    // server, and 55P03 a lock_timeout.
-                    "08" | "40" | "53" | "57" | "58" | "55" | "25" => Self::Unavailable(error),
-                    _ => Self::Mismatch(error),
-                }
-            }
-            sqlx::Error::Io(_)
+        let code = error.as_database_error().and_then(|database| database.code()).unwrap_or_default();
+        match code.get(..2).unwrap_or_default() {
+            "22" | "23" => Self::Refused(error),
+            // Connection, transaction rollback, resources, operator intervention, system; 25006 is a read-only server,
+            // and 55P03 a lock_timeout.
+            "08" | "25" | "40" | "53" | "55" | "57" | "58" => Self::Unavailable(error),
+            // No answer of the server at all: it cannot be reached, or stopped in the middle.
+            "" if is_about_the_connection(&error) => Self::Unavailable(error),
+            _ => Self::Mismatch(error),
+        }
+    }
+}
+
+const fn is_about_the_connection(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            other => Self::Mismatch(other),
-        }
-    }
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed
+    )
 }
 
 /// How a session of the store behaves. Every wait has an end.

@@ -29,17 +29,23 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Url`] when the address cannot be read.
-    pub fn new(url: &str, name: &str, max_connections: u32, limits: SessionLimits) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name(name).options([
-            ("lock_timeout", limits.lock_timeout.as_millis().to_string()),
-            ("statement_timeout", limits.statement_timeout.as_millis().to_string()),
-            (
-                "idle_in_transaction_session_timeout",
-                limits.idle_in_transaction_timeout.as_millis().to_string(),
-            ),
-            // A generic plan that was cached while a partition of records was empty keeps its sequential scan.
-            ("plan_cache_mode", "force_custom_plan".to_owned()),
-        ]);
+    pub fn new(
+        url: &str,
+        name: &str,
+        max_connections: u32,
+        limits: SessionLimits,
+    ) -> Result<Self, StoreError> {
+        let options =
+            PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name(name).options([
+                ("lock_timeout", limits.lock_timeout.as_millis().to_string()),
+                ("statement_timeout", limits.statement_timeout.as_millis().to_string()),
+                (
+                    "idle_in_transaction_session_timeout",
+                    limits.idle_in_transaction_timeout.as_millis().to_string(),
+                ),
+                // A generic plan that was cached while a partition of records was empty keeps its sequential scan.
+                ("plan_cache_mode", "force_custom_plan".to_owned()),
+            ]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(limits.acquire_timeout)

@@ -61,7 +61,9 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| match row.open {
-                true => Expired::Ring(Ring { job: row.job, slice: row.slice, page: row.page, ring: row.ring }),
+                true => {
+                    Expired::Ring(Ring { job: row.job, slice: row.slice, page: row.page, ring: row.ring })
+                }
                 false => Expired::Closed(row.job),
             })
             .collect())

@@ -25,7 +25,9 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn worker_stopped(&self, worker: WorkerId) -> Result<(), StoreError> {
-        sqlx::query!("update workers set stopped_at = now() where id = $1", worker.0).execute(&self.pool).await?;
+        sqlx::query!("update workers set stopped_at = now() where id = $1", worker.0)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

@@ -75,8 +75,10 @@ impl PageHandler {
     pub(super) async fn poisoned(&self, ring: Ring, deaths: i32) -> Result<Next, StoreError> {
         let cause = format!("{deaths} workers died while they held this page; it is not tried again");
         let error = JobError { cause, slice: Some(ring.slice), page: Some(ring.page), body: None };
-        let right =
-            FailRight::Deaths { slice: ring.slice, at_least: i32::try_from(self.pages.deaths).unwrap_or(i32::MAX) };
+        let right = FailRight::Deaths {
+            slice: ring.slice,
+            at_least: i32::try_from(self.pages.deaths).unwrap_or(i32::MAX),
+        };
         self.fail_job(ring.job, &error, right).await?;
         Ok(Next::Over(Outcome::JobFailed))
     }

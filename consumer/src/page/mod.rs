@@ -219,7 +219,9 @@ impl PageHandler {
     ) -> Result<Next, StoreError> {
         match error {
             FetchError::Transient { cause, body } => self.back_off(lease, context, cause, body).await,
-            FetchError::RateLimited { retry_after, .. } => self.rate_limited(lease, context, retry_after).await,
+            FetchError::RateLimited { retry_after, .. } => {
+                self.rate_limited(lease, context, retry_after).await
+            }
             FetchError::Permanent { cause, body } => self.fail_page(lease, context, cause, body).await,
         }
     }

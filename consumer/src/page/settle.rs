@@ -147,10 +147,10 @@ impl PageHandler {
 
     /// Finds the records that Postgres refuses, and marks them as failed. False if none is at fault.
     async fn convict(&self, records: &mut [PageRecord]) -> Result<bool, StoreError> {
-        let mut suspects = vec![0..records.len()];
+        let mut suspects = Vec::from([(0, records.len())]);
         let mut convicted = false;
-        while let Some(range) = suspects.pop() {
-            let payloads: Vec<&str> = records[range.clone()]
+        while let Some((from, to)) = suspects.pop() {
+            let payloads: Vec<&str> = records[from..to]
                 .iter()
                 .filter_map(|record| match &record.verdict {
                     Verdict::Store { payload, .. } => Some(&**payload),
@@ -162,14 +162,14 @@ impl PageHandler {
             }
             match self.store.try_payloads(&payloads).await {
                 Ok(()) => {}
-                Err(StoreError::Refused(error)) if range.len() == 1 => {
+                Err(StoreError::Refused(error)) if to - from == 1 => {
                     let reason = format!("the database cannot store it: {error}");
-                    records[range.start].verdict = Verdict::Fail { reason };
+                    records[from].verdict = Verdict::Fail { reason };
                     convicted = true;
                 }
                 Err(StoreError::Refused(_)) => {
-                    let middle = range.start + range.len() / 2;
-                    suspects.extend([range.start..middle, middle..range.end]);
+                    let middle = from + (to - from) / 2;
+                    suspects.extend([(from, middle), (middle, to)]);
                 }
                 Err(error) => return Err(error),
             }

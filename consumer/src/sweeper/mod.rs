@@ -128,7 +128,11 @@ impl Sweeper {
             Some(error) => {
                 counter!("sweeper_failures_total", "duty" => duty.word()).increment(1);
                 if !run.failing {
-                    tracing::warn!(duty = duty.word(), error, "a duty of the sweeper failed; it is tried at each sweep");
+                    tracing::warn!(
+                        duty = duty.word(),
+                        error,
+                        "a duty of the sweeper failed; it is tried at each sweep"
+                    );
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! One tenant's calls in order of creation: the generated ones, and what tests have done to them.
 
 use super::call::{Change, Style};
+use super::merge::Merge;
 use super::options::TenantOptions;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeSet, HashMap, VecDeque, btree_set};
-use std::iter::{Peekable, from_fn};
+use std::iter::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -98,7 +99,7 @@ impl Catalogue {
     ) -> impl DoubleEndedIterator<Item = Position> + use<'a> {
         let ours = self.generated_in(range).filter(|ordinal| !self.deleted.contains(ordinal));
         let ours = ours.map(|ordinal| (self.style.created_us(ordinal), ordinal));
-        Merge { left: Ends::new(ours), right: Ends::new(self.added_in(range).copied()) }
+        Merge::new(ours, self.added_in(range).copied())
     }
 
     pub(super) fn count(&self, range: &Range<Position>) -> u64 {
@@ -163,69 +164,6 @@ pub(super) fn expected(catalogue: Arc<Catalogue>, span: Span) -> impl Iterator<I
             raw: change.is_some_and(|change| change.raw.is_some()),
         })
     })
-}
-
-/// Two sorted sequences as one, from either end.
-struct Merge<L: DoubleEndedIterator<Item = Position>, R: DoubleEndedIterator<Item = Position>> {
-    left: Ends<L>,
-    right: Ends<R>,
-}
-
-/// An iterator that can be looked at from both ends.
-struct Ends<I: DoubleEndedIterator<Item = Position>> {
-    rest: Peekable<I>,
-    back: Option<Position>,
-}
-
-impl<I: DoubleEndedIterator<Item = Position>> Ends<I> {
-    fn new(items: I) -> Self {
-        Self { rest: items.peekable(), back: None }
-    }
-
-    fn front(&mut self) -> Option<Position> {
-        self.rest.peek().copied().or(self.back)
-    }
-
-    fn back(&mut self) -> Option<Position> {
-        if self.back.is_none() {
-            self.back = self.rest.next_back();
-        }
-        self.back
-    }
-
-    fn take_front(&mut self) -> Option<Position> {
-        self.rest.next().or_else(|| self.back.take())
-    }
-
-    fn take_back(&mut self) -> Option<Position> {
-        self.back.take().or_else(|| self.rest.next_back())
-    }
-}
-
-impl<L: DoubleEndedIterator<Item = Position>, R: DoubleEndedIterator<Item = Position>> Iterator
-    for Merge<L, R>
-{
-    type Item = Position;
-
-    fn next(&mut self) -> Option<Position> {
-        match (self.left.front(), self.right.front()) {
-            (Some(left), Some(right)) if right < left => self.right.take_front(),
-            (Some(_), _) => self.left.take_front(),
-            (None, _) => self.right.take_front(),
-        }
-    }
-}
-
-impl<L: DoubleEndedIterator<Item = Position>, R: DoubleEndedIterator<Item = Position>> DoubleEndedIterator
-    for Merge<L, R>
-{
-    fn next_back(&mut self) -> Option<Position> {
-        match (self.left.back(), self.right.back()) {
-            (Some(left), Some(right)) if right > left => self.right.take_back(),
-            (Some(_), _) => self.left.take_back(),
-            (None, _) => self.right.take_back(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod body;
 mod call;
 mod catalogue;
+mod merge;
 mod options;
 mod query;
 mod script;
@@ -15,6 +16,7 @@ mod seen;
 mod server;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 
 pub use catalogue::{Expected, Span};
 pub use options::{Behaviour, Limit, LimitBy, NextAtEnd, Options, TenantOptions, Total};

@@ -90,7 +90,9 @@ impl Store {
                 .fetch_optional(&mut *transaction)
                 .await?;
                 match active {
-                    Some(active) => fence(&mut transaction, active.id, request).await?,
+                    Some(active) => {
+                        fence(&mut transaction, active.id, request).await?.unwrap_or(CancelOutcome::NoEffect)
+                    }
                     None => CancelOutcome::NoEffect,
                 }
             }
@@ -155,18 +157,16 @@ async fn fence_or_keep(
     job: JobId,
     request: &CancelRequest,
 ) -> Result<CancelOutcome, StoreError> {
-    match fence(transaction, job, request).await? {
-        CancelOutcome::Unknown if request.keep_if_unknown => {}
-        outcome => return Ok(outcome),
+    if let Some(outcome) = fence(transaction, job, request).await? {
+        return Ok(outcome);
+    }
+    if !request.keep_if_unknown {
+        return Ok(CancelOutcome::Unknown);
     }
     // A start of this very job may be about to commit: wait for it, then look again.
     lock_identity(transaction, job).await?;
-    match fence(transaction, job, request).await? {
-        CancelOutcome::Unknown => {}
-        outcome => return Ok(outcome),
-    }
-    if request.tenant.is_some() && lock(transaction, job).await?.is_some() {
-        return Ok(CancelOutcome::Unknown);
+    if let Some(outcome) = fence(transaction, job, request).await? {
+        return Ok(outcome);
     }
     sqlx::query!(
         "insert into tombstones (job_id, reason, requested_by) values ($1, $2, $3) on conflict (job_id) do nothing",
@@ -179,17 +179,18 @@ async fn fence_or_keep(
     Ok(CancelOutcome::Kept { job })
 }
 
+/// Closes a job. `None` if there is no such job; another tenant's is `Unknown`.
 async fn fence(
     transaction: &mut PgConnection,
     job: JobId,
     request: &CancelRequest,
-) -> Result<CancelOutcome, StoreError> {
-    let Some(locked) = lock(transaction, job).await? else { return Ok(CancelOutcome::Unknown) };
+) -> Result<Option<CancelOutcome>, StoreError> {
+    let Some(locked) = lock(transaction, job).await? else { return Ok(None) };
     if request.tenant.is_some_and(|tenant| tenant != locked.tenant) {
-        return Ok(CancelOutcome::Unknown);
+        return Ok(Some(CancelOutcome::Unknown));
     }
     if locked.status == JobStatus::Cancelling {
-        return Ok(CancelOutcome::Cancelling { job, newly: false });
+        return Ok(Some(CancelOutcome::Cancelling { job, newly: false }));
     }
     // A settle that is under way is waited for here; the next statement sees what it wrote.
     sqlx::query!(
@@ -208,7 +209,7 @@ async fn fence(
     .fetch_one(&mut *transaction)
     .await?;
     let Some(status) = locked.status.next(JobEvent::CancelRequested { leased: held.leases > 0 }) else {
-        return Ok(CancelOutcome::Over { job, status: locked.status });
+        return Ok(Some(CancelOutcome::Over { job, status: locked.status }));
     };
     sqlx::query!(
         "update jobs set status = $2, cancel_requested_at = now(), cancel_reason = $3, cancel_requested_by = $4,
@@ -226,7 +227,7 @@ async fn fence(
     events::record(transaction, job, "cancelling", told.clone()).await?;
     if status == JobStatus::Cancelled {
         events::record(transaction, job, "cancelled", told).await?;
-        return Ok(CancelOutcome::Cancelled { job });
+        return Ok(Some(CancelOutcome::Cancelled { job }));
     }
-    Ok(CancelOutcome::Cancelling { job, newly: true })
+    Ok(Some(CancelOutcome::Cancelling { job, newly: true }))
 }

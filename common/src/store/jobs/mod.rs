@@ -157,9 +157,12 @@ async fn lock(transaction: &mut PgConnection, job: JobId) -> Result<Option<Locke
 
 /// Serialises a start and a cancel of the same job that have no row to meet at.
 async fn lock_identity(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
-    sqlx::query!(r#"select pg_advisory_xact_lock(hashtextextended($1, 0)) as "locked?: ()""#, job.to_string())
-        .fetch_one(transaction)
-        .await?;
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock(hashtextextended($1, 0)) as "locked?: ()""#,
+        job.to_string()
+    )
+    .fetch_one(transaction)
+    .await?;
     Ok(())
 }
 
@@ -295,9 +298,13 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         let error = serde_json::to_value(error).unwrap_or_default();
-        sqlx::query!("update jobs set status = 'failed', finished_at = now(), error = $2 where id = $1", job.0, error)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query!(
+            "update jobs set status = 'failed', finished_at = now(), error = $2 where id = $1",
+            job.0,
+            error
+        )
+        .execute(&mut *transaction)
+        .await?;
         events::record(&mut transaction, job, "failed", error).await?;
         transaction.commit().await?;
         Ok(true)

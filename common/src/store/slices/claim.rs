@@ -58,7 +58,7 @@ pub enum Claim {
 }
 
 /// What a fetch needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PageContext {
     /// Where the slice stands; `None` at its first page.
     pub cursor: Option<String>,
@@ -84,6 +84,18 @@ pub struct PageContext {
     pub credentials: Value,
     /// The connection's settings.
     pub settings: Value,
+}
+
+// The credentials stay out of logs.
+impl std::fmt::Debug for PageContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PageContext")
+            .field("connection", &self.connection)
+            .field("span", &self.span)
+            .field("cursor", &self.cursor)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, sqlx::Type)]

@@ -214,13 +214,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; the sweeper refills later.
     pub async fn refill(&self, tenant: TenantId, ramp_step: Duration) -> Result<Vec<Ring>, StoreError> {
-        Ok(sqlx::query_file_as!(
-            Ring,
-            "src/store/sql/refill.sql",
-            tenant.0,
-            ramp_step.as_secs_f64() * 1000.0
-        )
-        .fetch_all(&self.pool)
-        .await?)
+        Ok(sqlx::query_file_as!(Ring, "src/store/sql/refill.sql", tenant.0, ramp_step.as_secs_f64() * 1000.0)
+            .fetch_all(&self.pool)
+            .await?)
     }
 }

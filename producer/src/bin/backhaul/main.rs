@@ -1,2 +1,46 @@
-//! placeholder
-fn main() {}
+//! `backhaul`: the command line for operators. Starts and cancels are published over AMQP, as an upstream service
+//! publishes them; everything that is shown is read from Postgres.
+
+mod admin;
+mod answer;
+mod arguments;
+mod commands;
+mod context;
+mod failure;
+mod output;
+mod show;
+mod status;
+mod watch;
+
+use arguments::{Action, Arguments};
+use clap::Parser;
+use context::Context;
+use failure::Failure;
+use output::Output;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.json);
+    match run(arguments, output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.complain(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let context = Context::load(arguments.config.as_deref(), arguments.verbose, output)?;
+    match arguments.action {
+        Action::Start(start) => Box::pin(commands::start(&context, start)).await,
+        Action::Cancel(cancel) => Box::pin(commands::cancel(&context, cancel)).await,
+        Action::Status { job } => status::status(&context, job).await,
+        Action::List(list) => status::list(&context, list).await,
+        Action::Watch { jobs } => watch::watch(&context, jobs).await,
+        Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
+        Action::Admin(action) => admin::run(&context, action).await,
+    }
+}

@@ -1,0 +1,121 @@
+//! Connections.
+
+use super::usable_name;
+use crate::arguments::{Connection, PutConnection};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{table, table_or};
+use crate::show::moment;
+use common::store::connections::NewConnection;
+use serde_json::{Value, json};
+use std::io::Read;
+
+pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Failure> {
+    match action {
+        Connection::Put(put) => Box::pin(create_or_change(context, put)).await,
+        Connection::List { tenant } => list(context, tenant.as_deref()).await,
+    }
+}
+
+async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), Failure> {
+    let name = usable_name(&put.name)?;
+    let credentials = put.credentials.as_deref().map(|given| object("credentials", given)).transpose()?;
+    let settings = put.settings.as_deref().map(|given| object("settings", given)).transpose()?;
+
+    let store = context.store()?;
+    let tenant = context.tenant(&store, &put.tenant).await?;
+    let mut others = store.connections(Some(tenant.id)).await?.into_iter();
+    let existing = others.find(|connection| connection.name == name);
+    if existing.is_some() && credentials.is_none() {
+        return Err(Failure::Usage(format!(
+            "connection {name:?} exists, and its credentials would be lost: give --credentials again ('{{}}' for none)"
+        )));
+    }
+    let kept = existing.as_ref().map(|connection| connection.settings.clone());
+    let new = NewConnection {
+        tenant: tenant.id,
+        name: name.to_owned(),
+        source: put.source.kind().to_owned(),
+        base_url: put.base_url.to_string(),
+        credentials: credentials.unwrap_or_else(|| json!({})),
+        settings: settings.or(kept).unwrap_or_else(|| json!({})),
+    };
+    let id = store.put_connection(&new).await?;
+    let told = json!({
+        "id": id, "tenant_id": tenant.id, "name": name, "source": new.source, "base_url": new.base_url,
+        "settings": new.settings, "created": existing.is_none(),
+    });
+    context.output.either(&told, || {
+        let done = if existing.is_some() { "changed" } else { "made" };
+        format!(
+            "connection {id}  {}/{name} is {done}; start a sync with: backhaul start --connection {id}",
+            tenant.name
+        )
+    })
+}
+
+async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
+    let store = context.store()?;
+    let tenants = store.tenants().await?;
+    let tenant = match tenant {
+        Some(given) => Some(context.tenant(&store, given).await?.id),
+        None => None,
+    };
+    let connections = store.connections(tenant).await?;
+    context.output.either(&connections, || {
+        let mut table = table(["CONNECTION", "TENANT", "NAME", "SOURCE", "BASE URL", "PAUSED UNTIL"]);
+        for connection in &connections {
+            let owner = tenants.iter().find(|tenant| tenant.id == connection.tenant_id);
+            table.add_row([
+                connection.id.to_string(),
+                owner.map(|tenant| tenant.name.clone()).unwrap_or_default(),
+                connection.name.clone(),
+                connection.source.clone(),
+                connection.base_url.clone(),
+                connection.paused_until.map(moment).unwrap_or_default(),
+            ]);
+        }
+        table_or(&table, "no connections; make one with: backhaul admin connection put --help")
+    })
+}
+
+/// A JSON object given as text, as `@FILE`, or as `@-` for stdin. Errors never repeat the text: it may be secret.
+fn object(what: &str, given: &str) -> Result<Value, Failure> {
+    let text = match given.strip_prefix('@') {
+        None => given.to_owned(),
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Failure::Usage(format!("--{what}: stdin cannot be read: {error}")))?;
+            text
+        }
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("--{what}: {path} cannot be read: {error}")))?,
+    };
+    match serde_json::from_str(&text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => {
+            Err(Failure::Usage(format!("--{what} must be a JSON object, such as {{\"api_key\": \"…\"}}")))
+        }
+        Err(error) => Err(Failure::Usage(format!(
+            "--{what} is not JSON (line {}, column {}); expected an object, such as {{\"api_key\": \"…\"}}, or @FILE",
+            error.line(),
+            error.column()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_needed_and_never_repeated() {
+        assert_eq!(object("credentials", r#"{"api_key": "k"}"#).unwrap(), json!({ "api_key": "k" }));
+        for wrong in ["s3cret", "[\"s3cret\"]", "\"s3cret\"", "{\"api_key\": s3cret}", "@/nowhere/at/all"] {
+            let said = object("credentials", wrong).unwrap_err().to_string();
+            assert!(said.starts_with("--credentials") && !said.contains("s3cret"), "{said}");
+        }
+    }
+}

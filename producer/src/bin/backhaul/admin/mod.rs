@@ -1,0 +1,78 @@
+//! `migrate` and `admin`: what is set up once.
+
+mod connection;
+mod key;
+
+use crate::arguments::{Admin, Tenant};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{table, table_or};
+use crate::show::moment;
+use common::config::FairnessConfig;
+use serde_json::json;
+
+pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure> {
+    match action {
+        Admin::Tenant(Tenant::Create { name, max_slices }) => create_tenant(context, &name, max_slices).await,
+        Admin::Tenant(Tenant::List) => list_tenants(context).await,
+        Admin::Key(action) => key::run(context, action).await,
+        Admin::Connection(action) => connection::run(context, action).await,
+    }
+}
+
+pub(crate) async fn migrate(context: &Context, down: bool, confirmed: bool) -> Result<(), Failure> {
+    if down && !confirmed {
+        return Err(Failure::Usage(
+            "migrate --down deletes every tenant, job and record of this database; add --yes if that is meant".to_owned(),
+        ));
+    }
+    let store = context.store()?;
+    if down {
+        store.migrate_down().await?;
+        return context
+            .output
+            .either(&json!({ "migrated": "down" }), || "the database is empty again".to_owned());
+    }
+    store.migrate().await?;
+    context.output.either(&json!({ "migrated": "up" }), || "the database is up to date".to_owned())
+}
+
+async fn create_tenant(context: &Context, name: &str, max_slices: Option<i32>) -> Result<(), Failure> {
+    let name = usable_name(name)?;
+    let store = context.store()?;
+    let existing = store.tenants().await?.into_iter().find(|tenant| tenant.name == name);
+    let fairness: FairnessConfig = context.loaded().section("fairness")?;
+    let default = i32::try_from(fairness.slices_per_tenant).unwrap_or(i32::MAX);
+    let limit = max_slices.or(existing.map(|tenant| tenant.max_slices)).unwrap_or(default);
+    let tenant = store.create_tenant(name, limit).await?;
+    context.output.either(&tenant, || {
+        format!("tenant {}  {}  (at most {} slices at a time)", tenant.id, tenant.name, tenant.max_slices)
+    })
+}
+
+async fn list_tenants(context: &Context) -> Result<(), Failure> {
+    let tenants = context.store()?.tenants().await?;
+    context.output.either(&tenants, || {
+        let mut table = table(["TENANT", "NAME", "MAX SLICES", "CREATED"]);
+        for tenant in &tenants {
+            table.add_row([
+                tenant.id.to_string(),
+                tenant.name.clone(),
+                tenant.max_slices.to_string(),
+                moment(tenant.created_at),
+            ]);
+        }
+        table_or(&table, "no tenants; make one with: backhaul admin tenant create NAME")
+    })
+}
+
+/// A name that can be shown and stored.
+fn usable_name(name: &str) -> Result<&str, Failure> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(Failure::Usage(
+            "a name must have characters, and none of them a control character".to_owned(),
+        ));
+    }
+    Ok(name)
+}

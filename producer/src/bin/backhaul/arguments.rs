@@ -1,0 +1,298 @@
+//! What can be typed.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::ids::{ConnectionId, JobId};
+use common::job::JobStatus;
+use std::path::PathBuf;
+use url::Url;
+use uuid::Uuid;
+
+const AFTER: &str = "\
+Exit codes: 0 done, 1 failed, 2 not understood.
+Configuration: DATABASE_URL and AMQP_URL, or a TOML file (--config, BACKHAUL_CONFIG), or BACKHAUL__SECTION__KEY.";
+
+/// Starts, cancels and watches syncs, and sets up tenants, keys and connections.
+#[derive(Debug, Parser)]
+#[command(name = "backhaul", version, after_help = AFTER, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// The TOML file to read before the environment
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write JSON for scripts instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log to stderr what is done; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Publish a start command: sync a connection
+    Start(Start),
+    /// Publish a cancel command: nothing more of the job is imported once a consumer has applied it
+    Cancel(Cancel),
+    /// Show one job in full
+    Status {
+        /// The job
+        job: JobId,
+    },
+    /// List jobs, newest first
+    List(List),
+    /// Follow jobs until all of them have ended; exits with 1 if one has failed
+    Watch {
+        /// The jobs [default: all that have not ended]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<JobId>,
+    },
+    /// Bring the database to this version's schema
+    Migrate {
+        /// Take the schema away instead, with everything in it
+        #[arg(long)]
+        down: bool,
+        /// Confirm --down
+        #[arg(long, requires = "down")]
+        yes: bool,
+    },
+    /// Set up tenants, API keys and connections
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The connection to sync
+    #[arg(long, value_name = "ID")]
+    pub(crate) connection: ConnectionId,
+    /// Beginning of the span, a date or an RFC 3339 time [default: no lower bound]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// End of the span, not part of it [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) to: Option<DateTime<Utc>>,
+    /// A name for people
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The job's identifier [default: a fresh one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) job_id: Option<JobId>,
+    /// The command's identifier: a repeat of it is applied once [default: a fresh one]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) command_id: Option<String>,
+    /// Follow the job to its end; exits with 1 unless it completes
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "target", required = true, multiple = false, args = ["job", "connection"])]
+pub(crate) struct Cancel {
+    /// The job
+    pub(crate) job: Option<JobId>,
+    /// The connection whose active job is meant
+    #[arg(long, value_name = "ID")]
+    pub(crate) connection: Option<ConnectionId>,
+    /// Why; stored and shown
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only jobs of this connection
+    #[arg(long, value_name = "ID")]
+    pub(crate) connection: Option<ConnectionId>,
+    /// Only jobs in this state
+    #[arg(long, value_enum)]
+    pub(crate) status: Option<Status>,
+    /// How many at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Status {
+    Pending,
+    Running,
+    Cancelling,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl From<Status> for JobStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Running => Self::Running,
+            Status::Cancelling => Self::Cancelling,
+            Status::Completed => Self::Completed,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Agencies or organisations; each owns connections, jobs and records
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// Keys of the HTTP API; each belongs to one tenant
+    #[command(subcommand)]
+    Key(Key),
+    /// Tenants' accounts at upstreams
+    #[command(subcommand)]
+    Connection(Connection),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenant {
+    /// Make a tenant, or change the limit of the one of that name
+    Create {
+        name: String,
+        /// How many of its slices may be worked on at a time [default: fairness.slices_per_tenant]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+        max_slices: Option<i32>,
+    },
+    /// List tenants
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key. It is shown once, and only its hash is stored
+    Create {
+        /// The tenant's name or identifier
+        #[arg(long)]
+        tenant: String,
+        /// What the key is for
+        #[arg(long)]
+        name: String,
+    },
+    /// List a tenant's keys, never in full
+    List {
+        /// The tenant's name or identifier
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Make a key useless, at once
+    Revoke {
+        /// The key's identifier, as `list` shows it
+        id: Uuid,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connection {
+    /// Make a connection, or change the one of that name
+    Put(PutConnection),
+    /// List connections, without their credentials
+    List {
+        /// Only those of this tenant, by name or identifier
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutConnection {
+    /// The tenant's name or identifier
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// The connection's name, unique within the tenant
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The kind of source
+    #[arg(long, value_enum)]
+    pub(crate) source: Source,
+    /// The upstream's address, http or https
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    pub(crate) base_url: Url,
+    /// The upstream's credentials: a JSON object, @FILE, or @- for stdin. Other users of this machine can see
+    /// arguments, so a file or the variable is better
+    #[arg(long, value_name = "JSON", env = "BACKHAUL_CREDENTIALS", hide_env_values = true)]
+    pub(crate) credentials: Option<String>,
+    /// Settings of the source: a JSON object, @FILE, or @- for stdin [default: as they are, or none]
+    #[arg(long, value_name = "JSON")]
+    pub(crate) settings: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Source {
+    /// Paged JSON over HTTP, described by the settings
+    #[value(name = "paged_json")]
+    PagedJson,
+    /// Calls of Ultravox; credentials {"api_key": "…"}
+    #[value(name = "ultravox")]
+    Ultravox,
+}
+
+impl Source {
+    /// As the consumer knows it.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::PagedJson => "paged_json",
+            Self::Ultravox => "ultravox",
+        }
+    }
+}
+
+/// An RFC 3339 time, or a date, which means its first moment in UTC.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_unspecific| "expected a date (2026-01-31) or a time (2026-01-31T12:00:00Z)".to_owned())
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("{error}; expected https://host/path"))?;
+    match url.scheme() {
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
+            Err("credentials do not belong into the address; give them with --credentials".to_owned())
+        }
+        "http" | "https" => Ok(url),
+        scheme => Err(format!("the scheme is {scheme}; expected http or https")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_date_is_its_first_moment() {
+        assert_eq!(time("2026-01-31").unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
+        assert_eq!(time("2026-01-31T01:00:00+01:00").unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
+        assert!(time("yesterday").is_err() && time("2026-02-30").is_err());
+    }
+
+    #[test]
+    fn an_address_without_secrets_is_needed() {
+        assert!(base_url("https://api.example/v1").is_ok());
+        for wrong in ["api.example", "ftp://api.example", "https://me:secret@api.example"] {
+            assert!(base_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_names_a_job_or_a_connection() {
+        let id = "018f0000-0000-7000-8000-000000000001";
+        let parse =
+            |rest: &[&str]| Arguments::try_parse_from(["backhaul", "cancel"].iter().chain(rest)).map(drop);
+        assert!(parse(&[id]).is_ok() && parse(&["--connection", id, "--reason", "enough"]).is_ok());
+        assert!(parse(&[]).is_err() && parse(&[id, "--connection", id]).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! What every action needs: the configuration, and from it a store or a publisher when the action asks for one.
+
+use crate::failure::Failure;
+use crate::output::Output;
+use common::amqp::{AmqpConfig, Publisher, connect};
+use common::config::{DatabaseConfig, Loaded, LogConfig, load};
+use common::ids::ConnectionId;
+use common::store::Store;
+use common::store::connections::Tenant;
+use common::store::jobs::JobView;
+use common::telemetry;
+use producer::database;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// A person waits: rather an error soon than a success late.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+const NAME: &str = "backhaul-cli";
+
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) output: Output,
+    loaded: Loaded,
+}
+
+impl Context {
+    pub(crate) fn load(config: Option<&Path>, verbose: u8, output: Output) -> Result<Self, Failure> {
+        let loaded = load(config)?;
+        let mut log: LogConfig = loaded.section("log")?;
+        // What matters is said as the result of the action; the log is for finding out why.
+        match verbose {
+            0 => "error".clone_into(&mut log.filter),
+            1 => {}
+            _ => "debug,lapin=info,sqlx=info".clone_into(&mut log.filter),
+        }
+        telemetry::init(&log, NAME).map_err(|error| Failure::Refused(error.to_string()))?;
+        telemetry::install_tls_provider();
+        Ok(Self { output, loaded })
+    }
+
+    pub(crate) const fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
+        let store = self.store_if_configured()?;
+        store.ok_or_else(|| {
+            Failure::Refused(
+                "no database is configured: set DATABASE_URL to postgres://user:password@host:port/database, or `url` \
+                 under [database] in the configuration file"
+                    .to_owned(),
+            )
+        })
+    }
+
+    /// The store, unless the configuration names none: publishing alone needs no database.
+    pub(crate) fn store_if_configured(&self) -> Result<Option<Store>, Failure> {
+        let config: DatabaseConfig = self.loaded.section("database")?;
+        if config.url.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(database::open(&DatabaseConfig { max_connections: 2, ..config }, NAME)?))
+    }
+
+    /// A publisher whose broker answers.
+    pub(crate) async fn publisher(&self) -> Result<Publisher, Failure> {
+        let config: AmqpConfig = self.loaded.section("amqp")?;
+        let config = AmqpConfig { publish_timeout: config.publish_timeout.min(PUBLISH_TIMEOUT), ..config };
+        // The publisher would go on trying; a person wants to know at once why it cannot connect.
+        let name = format!("backhaul/cli pid={}", std::process::id());
+        let probe = connect(&config, &name).await.map_err(|error| Failure::Broker(error, config.shown()))?;
+        if let Err(error) = probe.close(200, "reachable".into()).await {
+            tracing::debug!(%error, "the probing connection did not close in order");
+        }
+        Ok(Publisher::start(config, &name, NAME))
+    }
+
+    /// The tenant of this name or identifier.
+    pub(crate) async fn tenant(&self, store: &Store, given: &str) -> Result<Tenant, Failure> {
+        let tenants = store.tenants().await?;
+        let found = tenants.into_iter().find(|tenant| tenant.name == given || tenant.id.to_string() == given);
+        found.ok_or_else(|| {
+            Failure::Refused(format!("there is no tenant {given:?}; `backhaul admin tenant list` shows them"))
+        })
+    }
+}
+
+/// Names of connections, for people.
+#[derive(Debug)]
+pub(crate) struct Names {
+    connections: HashMap<ConnectionId, String>,
+}
+
+impl Names {
+    pub(crate) async fn read(store: &Store) -> Result<Self, Failure> {
+        let tenants: HashMap<_, _> =
+            store.tenants().await?.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
+        let connections = store.connections(None).await?.into_iter();
+        let named = connections.map(|connection| {
+            let tenant = tenants.get(&connection.tenant_id).map_or("?", String::as_str);
+            (connection.id, format!("{tenant}/{}", connection.name))
+        });
+        Ok(Self { connections: named.collect() })
+    }
+
+    /// `tenant/connection` of a job.
+    pub(crate) fn of(&self, job: &JobView) -> String {
+        self.connections.get(&job.connection).cloned().unwrap_or_else(|| job.connection.to_string())
+    }
+
+    /// Whether there is such a connection.
+    pub(crate) fn has(&self, connection: ConnectionId) -> bool {
+        self.connections.contains_key(&connection)
+    }
+}

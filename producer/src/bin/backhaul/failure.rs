@@ -1,0 +1,105 @@
+//! What can go wrong for whoever typed the command: what happened, to what, and what to do.
+
+use common::amqp::{AmqpError, PublishError};
+use common::config::ConfigError;
+use common::store::StoreError;
+use std::fmt;
+use std::io::{Error, ErrorKind};
+use std::process::ExitCode;
+
+/// Why a command ends with another exit code than 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The arguments make no sense.
+    Usage(String),
+    /// What was asked for was refused, or is not there.
+    Refused(String),
+    /// It went as it was shown, and that is not a success: nothing more to say.
+    Shown,
+    /// The configuration.
+    Config(ConfigError),
+    /// The database.
+    Store(StoreError),
+    /// The broker cannot be reached. With its address, without its password.
+    Broker(AmqpError, String),
+    /// The broker did not take a command.
+    Publish(PublishError),
+    /// Nobody reads what is written.
+    Output(Error),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            // `backhaul list | head` is no failure.
+            Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Refused(_)
+            | Self::Shown
+            | Self::Config(_)
+            | Self::Store(_)
+            | Self::Broker(..)
+            | Self::Publish(_)
+            | Self::Output(_) => ExitCode::FAILURE,
+        }
+    }
+
+    /// Whether there is anything to say about it.
+    pub(crate) fn is_silent(&self) -> bool {
+        match self {
+            Self::Shown => true,
+            Self::Output(error) => error.kind() == ErrorKind::BrokenPipe,
+            Self::Usage(_)
+            | Self::Refused(_)
+            | Self::Config(_)
+            | Self::Store(_)
+            | Self::Broker(..)
+            | Self::Publish(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) | Self::Refused(text) => f.write_str(text),
+            Self::Shown => Ok(()),
+            Self::Config(error) => error.fmt(f),
+            Self::Store(StoreError::Unavailable(error)) => write!(
+                f,
+                "the database does not answer: {error}\nIs it running, and does DATABASE_URL (or database.url) name it?"
+            ),
+            Self::Store(error) => error.fmt(f),
+            Self::Broker(error, address) => write!(
+                f,
+                "the broker at {address} cannot be reached: {error}\nIs it running, and does AMQP_URL (or amqp.url) name it?"
+            ),
+            Self::Publish(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        Self::Publish(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Output(error)
+    }
+}

@@ -1,0 +1,129 @@
+//! `status` and `list`.
+
+use crate::arguments::List;
+use crate::context::{Context, Names};
+use crate::failure::Failure;
+use crate::output::{table, table_or};
+use crate::show::{
+    JobJson, ago, clean, duration, joined, moment, number, outcome, percent, rate, records, remaining, state,
+};
+use common::ids::JobId;
+use common::store::jobs::{JobFilter, JobView};
+use serde_json::Value;
+
+pub(crate) async fn status(context: &Context, job: JobId) -> Result<(), Failure> {
+    let store = context.store()?;
+    let found = store.job(job, None).await?;
+    let job = found.ok_or_else(|| no_job(job))?;
+    let names = Names::read(&store).await?;
+    context.output.either(&JobJson::from(&job), || in_full(&job, &names.of(&job)))
+}
+
+pub(crate) fn no_job(job: JobId) -> Failure {
+    Failure::Refused(format!(
+        "there is no job {job}: it was never started, or no consumer has taken its start yet; `backhaul list` shows the \
+         newest"
+    ))
+}
+
+pub(crate) async fn list(context: &Context, arguments: List) -> Result<(), Failure> {
+    let store = context.store()?;
+    let filter = JobFilter {
+        connection: arguments.connection,
+        status: arguments.status.map(Into::into),
+        limit: i64::from(arguments.limit),
+        ..JobFilter::default()
+    };
+    let jobs = store.jobs(&filter).await?;
+    let names = Names::read(&store).await?;
+    let json: Vec<_> = jobs.iter().map(JobJson::from).collect();
+    context.output.either(&json, || {
+        let mut table = table(["JOB", "CONNECTION", "STATUS", "DONE", "RECORDS", "RATE", "ACCEPTED"]);
+        for job in &jobs {
+            table.add_row([
+                job.id.to_string(),
+                names.of(job),
+                state(job),
+                percent(job),
+                records(job),
+                rate(job),
+                ago(job.created_at, job.read_at),
+            ]);
+        }
+        table_or(&table, "no jobs; start one with: backhaul start --connection ID")
+    })
+}
+
+fn in_full(job: &JobView, connection: &str) -> String {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    let mut row = |name, value: String| {
+        if !value.is_empty() {
+            rows.push((name, value));
+        }
+    };
+    row("job", job.id.to_string());
+    row("name", job.name.as_deref().map(clean).unwrap_or_default());
+    row("connection", format!("{connection}  ({})", job.connection));
+    row("span", span(job));
+    row("status", state(job));
+    row("progress", joined(&[percent(job), format!("{} records", records(job)), rate(job), remaining(job)]));
+    row("outcome", outcome(job));
+    row("pages", format!("{} settled", number(job.pages_settled)));
+    row("slices", slices(job));
+    let at = |then| format!("{}  ({})", moment(then), ago(then, job.read_at));
+    row("accepted", at(job.created_at));
+    row("started", job.started_at.map(at).unwrap_or_default());
+    row("cancel", job.cancel_requested_at.map(|then| cancel(job, at(then))).unwrap_or_default());
+    row("last activity", at(job.last_activity_at));
+    row("ended", job.finished_at.map(|then| format!("{}{}", at(then), took(job))).unwrap_or_default());
+    let error = job.error.as_ref();
+    row("error", error.map(error_in_words).unwrap_or_default());
+    row("answer", error.and_then(|error| error["body"].as_str()).map(clean).unwrap_or_default());
+
+    let lines: Vec<_> = rows.into_iter().map(|(name, value)| format!("{name:<14} {value}")).collect();
+    lines.join("\n")
+}
+
+fn span(job: &JobView) -> String {
+    let from = job.date_from.map_or_else(|| "the beginning".to_owned(), moment);
+    format!("{from} to {}", moment(job.date_to))
+}
+
+fn slices(job: &JobView) -> String {
+    let slices = &job.slices;
+    let counts = [
+        (slices.done, "done"),
+        (slices.leased, "in progress"),
+        (slices.ready - slices.leased.min(slices.ready), "ready"),
+        (slices.queued, "queued"),
+        (slices.waiting, "waiting to retry"),
+    ];
+    let said: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", number(count)))
+        .collect();
+    match slices.total {
+        0 => "not planned yet".to_owned(),
+        total if said.is_empty() => number(total),
+        total => format!("{} ({})", number(total), said.join(", ")),
+    }
+}
+
+fn cancel(job: &JobView, at: String) -> String {
+    let by = job.cancel_requested_by.as_deref().map(|by| format!("by {}", clean(by))).unwrap_or_default();
+    let why = job.cancel_reason.as_deref().map(|why| format!("“{}”", clean(why))).unwrap_or_default();
+    joined(&[at, by, why])
+}
+
+fn took(job: &JobView) -> String {
+    let Some((start, end)) = job.started_at.zip(job.finished_at) else { return String::new() };
+    format!(", after {}", duration((end - start).num_seconds()))
+}
+
+fn error_in_words(error: &Value) -> String {
+    let cause = error["cause"].as_str().map(clean).unwrap_or_else(|| clean(&error.to_string()));
+    let at = |name: &str| error[name].as_i64().map(|at| format!("{name} {at}")).unwrap_or_default();
+    let place = joined(&[at("slice"), at("page")]);
+    if place.is_empty() { cause } else { format!("{cause}  ({place})") }
+}

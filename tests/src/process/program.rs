@@ -1,0 +1,118 @@
+//! How a program is found, and what it is started with.
+
+use super::{PATIENCE, Process};
+use anyhow::Context;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// What to run: a built program with arguments and environment.
+///
+/// Nothing of the project's configuration is inherited: `BACKHAUL*`, `DATABASE_URL` and `AMQP_URL` are removed, and
+/// the listener is set to a free port of loopback.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    name: String,
+    command: Command,
+}
+
+impl Program {
+    /// One of the project's programs (`consumer`, `producer`, `backhaul`, `sample-upstream`), as built beside the
+    /// running one, or in `BACKHAUL_BIN_DIR`.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn built(name: &str) -> anyhow::Result<Self> {
+        let mut folders: Vec<PathBuf> =
+            std::env::var_os("BACKHAUL_BIN_DIR").map(PathBuf::from).into_iter().collect();
+        if folders.is_empty() {
+            let running = std::env::current_exe()?;
+            folders.extend(running.ancestors().skip(1).take(2).map(Path::to_path_buf));
+            folders.extend(
+                std::env::var_os("CARGO_TARGET_DIR").map(|target| PathBuf::from(target).join("debug")),
+            );
+        }
+        let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        let path = path.with_context(|| {
+            format!(
+                "the program {name} is in none of {folders:?}: build it with `cargo build --workspace --bins`"
+            )
+        })?;
+        Ok(Self::at(path))
+    }
+
+    /// Any program.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let mut command = Command::new(&path);
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_str().is_some_and(|name| name.starts_with("BACKHAUL"));
+            if ours || name == "DATABASE_URL" || name == "AMQP_URL" {
+                command.env_remove(name);
+            }
+        }
+        command.env("BACKHAUL__HTTP__LISTEN", "127.0.0.1:0").stdin(Stdio::null()).kill_on_drop(true);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { path, name, command }
+    }
+
+    /// Sets an environment variable: `BACKHAUL__PAGES__SLOTS`, `DATABASE_URL`.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.command.env(name, value.as_ref());
+        self
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<str>) -> Self {
+        self.command.arg(argument.as_ref());
+        self
+    }
+
+    /// Starts it. What it writes to stderr goes to a file of `target/e2e-logs`, named after the test and the process.
+    ///
+    /// # Errors
+    /// When it cannot be started, or the log file cannot be written.
+    pub fn start(mut self) -> anyhow::Result<Process> {
+        let mut child = self
+            .command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.path.display()))?;
+        let pid = child.id().context("a process that has just been started has an id")?;
+        let log = log_folder()?.join(format!("{}-{}-{pid}.log", test_name(), self.name));
+        let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let stderr = child.stderr.take().context("stderr was asked to be a pipe")?;
+        Ok(Process::new(self.name, pid, child, stderr, log, file))
+    }
+
+    /// Runs it to its end, with its output.
+    ///
+    /// # Errors
+    /// When it cannot be started, or takes longer than a minute (it is killed then).
+    pub async fn output(mut self) -> anyhow::Result<Output> {
+        let output = timeout(PATIENCE, self.command.output()).await;
+        let output = output.with_context(|| format!("{} does not end within {PATIENCE:?}", self.name))?;
+        output.with_context(|| format!("cannot run {}", self.path.display()))
+    }
+}
+
+fn log_folder() -> anyhow::Result<PathBuf> {
+    let running = std::env::current_exe()?;
+    let target = running.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"));
+    let folder =
+        target.map_or_else(|| std::env::temp_dir().join("backhaul"), Path::to_path_buf).join("e2e-logs");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// A test runs on a thread of its name.
+fn test_name() -> String {
+    std::thread::current().name().unwrap_or("main").replace("::", "-")
+}
