@@ -33,19 +33,22 @@ pub enum CommandError {
     Store(#[from] StoreError),
 }
 
-/// Applies commands. The store has database connections of its own, so that a cancel never waits behind pages.
+/// Applies commands. Starts and cancels each have a store of their own, so that a cancel never waits behind planning or
+/// pages.
 #[derive(Clone, Debug)]
 pub struct Commands {
-    store: Store,
+    starts: Store,
+    cancels: Store,
     bell: Bell,
     planner: Planner,
 }
 
 impl Commands {
-    /// Applies commands to `store`.
+    /// Applies starts and cancels, each through its own store.
     #[must_use]
-    pub const fn new(store: Store, bell: Bell, planner: Planner) -> Self {
-        Self { store, bell, planner }
+    pub fn new(starts: Store, cancels: Store, bell: Bell) -> Self {
+        let planner = Planner::new(starts.clone(), bell.clone());
+        Self { starts, cancels, bell, planner }
     }
 
     /// Applies a start: the job is made, planned, and its first slices are rung.
@@ -66,10 +69,10 @@ impl Commands {
             requested_by: command.requested_by,
             command: Some(identity(command.command_id, carrier)),
         };
-        let outcome = self.store.start(&request).await?;
+        let outcome = self.starts.start(&request).await?;
         let (accepted, job, reason) = match outcome {
             StartOutcome::Accepted(job) | StartOutcome::Known(job) => {
-                self.store.start_confirmed(job).await?;
+                self.starts.start_confirmed(job).await?;
                 self.planner.plan(job).await?;
                 (true, Some(job), None)
             }
@@ -93,7 +96,7 @@ impl Commands {
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
-        self.answer(accepted, job, reason).await
+        answer(&self.starts, accepted, job, reason).await
     }
 
     /// Applies a cancel: the fence is set, and whoever holds a page of the job is told.
@@ -119,7 +122,7 @@ impl Commands {
             command: Some(identity(command.command_id, carrier)),
             keep_if_unknown: true,
         };
-        let (accepted, job, reason) = match self.store.cancel(&request).await? {
+        let (accepted, job, reason) = match self.cancels.cancel(&request).await? {
             CancelOutcome::Cancelling { job, .. } => {
                 tracing::info!(%job, "a job is being cancelled");
                 self.bell.abort(job).await;
@@ -142,22 +145,22 @@ impl Commands {
             }
             CancelOutcome::Unknown => (false, None, Some("there is no such job".to_owned())),
         };
-        self.answer(accepted, job, reason).await
+        answer(&self.cancels, accepted, job, reason).await
     }
+}
 
-    async fn answer(
-        &self,
-        accepted: bool,
-        job: Option<JobId>,
-        reason: Option<String>,
-    ) -> Result<Reply, CommandError> {
-        let view = match job {
-            Some(job) => self.store.job(job, None).await?,
-            None => None,
-        };
-        let status = view.map(|view| format!("{:?}", view.status).to_lowercase());
-        Ok(Reply { accepted, job_id: job, status, reason })
-    }
+async fn answer(
+    store: &Store,
+    accepted: bool,
+    job: Option<JobId>,
+    reason: Option<String>,
+) -> Result<Reply, CommandError> {
+    let view = match job {
+        Some(job) => store.job(job, None).await?,
+        None => None,
+    };
+    let status = view.map(|view| format!("{:?}", view.status).to_lowercase());
+    Ok(Reply { accepted, job_id: job, status, reason })
 }
 
 fn warn_of_unknown(command: &str, unknown: &[String]) {

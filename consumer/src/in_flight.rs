@@ -50,6 +50,24 @@ impl InFlight {
         Some(Held { pages: self.clone(), token: lease.token(), aborted })
     }
 
+    /// Resolves when no page of this slice is held (any more).
+    ///
+    /// A message that comes back to the very process that works on its page (the broker's connection broke, the page did
+    /// not) waits here instead of taking the page over from itself and fetching it twice.
+    pub async fn left(&self, job: JobId, slice: i32) {
+        loop {
+            let held = self
+                .lock()
+                .held
+                .values()
+                .find(|entry| entry.job == job && entry.slice == slice)
+                .map(|entry| entry.abort.subscribe());
+            let Some(mut entry) = held else { return };
+            // Its sender lives as long as the entry.
+            while entry.changed().await.is_ok() {}
+        }
+    }
+
     /// Whether one of the pages is a suspect.
     #[must_use]
     pub fn holds_suspect(&self) -> bool {

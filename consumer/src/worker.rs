@@ -26,8 +26,8 @@ use tokio_util::task::TaskTracker;
 
 /// Starts and cancels that one process applies at a time.
 const COMMANDS_AT_ONCE: u16 = 4;
-/// Database connections that only they use.
-const COMMAND_CONNECTIONS: u32 = 2;
+/// Starts have a database connection to themselves, and so have cancels: neither waits behind the other, or behind pages.
+const RESERVED: u32 = 1;
 /// The part of the drain's time in which pages may still finish; then they are handed over.
 const FINISH_PART: u32 = 5;
 /// Between two tries to register.
@@ -55,13 +55,13 @@ impl Worker {
         let id = WorkerId::random();
         let name = format!("backhaul/consumer {id}");
         let store = open_store(&settings.database, &name, settings.database.max_connections)?;
-        let command_store = open_store(&settings.database, &name, COMMAND_CONNECTIONS)?;
+        let starts = open_store(&settings.database, &name, RESERVED)?;
+        let cancels = open_store(&settings.database, &name, RESERVED)?;
         let publisher =
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let bell = Bell::new(publisher.clone(), settings.amqp.topology());
         let in_flight = InFlight::default();
         let fetcher = Arc::new(Fetcher::new(fetch, usize::from(settings.pages.slots))?);
-        let planner = Planner::new(command_store.clone(), bell.clone());
         let pages = PageHandler {
             worker: id,
             store: store.clone(),
@@ -74,7 +74,7 @@ impl Worker {
         };
         let intake = ConsumerIntake {
             pages: Arc::new(pages),
-            commands: Commands::new(command_store, bell.clone(), planner.clone()),
+            commands: Commands::new(starts, cancels, bell.clone()),
             store: store.clone(),
             bell: bell.clone(),
             renewal: Arc::new(Renewal::new(store.clone(), id, in_flight, settings.leases.clone())),
@@ -83,8 +83,8 @@ impl Worker {
         let sweeper = Sweeper {
             worker: id,
             store: store.clone(),
+            planner: Planner::new(store.clone(), bell.clone()),
             bell,
-            planner,
             config: settings.sweeper.clone(),
             cancel: settings.cancel.clone(),
         };

@@ -1,6 +1,6 @@
 //! A database per test: copied from a template that was migrated once, dropped at the end.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use common::store::{SessionLimits, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
@@ -64,6 +64,32 @@ impl Database {
         let mut connection = connect(&self.admin).await?;
         execute(&mut connection, format!("drop database if exists {} with (force)", self.name)).await?;
         Ok(connection.close().await?)
+    }
+}
+
+/// A database of a fixed name, which outlives its owner and is made anew by the next.
+#[derive(Debug)]
+pub struct NamedDatabase {
+    /// Its address.
+    pub url: Url,
+    /// Holds the name: a second owner would drop the database under the first.
+    _owner: PgConnection,
+}
+
+impl NamedDatabase {
+    /// Makes it, empty, in the place of the one that an earlier owner left.
+    ///
+    /// # Errors
+    /// When another process uses that name, or the server refuses.
+    pub async fn create(name: &str) -> Result<Self> {
+        let admin: Url = database_url().parse().context("DATABASE_URL is not a URL")?;
+        let mut owner = connect(&admin).await?;
+        let lock = "select pg_try_advisory_lock(hashtextextended($1, 0))";
+        let ours: bool = sqlx::query_scalar(lock).bind(name).fetch_one(&mut owner).await?;
+        ensure!(ours, "the database {name} is in use by another run of this program; end that one first");
+        execute(&mut owner, format!("drop database if exists {name} with (force)")).await?;
+        execute(&mut owner, format!("create database {name}")).await?;
+        Ok(Self { url: at(&admin, name), _owner: owner })
     }
 }
 

@@ -2,6 +2,7 @@
 //! consumers in this process. It ends by checking the invariants.
 
 use crate::database::Database;
+use crate::process::Program;
 use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
@@ -128,6 +129,16 @@ impl Fixture {
 
     /// As [`Self::settings`], with other addresses (through proxies).
     pub fn settings_at(&self, database: &Url, amqp: &str) -> Result<Settings> {
+        Ok(Settings::read(&load_from(None, self.environment_at(database, amqp))?)?)
+    }
+
+    /// The same as environment variables of a process.
+    pub fn environment(&self) -> HashMap<String, String> {
+        self.environment_at(&self.database.url(), &amqp_url())
+    }
+
+    /// As [`Self::environment`], with other addresses (through proxies).
+    pub fn environment_at(&self, database: &Url, amqp: &str) -> HashMap<String, String> {
         let values = [
             ("DATABASE__URL", database.as_str()),
             ("AMQP__URL", amqp),
@@ -147,10 +158,15 @@ impl Fixture {
             ("SWEEPER__MARKER_LOST_AFTER_MS", "400"),
             ("SWEEPER__START_GRACE_MS", "1000"),
             ("SHUTDOWN__DRAIN_MS", "5000"),
+            ("FETCH__ALLOW_PRIVATE_ADDRESSES", "true"),
         ];
-        let environment: HashMap<String, String> =
-            values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect();
-        Ok(Settings::read(&load_from(None, environment)?)?)
+        values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect()
+    }
+
+    /// A real consumer process, with scaled settings, to be started.
+    pub fn consumer_program(&self) -> Result<Program> {
+        let program = Program::built("consumer")?;
+        Ok(self.environment().iter().fold(program, |program, (name, value)| program.env(name, value)))
     }
 
     /// Starts a consumer with scaled settings.
@@ -203,10 +219,14 @@ impl Fixture {
 
     /// Publishes a cancel of a job.
     pub async fn publish_cancel(&self, job: JobId, reason: &str) -> Result<()> {
-        let command =
-            CancelCommand { job_id: Some(job), reason: Some(reason.to_owned()), ..CancelCommand::default() };
-        let envelope =
-            Envelope::new(Destination::CancelCommand, "sync.cancel", serde_json::to_vec(&command)?);
+        let reason = Some(reason.to_owned());
+        self.publish_cancel_command(&CancelCommand { job_id: Some(job), reason, ..CancelCommand::default() })
+            .await
+    }
+
+    /// Publishes a cancel command as it is.
+    pub async fn publish_cancel_command(&self, command: &CancelCommand) -> Result<()> {
+        let envelope = Envelope::new(Destination::CancelCommand, "sync.cancel", serde_json::to_vec(command)?);
         Ok(self.publisher.publish(envelope).await?)
     }
 

@@ -2,7 +2,9 @@
 //! the project's own programs as processes.
 
 pub mod database;
+pub mod demo;
 pub mod fixture;
 pub mod process;
 pub mod proxy;
 pub mod sample_upstream;
+pub mod settle_gate;

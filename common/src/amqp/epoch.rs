@@ -1,13 +1,11 @@
 //! One connection of the consuming side, from connecting to its loss or to the drain at shutdown.
 
+use super::AmqpConfig;
 use super::delivery::{ConsumedQueue, Delivery};
 use super::session::hang_up;
 use super::subscription::Subscription;
 use super::supervisor::{Intake, Refusals, SupervisorOptions, SupervisorStatus, set_status};
-use super::{AmqpConfig, bounded};
 use futures::StreamExt;
-use futures::future::join_all;
-use lapin::options::BasicCancelOptions;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,24 +81,35 @@ impl Epoch<'_> {
         connection_gone: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Option<String> {
-        let mut look = tokio::time::interval(LOOK);
+        let often = self.config.renew_idle_after.clamp(LOOK / 20, LOOK);
+        let mut look = tokio::time::interval(often);
         loop {
-            tokio::select! {
+            let arrival = tokio::select! {
                 () = shutdown.cancelled() => return None,
-                arrival = subscription.arrivals.next() => match arrival {
-                    Some((queue, Some(Ok(delivery)))) => {
-                        let until = if queue == ConsumedQueue::Process { connection_gone } else { epoch };
-                        self.hand_over(delivery, queue, until);
+                arrival = subscription.arrivals.next() => arrival,
+                _ = look.tick() => {
+                    if !subscription.connection.status().connected() {
+                        return Some("the connection is closed".to_owned());
                     }
-                    Some((queue, Some(Err(error)))) => return Some(format!("consumer of {queue}: {error}")),
-                    Some((queue, None)) => {
-                        return Some(format!("consumer of {queue}: ended by the broker (was the queue deleted?)"));
+                    if let Err(error) = subscription.renew_idle(self.config, self.options).await {
+                        return Some(format!("an idle consumer could not be replaced: {error}"));
                     }
-                    None => return Some("no consumers are left".to_owned()),
-                },
-                _ = look.tick() => if !subscription.connection.status().connected() {
-                    return Some("the connection is closed".to_owned());
-                },
+                    continue;
+                }
+            };
+            match arrival {
+                Some((tag, Some(Ok(delivery)))) => {
+                    self.hand_over(delivery, subscription.arrived(&tag), epoch, connection_gone);
+                }
+                Some((_, Some(Err(error)))) => return Some(format!("a consumer: {error}")),
+                Some((tag, None)) => {
+                    if let Some(queue) = subscription.ended(&tag) {
+                        return Some(format!(
+                            "consumer of {queue}: ended by the broker (was the queue deleted?)"
+                        ));
+                    }
+                }
+                None => return Some("no consumers are left".to_owned()),
             }
         }
     }
@@ -115,61 +124,55 @@ impl Epoch<'_> {
     ) {
         let deadline = Instant::now() + self.options.drain_timeout;
         let limit = self.config.call_timeout;
-        let (process, work): (Vec<_>, Vec<_>) =
-            subscription.consumers.drain(..).partition(|consumer| consumer.queue == ConsumedQueue::Process);
-        let mut open_streams = work.len();
-        join_all(work.iter().map(|consumer| async move {
-            let options = BasicCancelOptions { nowait: false };
-            let cancel = consumer.channel.basic_cancel(consumer.tag.clone(), options);
-            if let Err(error) = bounded(limit, "cancel a consumer", cancel).await {
-                tracing::warn!(queue = %consumer.queue, %error, "a consumer did not end in order");
-            }
-        }))
-        .await;
-
+        subscription.cancel_work(limit).await;
         self.tasks.close();
         let mut in_hand = pin!(self.tasks.wait());
         // Deliveries that were on their way still come, before the end of their stream.
         loop {
             let arrival = tokio::select! {
-                () = &mut in_hand, if open_streams == 0 => break,
+                () = &mut in_hand, if subscription.open_work() == 0 => break,
                 arrival = subscription.arrivals.next() => arrival,
-                () = tokio::time::sleep_until(deadline) => {
-                    tracing::warn!(deliveries = self.tasks.len(), "deliveries were still in hand at the drain's end");
-                    break;
-                }
+                () = tokio::time::sleep_until(deadline) => return self.warn_of_the_rest(),
             };
             match arrival {
-                Some((queue @ ConsumedQueue::Work(_), Some(Ok(delivery)))) => {
-                    self.hand_over(delivery, queue, epoch);
+                Some((tag, Some(Ok(delivery)))) => {
+                    self.hand_over(delivery, subscription.arrived(&tag), epoch, connection_gone);
                 }
-                Some((queue @ ConsumedQueue::Process, Some(Ok(delivery)))) => {
-                    self.hand_over(delivery, queue, connection_gone);
-                }
-                Some((ConsumedQueue::Work(_), None)) => open_streams = open_streams.saturating_sub(1),
+                Some((tag, None)) if subscription.ended(&tag).is_none() => {}
                 // The connection is gone, and with it all that was buffered. What is in hand is still waited for.
-                Some((_, Some(Err(_)))) | Some((ConsumedQueue::Process, None)) | None => {
+                Some((_, Some(Err(_)) | None)) | None => {
                     connection_gone.cancel();
                     if timeout_at(deadline, &mut in_hand).await.is_err() {
-                        tracing::warn!(deliveries = self.tasks.len(), "deliveries were still in hand");
+                        self.warn_of_the_rest();
                     }
                     return;
                 }
             }
         }
-        // A closed channel is the broker's word that it has seen every settle sent through it.
-        join_all(work.iter().chain(&process).map(|consumer| async move {
-            let close = consumer.channel.close(200, "drained".into());
-            if let Err(error) = bounded(limit, "close a channel", close).await {
-                tracing::debug!(queue = %consumer.queue, %error, "a channel did not close in order");
-            }
-        }))
-        .await;
+        subscription.close(limit).await;
     }
 
-    fn hand_over(&self, delivery: lapin::message::Delivery, queue: ConsumedQueue, epoch: &CancellationToken) {
+    fn warn_of_the_rest(&self) {
+        tracing::warn!(
+            deliveries = self.tasks.len(),
+            "deliveries were still in hand when the drain's time was up"
+        );
+    }
+
+    fn hand_over(
+        &self,
+        delivery: lapin::message::Delivery,
+        from: Option<(ConsumedQueue, Arc<()>)>,
+        epoch: &CancellationToken,
+        connection_gone: &CancellationToken,
+    ) {
+        let Some((queue, in_hand)) = from else { return }; // Of a consumer that is no longer ours.
+        let until = if queue == ConsumedQueue::Process { connection_gone } else { epoch };
         let delivery = Delivery::new(delivery, queue, self.config.call_timeout);
-        let (intake, epoch) = (Arc::clone(self.intake), epoch.clone());
-        self.tasks.spawn(async move { intake.deliver(delivery, epoch).await });
+        let (intake, until) = (Arc::clone(self.intake), until.clone());
+        self.tasks.spawn(async move {
+            intake.deliver(delivery, until).await;
+            drop(in_hand);
+        });
     }
 }

@@ -50,6 +50,10 @@ pub struct AmqpConfig {
     /// `publish_timeout_ms` in the configuration.
     #[serde(rename = "publish_timeout_ms", deserialize_with = "milliseconds")]
     pub publish_timeout: Duration,
+    /// A consumer that has brought nothing for this long is replaced, see the supervisor. `renew_idle_after_ms` in
+    /// the configuration.
+    #[serde(rename = "renew_idle_after_ms", deserialize_with = "milliseconds")]
+    pub renew_idle_after: Duration,
     /// The delays between tries to reconnect. There is no limit to the number of tries.
     pub reconnect: RetryPolicy,
 }
@@ -82,6 +86,7 @@ impl Default for AmqpConfig {
             heartbeat_seconds: 10,
             call_timeout: Duration::from_secs(5),
             publish_timeout: Duration::from_secs(10),
+            renew_idle_after: Duration::from_secs(15),
             reconnect: RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(10)),
         }
     }
@@ -95,6 +100,7 @@ impl fmt::Debug for AmqpConfig {
             .field("heartbeat_seconds", &self.heartbeat_seconds)
             .field("call_timeout", &self.call_timeout)
             .field("publish_timeout", &self.publish_timeout)
+            .field("renew_idle_after", &self.renew_idle_after)
             .field("reconnect", &self.reconnect)
             .finish()
     }

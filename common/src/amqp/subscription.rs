@@ -1,15 +1,18 @@
 //! A connection with all of a process's consumers: how it is built, and what to do about a queue that refuses.
 
 use super::delivery::ConsumedQueue;
-use super::supervisor::{Refusals, SupervisorOptions, SupervisorStatus, set_status};
+use super::supervisor::{Prefetch, Refusals, SupervisorOptions, SupervisorStatus, set_status};
 use super::{AmqpConfig, AmqpError, bounded, connect};
+use futures::future::join_all;
 use futures::stream::{BoxStream, SelectAll, StreamExt, once};
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Unsettled deliveries of the process queue. They are small and settled at once.
 const PROCESS_PREFETCH: u16 = 100;
@@ -20,20 +23,36 @@ const DELETE_TIMEOUTS: u32 = 3;
 /// A connection with all its consumers.
 pub(super) struct Subscription {
     pub(super) connection: Connection,
-    pub(super) consumers: Vec<Registered>,
+    consumers: Vec<Registered>,
     /// What the consumers bring, whichever has something.
     pub(super) arrivals: SelectAll<BoxStream<'static, Arrival>>,
 }
 
-/// A consumer, by what is needed to end it.
-pub(super) struct Registered {
-    pub(super) queue: ConsumedQueue,
-    pub(super) channel: Channel,
-    pub(super) tag: ShortString,
+/// A consumer, by what is needed to watch it and to end it.
+struct Registered {
+    queue: ConsumedQueue,
+    channel: Channel,
+    tag: ShortString,
+    /// When it last brought something, or was registered.
+    since: Instant,
+    /// Cloned into each delivery in hand, so that its count tells how many there are.
+    in_hand: Arc<()>,
+    state: State,
 }
 
-/// What a consumer's stream brings; `None` is its end.
-pub(super) type Arrival = (ConsumedQueue, Option<lapin::Result<lapin::message::Delivery>>);
+/// How far a consumer has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It brings deliveries, and should go on to.
+    Active,
+    /// It was told to end; what was on its way still comes.
+    Cancelled,
+    /// Its stream has ended.
+    Ended,
+}
+
+/// What a consumer's stream brings (with the consumer's tag); `None` is its end.
+pub(super) type Arrival = (ShortString, Option<lapin::Result<lapin::message::Delivery>>);
 
 impl Subscription {
     /// Connects, declares, and registers all consumers. What fails halfway is dropped, which closes it.
@@ -60,15 +79,11 @@ impl Subscription {
 
         let mut subscription = Self { connection, consumers: Vec::new(), arrivals: SelectAll::new() };
         for prefetch in &options.queues {
-            let channel = open_channel(&subscription.connection, limit, prefetch.limit).await?;
-            match subscribe(&channel, limit, &topology.queue(prefetch.queue), options).await {
-                Ok(consumer) => subscription.add(ConsumedQueue::Work(prefetch.queue), channel, consumer),
-                Err(error) => {
-                    if is_queues_fault(&subscription.connection, &error, limit).await {
-                        refusals.count(prefetch.queue, &error);
-                    }
-                    return Err(error);
+            if let Err(error) = subscription.consume(config, options, *prefetch).await {
+                if is_queues_fault(&subscription.connection, &error, limit).await {
+                    refusals.count(prefetch.queue, &error);
                 }
+                return Err(error);
             }
             refusals.forget(prefetch.queue);
         }
@@ -79,10 +94,112 @@ impl Subscription {
         Ok(subscription)
     }
 
+    /// Notes that a consumer has brought something. Gives its queue, and what the delivery in hand is counted by.
+    pub(super) fn arrived(&mut self, tag: &ShortString) -> Option<(ConsumedQueue, Arc<()>)> {
+        let consumer = self.consumers.iter_mut().find(|consumer| consumer.tag == *tag)?;
+        consumer.since = Instant::now();
+        Some((consumer.queue, Arc::clone(&consumer.in_hand)))
+    }
+
+    /// Notes that a consumer's stream has ended. Gives its queue if it was not asked to.
+    pub(super) fn ended(&mut self, tag: &ShortString) -> Option<ConsumedQueue> {
+        let consumer = self.consumers.iter_mut().find(|consumer| consumer.tag == *tag)?;
+        let asked = std::mem::replace(&mut consumer.state, State::Ended) == State::Cancelled;
+        (!asked).then_some(consumer.queue)
+    }
+
+    /// How many work consumers may still bring something.
+    pub(super) fn open_work(&self) -> usize {
+        let open = |it: &&Registered| it.queue != ConsumedQueue::Process && it.state != State::Ended;
+        self.consumers.iter().filter(open).count()
+    }
+
+    /// Ends all work consumers.
+    pub(super) async fn cancel_work(&mut self, limit: Duration) {
+        let active = |it: &&mut Registered| it.queue != ConsumedQueue::Process && it.state == State::Active;
+        join_all(self.consumers.iter_mut().filter(active).map(|consumer| async move {
+            if let Err(error) = consumer.cancel(limit).await {
+                tracing::warn!(queue = %consumer.queue, %error, "a consumer did not end in order");
+            }
+        }))
+        .await;
+    }
+
+    /// Replaces one work consumer that has brought nothing for long.
+    ///
+    /// A quorum queue that is deleted and declared again at once keeps its consumers without a word (seen on
+    /// 3.10.8): it assigns messages to them, but none is ever delivered. Nothing in AMQP tells such a consumer
+    /// from one that has nothing to do. Closing its channel gives the messages back.
+    pub(super) async fn renew_idle(
+        &mut self,
+        config: &AmqpConfig,
+        options: &SupervisorOptions,
+    ) -> Result<(), AmqpError> {
+        let limit = config.call_timeout;
+        // Predecessors have brought all they had. One that brought something at the last moment keeps its channel
+        // until that is settled.
+        if let Some(done) = self.consumers.iter().position(|it| it.state == State::Ended && it.is_free()) {
+            self.consumers.swap_remove(done).close(limit).await;
+        }
+        let idle = |it: &Registered| {
+            it.state == State::Active && it.is_free() && it.since.elapsed() >= config.renew_idle_after
+        };
+        for prefetch in &options.queues {
+            let queue = ConsumedQueue::Work(prefetch.queue);
+            if let Some(place) = self.consumers.iter().position(|it| it.queue == queue && idle(it)) {
+                self.consume(config, options, *prefetch).await?;
+                return self.consumers[place].cancel(limit).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes all channels.
+    pub(super) async fn close(&self, limit: Duration) {
+        join_all(self.consumers.iter().map(|consumer| consumer.close(limit))).await;
+    }
+
+    async fn consume(
+        &mut self,
+        config: &AmqpConfig,
+        options: &SupervisorOptions,
+        prefetch: Prefetch,
+    ) -> Result<(), AmqpError> {
+        let channel = open_channel(&self.connection, config.call_timeout, prefetch.limit).await?;
+        let name = config.topology().queue(prefetch.queue);
+        let consumer = subscribe(&channel, config.call_timeout, &name, options).await?;
+        self.add(ConsumedQueue::Work(prefetch.queue), channel, consumer);
+        Ok(())
+    }
+
     fn add(&mut self, queue: ConsumedQueue, channel: Channel, consumer: Consumer) {
-        self.consumers.push(Registered { queue, channel, tag: consumer.tag() });
-        let end = once(async move { (queue, None) });
-        self.arrivals.push(consumer.map(move |arrival| (queue, Some(arrival))).chain(end).boxed());
+        let tag = consumer.tag();
+        let (of_arrival, of_end) = (tag.clone(), tag.clone());
+        let end = once(async move { (of_end, None) });
+        self.arrivals.push(consumer.map(move |it| (of_arrival.clone(), Some(it))).chain(end).boxed());
+        let (since, in_hand) = (Instant::now(), Arc::new(()));
+        self.consumers.push(Registered { queue, channel, tag, since, in_hand, state: State::Active });
+    }
+}
+
+impl Registered {
+    fn is_free(&self) -> bool {
+        Arc::strong_count(&self.in_hand) == 1
+    }
+
+    /// Asks for no more deliveries. Those on their way still come, then the stream ends.
+    async fn cancel(&mut self, limit: Duration) -> Result<(), AmqpError> {
+        self.state = State::Cancelled;
+        let cancel = self.channel.basic_cancel(self.tag.clone(), BasicCancelOptions { nowait: false });
+        bounded(limit, "cancel a consumer", cancel).await
+    }
+
+    /// A closed channel is the broker's word that it has seen every settle sent through it.
+    async fn close(&self, limit: Duration) {
+        let close = self.channel.close(200, "done".into());
+        if let Err(error) = bounded(limit, "close a channel", close).await {
+            tracing::debug!(queue = %self.queue, %error, "a channel did not close in order");
+        }
     }
 }
 
@@ -113,8 +230,8 @@ async fn subscribe(
     bounded(limit, "consume a queue", answer).await
 }
 
-/// Whether a failed consume is the queue's own fault, so that a new queue would cure it. A lack of permission,
-/// another's exclusive consumer or a dead network it would not cure, and messages would be lost.
+/// Whether a failed consume is the queue's own fault, so that a new queue would cure it. Deleting loses messages,
+/// so every other refusal (permissions, arguments, another's exclusive consumer, a dead network) is left alone.
 async fn is_queues_fault(connection: &Connection, error: &AmqpError, limit: Duration) -> bool {
     let source = match error {
         // A broker that answers anything else on this connection is well, so it is the queue that is not.
@@ -126,9 +243,7 @@ async fn is_queues_fault(connection: &Connection, error: &AmqpError, limit: Dura
     };
     let ErrorKind::ProtocolError(refusal) = source.kind() else { return false };
     match refusal.kind() {
-        AMQPErrorKind::Soft(soft) => {
-            !matches!(soft, AMQPSoftError::ACCESSREFUSED | AMQPSoftError::RESOURCELOCKED)
-        }
+        AMQPErrorKind::Soft(soft) => matches!(soft, AMQPSoftError::NOTFOUND),
         AMQPErrorKind::Hard(hard) => matches!(hard, AMQPHardError::INTERNALERROR),
     }
 }

@@ -4,6 +4,9 @@
 //! without an answer) the whole connection is given up and everything is built anew after a jittered delay. What
 //! was delivered and not acked comes again, to us or to others.
 //!
+//! One doubt has no sign at all: a consumer that the broker has forgotten looks like one that has nothing to do. So
+//! a work consumer that is idle for long is replaced while nothing of it is in hand.
+//!
 //! A limit that is not ours: lapin cannot parse a message whose properties (`message_id`, `type` …) are not UTF-8.
 //! Its delivery breaks the connection, each time anew, until the message is removed by hand or by a delivery-limit
 //! policy on its queue. Bodies and header values may be any bytes.

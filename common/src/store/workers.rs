@@ -1,7 +1,18 @@
 //! Workers: one row per boot of a consumer process.
 
 use super::{Store, StoreError};
-use crate::ids::WorkerId;
+use crate::ids::{JobId, WorkerId};
+
+/// A page in the hands of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldPage {
+    /// The job.
+    pub job: JobId,
+    /// The slice within the job.
+    pub slice: i32,
+    /// The page.
+    pub page: i32,
+}
 
 impl Store {
     /// Registers a worker; again after a lost answer is harmless.
@@ -40,5 +51,58 @@ impl Store {
             .execute(&self.pool)
             .await?;
         Ok(())
+    }
+
+    /// The pages that a worker holds at this moment, those of cancelled slices left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pages_held_by(&self, worker: WorkerId) -> Result<Vec<HeldPage>, StoreError> {
+        Ok(sqlx::query_as!(
+            HeldPage,
+            r#"select job_id as "job: JobId", slice, page from slices where worker = $1 and status = 'ready'"#,
+            worker.0
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// How many of the pages that a worker held have come into other hands, or were settled by them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pages_taken_over(&self, from: WorkerId, held: &[HeldPage]) -> Result<i64, StoreError> {
+        let jobs: Vec<_> = held.iter().map(|page| page.job.0).collect();
+        let slices: Vec<_> = held.iter().map(|page| page.slice).collect();
+        let pages: Vec<_> = held.iter().map(|page| page.page).collect();
+        Ok(sqlx::query_scalar!(
+            r#"select count(*) as "taken!"
+                 from unnest($2::uuid[], $3::int[], $4::int[]) as held (job_id, slice, page)
+                 join slices s on s.job_id = held.job_id and s.slice = held.slice
+                where s.worker <> $1
+                   or exists (select from page_log p where p.job_id = held.job_id and p.slice = held.slice
+                                                       and p.page = held.page and p.worker <> $1)"#,
+            from.0,
+            &jobs,
+            &slices,
+            &pages
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// How many pages of a job each worker has settled.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pages_by_worker(&self, job: JobId) -> Result<Vec<(WorkerId, i64)>, StoreError> {
+        let rows = sqlx::query!(
+            r#"select worker as "worker: WorkerId", count(*) as "pages!" from page_log where job_id = $1
+                group by worker order by worker"#,
+            job.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.worker, row.pages)).collect())
     }
 }

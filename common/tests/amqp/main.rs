@@ -217,7 +217,6 @@ async fn publishes_under_way_at_a_cut_are_all_confirmed_in_the_end() {
 #[tokio::test]
 async fn a_deleted_queue_is_declared_and_consumed_again() {
     let bench = Bench::new().await;
-    let publisher = bench.publisher();
     let mut consumer = Consumer::start(&bench.config, 1);
     consumer.subscribed().await;
     let channel = bench.channel().await;
@@ -225,11 +224,66 @@ async fn a_deleted_queue_is_declared_and_consumed_again() {
     topology.delete_queue(&channel, bench.config.call_timeout, WorkQueue::Pages).await.expect("deletes");
 
     consumer.subscribed().await;
+    let publisher = bench.publisher();
     publisher.publish(page("after")).await.expect("is confirmed");
     let held = consumer.next().await;
     assert_eq!(held.delivery.body, b"after");
     held.ack().await;
     consumer.stop().await;
+    publisher.close().await;
+    bench.clean().await;
+}
+
+/// The broker (3.10.8) keeps the consumer of such a queue, and never delivers anything to it.
+#[tokio::test]
+async fn a_queue_deleted_and_made_again_at_once_is_consumed_again() {
+    let mut bench = Bench::new().await;
+    bench.config.renew_idle_after = Duration::from_millis(300);
+    let publisher = bench.publisher();
+    publisher.publish(page("before")).await.expect("is confirmed");
+    let mut consumer = Consumer::start(&bench.config, 2);
+    consumer.next().await.ack().await;
+
+    let channel = bench.channel().await;
+    let (topology, limit) = (bench.config.topology(), bench.config.call_timeout);
+    topology.delete_queue(&channel, limit, WorkQueue::Pages).await.expect("deletes");
+    topology.declare(&channel, limit).await.expect("declares");
+    for body in ["first", "second", "third"] {
+        publisher.publish(page(body)).await.expect("is confirmed");
+    }
+    let mut bodies = HashSet::new();
+    for _ in 0..3 {
+        let held = consumer.next().await;
+        bodies.insert(held.delivery.body.clone());
+        held.ack().await;
+    }
+    assert_eq!(bodies.len(), 3);
+    consumer.stop().await;
+    publisher.close().await;
+    bench.clean().await;
+}
+
+/// More often than anything happens, so that renewals meet deliveries in hand, deliveries under way and the drain.
+#[tokio::test]
+async fn replacing_idle_consumers_loses_nothing() {
+    let mut bench = Bench::new().await;
+    bench.config.renew_idle_after = Duration::from_millis(1);
+    let publisher = bench.publisher();
+    let mut consumer = Consumer::start(&bench.config, 1);
+    for round in 0..20 {
+        publisher.publish(page(&round.to_string())).await.expect("is confirmed");
+        let held = consumer.next().await;
+        assert_eq!(held.delivery.body, round.to_string().into_bytes());
+        publisher
+            .publish(Envelope::new(Destination::CancelCommand, "cancel", "{}"))
+            .await
+            .expect("is confirmed");
+        consumer.next().await.ack().await;
+        held.ack().await;
+    }
+    assert_eq!(consumer.status().epoch, 1, "all of it on one connection");
+    consumer.stop().await;
+    assert_eq!(publisher.queue_ready_count(WorkQueue::Pages).await.expect("counts"), 0);
     publisher.close().await;
     bench.clean().await;
 }

@@ -89,8 +89,15 @@ impl PageHandler {
         ending: &CancellationToken,
     ) -> Result<Outcome, StoreError> {
         loop {
-            if ending.is_cancelled() {
-                return Ok(Outcome::HandedBack);
+            let free = async {
+                if redelivered {
+                    self.in_flight.left(ring.job, ring.slice).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = ending.cancelled() => return Ok(Outcome::HandedBack),
+                () = free => {}
             }
             let next = match self.claim(ring, redelivered).await? {
                 Claim::Claimed(claimed) => {

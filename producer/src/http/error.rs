@@ -2,36 +2,45 @@
 //! error goes to the log, never into an answer.
 
 use crate::engine::{EngineError, word};
+use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::command::Undecodable;
 use common::store::StoreError;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// An answer that is not a success.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Problem {
-    status: StatusCode,
-    body: Map<String, Value>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 impl Problem {
     /// A problem with a stable `code`, and a sentence for the caller.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let mut body = Map::new();
-        body.insert("type".to_owned(), json!("about:blank"));
-        body.insert("title".to_owned(), json!(status.canonical_reason().unwrap_or("Error")));
-        body.insert("status".to_owned(), json!(status.as_u16()));
-        body.insert("code".to_owned(), json!(code));
-        body.insert("detail".to_owned(), json!(detail.into()));
-        Self { status, body }
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            more: Map::new(),
+        }
     }
 
     /// The same with one more field.
     #[must_use]
     pub fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
-        self.body.insert(field.to_owned(), value.into());
+        self.more.insert(field.to_owned(), value.into());
         self
     }
 
@@ -58,14 +67,14 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = HeaderValue::from_static("application/problem+json");
-        let body = Value::Object(self.body).to_string();
-        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"backhaul\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

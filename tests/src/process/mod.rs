@@ -5,6 +5,7 @@ mod program;
 mod tests;
 
 pub use program::Program;
+pub(crate) use program::log_folder;
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};

@@ -17,6 +17,7 @@ pub struct Program {
     path: PathBuf,
     name: String,
     command: Command,
+    log: Option<PathBuf>,
 }
 
 impl Program {
@@ -57,7 +58,7 @@ impl Program {
         }
         command.env("BACKHAUL__HTTP__LISTEN", "127.0.0.1:0").stdin(Stdio::null()).kill_on_drop(true);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { path, name, command }
+        Self { path, name, command, log: None }
     }
 
     /// Sets an environment variable: `BACKHAUL__PAGES__SLOTS`, `DATABASE_URL`.
@@ -74,7 +75,15 @@ impl Program {
         self
     }
 
-    /// Starts it. What it writes to stderr goes to a file of `target/e2e-logs`, named after the test and the process.
+    /// Chooses the file for what it writes to stderr.
+    #[must_use]
+    pub fn log(mut self, file: PathBuf) -> Self {
+        self.log = Some(file);
+        self
+    }
+
+    /// Starts it. What it writes to stderr goes to the [chosen](Self::log) file, else to one of `target/e2e-logs`,
+    /// named after the test and the process.
     ///
     /// # Errors
     /// When it cannot be started, or the log file cannot be written.
@@ -86,7 +95,10 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot start {}", self.path.display()))?;
         let pid = child.id().context("a process that has just been started has an id")?;
-        let log = log_folder()?.join(format!("{}-{}-{pid}.log", test_name(), self.name));
+        let log = match self.log.take() {
+            Some(file) => file,
+            None => log_folder("e2e-logs")?.join(format!("{}-{}-{pid}.log", test_name(), self.name)),
+        };
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let stderr = child.stderr.take().context("stderr was asked to be a pipe")?;
         Ok(Process::new(self.name, pid, child, stderr, log, file))
@@ -103,11 +115,12 @@ impl Program {
     }
 }
 
-fn log_folder() -> anyhow::Result<PathBuf> {
+/// A folder for logs of this name in `target`, or in the system's temporary one.
+pub(crate) fn log_folder(name: &str) -> anyhow::Result<PathBuf> {
     let running = std::env::current_exe()?;
     let target = running.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"));
     let folder =
-        target.map_or_else(|| std::env::temp_dir().join("backhaul"), Path::to_path_buf).join("e2e-logs");
+        target.map_or_else(|| std::env::temp_dir().join("backhaul"), Path::to_path_buf).join(name);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }

@@ -88,9 +88,9 @@ pub(crate) struct Start {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "target", required = true, multiple = false, args = ["job", "connection"])]
 pub(crate) struct Cancel {
     /// The job
+    #[arg(required_unless_present = "connection", conflicts_with = "connection")]
     pub(crate) job: Option<JobId>,
     /// The connection whose active job is meant
     #[arg(long, value_name = "ID")]

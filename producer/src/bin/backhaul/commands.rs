@@ -54,10 +54,11 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
         }
         return watch::until_completed(context, store, job).await;
     }
+    let hint = accepted.map(|job| format!("\nfollow it with: backhaul watch {job}")).unwrap_or_default();
     let word = answer.and_then(|answer| tag(&json!(answer)));
     let told =
         json!({ "job_id": accepted.unwrap_or(job), "command_id": id, "published": true, "answer": word });
-    finish(context, accepted.is_some(), &told, said)
+    finish(context, accepted.is_some(), &told, format!("{said}{hint}"))
 }
 
 pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), Failure> {
@@ -110,12 +111,8 @@ async fn check_connection(store: &Store, command: &StartCommand) -> Result<(), F
 /// The job, unless the start was refused; and the answer in words.
 fn describe_start(answer: Option<StartOutcome>, requested: JobId) -> (Option<JobId>, String) {
     match answer {
-        Some(StartOutcome::Accepted(job)) => {
-            (Some(job), format!("job {job} is accepted; follow it with: backhaul watch {job}"))
-        }
-        Some(StartOutcome::Known(job)) => {
-            (Some(job), format!("job {job} is there already; follow it with: backhaul watch {job}"))
-        }
+        Some(StartOutcome::Accepted(job)) => (Some(job), format!("job {job} is accepted")),
+        Some(StartOutcome::Known(job)) => (Some(job), format!("job {job} is there already")),
         Some(StartOutcome::Active(job)) => (
             None,
             format!(
@@ -135,12 +132,9 @@ fn describe_start(answer: Option<StartOutcome>, requested: JobId) -> (Option<Job
             None,
             format!("refused: the identifier {job} belongs to a job of another connection; choose another"),
         ),
-        None => (
-            Some(requested),
-            format!(
-                "the start of job {requested} is published, and waits for a consumer; look with: backhaul status {requested}"
-            ),
-        ),
+        None => {
+            (Some(requested), format!("the start of job {requested} is published, and waits for a consumer"))
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use crate::output::Output;
 use common::amqp::{AmqpConfig, Publisher, connect};
 use common::config::{DatabaseConfig, Loaded, LogConfig, load};
 use common::ids::ConnectionId;
-use common::store::Store;
 use common::store::connections::Tenant;
 use common::store::jobs::JobView;
+use common::store::{Store, StoreError};
 use common::telemetry;
 use producer::database;
 use std::collections::HashMap;
@@ -30,13 +30,23 @@ impl Context {
         let mut log: LogConfig = loaded.section("log")?;
         // What matters is said as the result of the action; the log is for finding out why.
         match verbose {
-            0 => "error".clone_into(&mut log.filter),
+            0 => "off".clone_into(&mut log.filter),
             1 => {}
             _ => "debug,lapin=info,sqlx=info".clone_into(&mut log.filter),
         }
         telemetry::init(&log, NAME).map_err(|error| Failure::Refused(error.to_string()))?;
         telemetry::install_tls_provider();
         Ok(Self { output, loaded })
+    }
+
+    /// The same failure, with the address of the database if it is about reaching it.
+    pub(crate) fn locate(&self, failure: Failure) -> Failure {
+        match (failure, self.loaded.section::<DatabaseConfig>("database")) {
+            (Failure::Store(error @ StoreError::Unavailable(_)), Ok(config)) => {
+                Failure::Database(error, config.url.to_string())
+            }
+            (failure, _) => failure,
+        }
     }
 
     pub(crate) const fn loaded(&self) -> &Loaded {

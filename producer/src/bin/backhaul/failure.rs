@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Config(ConfigError),
     /// The database.
     Store(StoreError),
+    /// The database cannot be reached. With its address, without its password.
+    Database(StoreError, String),
     /// The broker cannot be reached. With its address, without its password.
     Broker(AmqpError, String),
     /// The broker did not take a command.
@@ -38,6 +40,7 @@ impl Failure {
             | Self::Shown
             | Self::Config(_)
             | Self::Store(_)
+            | Self::Database(..)
             | Self::Broker(..)
             | Self::Publish(_)
             | Self::Output(_) => ExitCode::FAILURE,
@@ -53,6 +56,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::Config(_)
             | Self::Store(_)
+            | Self::Database(..)
             | Self::Broker(..)
             | Self::Publish(_) => false,
         }
@@ -65,11 +69,17 @@ impl fmt::Display for Failure {
             Self::Usage(text) | Self::Refused(text) => f.write_str(text),
             Self::Shown => Ok(()),
             Self::Config(error) => error.fmt(f),
-            Self::Store(StoreError::Unavailable(error)) => write!(
-                f,
-                "the database does not answer: {error}\nIs it running, and does DATABASE_URL (or database.url) name it?"
-            ),
+            // The store's own words promise another try, which a command line does not make.
+            Self::Store(StoreError::Unavailable(error)) => write!(f, "the database does not answer: {error}"),
             Self::Store(error) => error.fmt(f),
+            Self::Database(error, address) => {
+                let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+                write!(
+                    f,
+                    "the database at {address} does not answer: {cause}\nIs it running, and does DATABASE_URL (or \
+                     database.url) name it?"
+                )
+            }
             Self::Broker(error, address) => write!(
                 f,
                 "the broker at {address} cannot be reached: {error}\nIs it running, and does AMQP_URL (or amqp.url) name it?"

@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let context = Context::load(arguments.config.as_deref(), arguments.verbose, output)?;
-    match arguments.action {
+    let done = match arguments.action {
         Action::Start(start) => Box::pin(commands::start(&context, start)).await,
         Action::Cancel(cancel) => Box::pin(commands::cancel(&context, cancel)).await,
         Action::Status { job } => status::status(&context, job).await,
@@ -42,5 +42,6 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Action::Watch { jobs } => watch::watch(&context, jobs).await,
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
         Action::Admin(action) => admin::run(&context, action).await,
-    }
+    };
+    done.map_err(|failure| context.locate(failure))
 }

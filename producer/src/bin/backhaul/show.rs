@@ -66,9 +66,21 @@ pub(crate) fn records(job: &JobView) -> String {
     job.total.map_or_else(|| processed.clone(), |total| format!("{processed} of {}", number(total)))
 }
 
-/// `24%`, or nothing.
+/// How much is done, and of how much: records, or slices while nobody knows how many records there are.
+pub(crate) fn share(job: &JobView) -> (i64, i64) {
+    match job.total {
+        Some(total) if total > 0 => (job.counters.processed().min(total), total),
+        Some(_) | None => (job.slices.done, job.slices.total.max(1)),
+    }
+}
+
+/// `24%`; `~24%` while it is only known how many slices are done; nothing while there is no telling.
 pub(crate) fn percent(job: &JobView) -> String {
-    job.percent().map(|percent| format!("{percent}%")).unwrap_or_default()
+    if let Some(percent) = job.percent() {
+        return format!("{percent}%");
+    }
+    let (done, all) = share(job);
+    if all > 1 { format!("~{}%", done * 100 / all) } else { String::new() }
 }
 
 /// `1,234/s`, or nothing.

@@ -3,7 +3,9 @@
 use crate::context::{Context, Names};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::show::{JobJson, clean, duration, joined, outcome, percent, rate, records, remaining, state};
+use crate::show::{
+    JobJson, clean, duration, joined, number, outcome, percent, rate, records, remaining, share, state,
+};
 use crate::status::no_job;
 use common::ids::JobId;
 use common::job::JobStatus;
@@ -17,8 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Without a terminal, progress alone is worth a line only this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const MOST_JOBS: i64 = 200;
-const KNOWN_TOTAL: &str = "{prefix:<24!} {bar:30.cyan/dim} {msg}";
-const UNKNOWN_TOTAL: &str = "{prefix:<24!} {spinner:.cyan} {msg}";
+const MOST_LABEL_CHARS: usize = 32;
 
 pub(crate) async fn watch(context: &Context, jobs: Vec<JobId>) -> Result<(), Failure> {
     let store = context.store()?;
@@ -110,8 +111,14 @@ impl Display {
             return Self::Lines { output, frequency, lines };
         }
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        let bars = jobs.iter().map(|job| all.add(ProgressBar::no_length().with_prefix(label(job)))).collect();
-        Self::Bars { bars, _all: all }
+        let widest = jobs.iter().map(|job| label(job).chars().count()).max().unwrap_or_default();
+        // Of a message that is too long for the terminal the end is cut, so that a job always has one line.
+        let template =
+            format!("{{prefix:<{}!}} {{bar:30.cyan/dim}} {{wide_msg}}", widest.min(MOST_LABEL_CHARS));
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.progress_chars("━╸─");
+        let bar = |job| all.add(ProgressBar::new(1).with_style(style.clone()).with_prefix(label(job)));
+        Self::Bars { bars: jobs.iter().map(bar).collect(), _all: all }
     }
 
     fn show(&mut self, at: usize, job: &JobView) -> Result<(), Failure> {
@@ -155,18 +162,9 @@ fn draw(bar: &ProgressBar, job: &JobView) {
     if bar.is_finished() {
         return;
     }
-    let total = job.total.and_then(|total| u64::try_from(total).ok());
-    if total != bar.length() {
-        let template = if total.is_some() { KNOWN_TOTAL } else { UNKNOWN_TOTAL };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("━╸─"));
-        }
-    }
-    match total {
-        Some(total) => bar.set_length(total),
-        None => bar.unset_length(),
-    }
-    bar.set_position(u64::try_from(job.counters.processed()).unwrap_or_default());
+    let (done, all) = share(job);
+    bar.set_length(u64::try_from(all).unwrap_or_default());
+    bar.set_position(u64::try_from(done).unwrap_or_default());
     let message = joined(&[state(job), progress(job)]);
     if job.status.is_terminal() {
         bar.abandon_with_message(message);
@@ -184,5 +182,7 @@ fn progress(job: &JobView) -> String {
     let took = job.started_at.zip(job.finished_at).map(|(start, end)| duration((end - start).num_seconds()));
     let took = took.map(|took| format!("in {took}")).unwrap_or_default();
     let cause = job.error.as_ref().and_then(|error| error["cause"].as_str()).map(clean).unwrap_or_default();
-    joined(&[format!("{} records: {}", records(job), outcome(job)), took, cause])
+    let seen =
+        if job.status == JobStatus::Completed { number(job.counters.processed()) } else { records(job) };
+    joined(&[format!("{seen} records: {}", outcome(job)), took, cause])
 }

@@ -95,7 +95,10 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail);
-    let Query(query) = query.map_err(|rejection| refused(rejection.body_text()))?;
+    let Query(query) = query.map_err(|rejection| {
+        let text = rejection.body_text();
+        refused(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned())
+    })?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(refused(format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}")));

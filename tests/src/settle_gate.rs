@@ -1,0 +1,54 @@
+//! A gate inside Postgres: while it is closed every settle stands still in the middle of its transaction, after it
+//! has written its records and with its slice locked.
+
+use crate::database::Database;
+use anyhow::{Context, Result};
+use sqlx::{Connection, Executor, PgConnection};
+use std::time::Duration;
+
+/// A condition that is not met by then never will be.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+/// Settles share this advisory lock; a closed gate holds it alone. Such locks belong to one database.
+const LOCK: &str = "select pg_advisory_lock(20405)";
+
+/// A closed gate. It opens when this is dropped, since its session ends.
+#[derive(Debug)]
+pub struct SettleGate {
+    session: PgConnection,
+}
+
+impl SettleGate {
+    /// Closes the gate of a test's database.
+    pub async fn close(database: &Database) -> Result<Self> {
+        let mut session = database.pool.acquire().await?.detach();
+        session
+            .execute(
+                "create or replace function pass_the_gate() returns trigger language plpgsql as
+                 $$ begin perform pg_advisory_xact_lock_shared(20405); return new; end $$;
+                 create or replace trigger gate before insert on page_log for each row execute function pass_the_gate()",
+            )
+            .await?;
+        session.execute(LOCK).await?;
+        Ok(Self { session })
+    }
+
+    /// Waits until so many settles stand at the gate.
+    pub async fn until_held(&mut self, settles: i64) -> Result<()> {
+        let sql = "select count(*) >= $1 from pg_locks l join pg_database d on d.oid = l.database
+                    where d.datname = current_database() and l.locktype = 'advisory' and not l.granted";
+        let met = tokio::time::timeout(LONGEST, async {
+            while !sqlx::query_scalar::<_, bool>(sql).bind(settles).fetch_one(&mut self.session).await? {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
+        });
+        met.await.with_context(|| format!("there were never {settles} settles at the gate"))?
+    }
+
+    /// Opens it: what stands there goes on, and nothing stands there again.
+    pub async fn open(self) -> Result<()> {
+        Ok(self.session.close().await?)
+    }
+}
