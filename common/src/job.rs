@@ -46,6 +46,19 @@ impl JobStatus {
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Running, Self::Cancelling, Self::Completed, Self::Failed, Self::Cancelled];
 
+    /// The published spelling.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether the job is over. Over stays over.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
@@ -95,6 +108,12 @@ impl JobStatus {
                 | JobEvent::Failed,
             ) => None,
         }
+    }
+}
+
+impl std::fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
     }
 }
 

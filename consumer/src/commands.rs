@@ -137,7 +137,6 @@ impl Commands {
                 (true, None, Some(format!("there is no job {job} yet; its start will find it cancelled")))
             }
             CancelOutcome::Over { job, status } => {
-                let status = format!("{status:?}").to_lowercase();
                 (false, Some(job), Some(format!("the job is already {status}")))
             }
             CancelOutcome::NoEffect => {
@@ -159,7 +158,7 @@ async fn answer(
         Some(job) => store.job(job, None).await?,
         None => None,
     };
-    let status = view.map(|view| format!("{:?}", view.status).to_lowercase());
+    let status = view.map(|view| view.status.to_string());
     Ok(Reply { accepted, job_id: job, status, reason })
 }
 

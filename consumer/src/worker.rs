@@ -20,7 +20,7 @@ use common::store::{SessionLimits, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -69,6 +69,7 @@ impl Worker {
             fetcher,
             sources: Sources::default(),
             in_flight: in_flight.clone(),
+            slots: Semaphore::new(usize::from(settings.pages.slots)),
             pages: settings.pages.clone(),
             leases: settings.leases.clone(),
         };

@@ -3,6 +3,7 @@
 
 use crate::database::Database;
 use crate::process::Program;
+use crate::proxy::FaultProxy;
 use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
@@ -20,6 +21,7 @@ use consumer::worker::Worker;
 use futures::TryStreamExt;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -163,6 +165,17 @@ impl Fixture {
         values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect()
     }
 
+    /// A proxy in front of the database, and the database's address through it.
+    pub async fn database_proxy(&self) -> Result<(FaultProxy, Url)> {
+        let mut url = self.database.url();
+        let host = (url.host_str().context("DATABASE_URL names no host")?, url.port().unwrap_or(5432));
+        let target = tokio::net::lookup_host(host).await?.next().context("the database's host is unknown")?;
+        let proxy = FaultProxy::start(target).await?;
+        url.set_host(Some("127.0.0.1"))?;
+        url.set_port(Some(proxy.address().port())).ok().context("DATABASE_URL takes no port")?;
+        Ok((proxy, url))
+    }
+
     /// A real consumer process, with scaled settings, to be started.
     pub fn consumer_program(&self) -> Result<Program> {
         let program = Program::built("consumer")?;
@@ -183,7 +196,13 @@ impl Fixture {
 
     /// Starts a consumer without waiting for it.
     pub async fn spawn(settings: Settings) -> Result<Consumer> {
-        let fetch = FetchConfig { allow_private_addresses: true, ..FetchConfig::default() };
+        Self::spawn_fetching(settings, FetchConfig::default()).await
+    }
+
+    /// As [`Self::spawn`], with these limits of fetching. The sample upstream is on loopback, so private addresses are
+    /// allowed in any case.
+    pub async fn spawn_fetching(settings: Settings, limits: FetchConfig) -> Result<Consumer> {
+        let fetch = FetchConfig { allow_private_addresses: true, ..limits };
         let worker = Worker::new(settings, fetch)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -197,7 +216,14 @@ impl Fixture {
     /// Publishes a start command. Returns the job's identifier, chosen here.
     pub async fn publish_start(&self, connection: ConnectionId) -> Result<JobId> {
         let job = JobId::random();
-        self.publish_start_command(&StartCommand {
+        self.publish_start_command(&Self::start_command(connection, job)).await?;
+        Ok(job)
+    }
+
+    /// A start command with a chosen job and nothing else.
+    #[must_use]
+    pub fn start_command(connection: ConnectionId, job: JobId) -> StartCommand {
+        StartCommand {
             connection_id: connection,
             job_id: Some(job),
             command_id: None,
@@ -206,9 +232,7 @@ impl Fixture {
             mode: common::job::JobMode::Range,
             name: None,
             requested_by: None,
-        })
-        .await?;
-        Ok(job)
+        }
     }
 
     /// Publishes a start command as it is.
@@ -253,6 +277,19 @@ impl Fixture {
         let view = self.until(job, |view| view.status.is_terminal()).await?;
         ensure!(view.status == status, "the job is {:?}, not {status:?}: {view:#?}", view.status);
         Ok(view)
+    }
+
+    /// Waits until a command has been applied, and returns what it was answered.
+    pub async fn answer<T: DeserializeOwned>(&self, command_id: &str) -> Result<T> {
+        let answered = tokio::time::timeout(LONGEST, async {
+            loop {
+                if let Some(answer) = self.store.command_answer(command_id).await? {
+                    return anyhow::Ok(answer);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        answered.await.with_context(|| format!("the command {command_id} was never applied"))?
     }
 
     /// Waits until a statement that gives one boolean gives true.
@@ -362,6 +399,17 @@ impl Consumer {
             anyhow::Ok(())
         });
         ready.await.context("the consumer was never ready")?
+    }
+
+    /// Waits until it is not ready any more: it drains, or has lost the broker.
+    pub async fn unready(&self) -> Result<()> {
+        let unready = tokio::time::timeout(LONGEST, async {
+            while self.get("readyz").await?.0 == 200 {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
+        });
+        unready.await.context("the consumer was ready all the time")?
     }
 
     /// Asks its listener.

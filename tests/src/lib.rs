@@ -1,6 +1,7 @@
 //! The harness of Backhaul's end-to-end tests and demos: a sample upstream, a proxy that breaks connections, and
 //! the project's own programs as processes.
 
+pub mod cancelled;
 pub mod database;
 pub mod demo;
 pub mod fixture;
@@ -8,3 +9,4 @@ pub mod process;
 pub mod proxy;
 pub mod sample_upstream;
 pub mod settle_gate;
+pub mod wiretap;

@@ -3,34 +3,33 @@
 
 use crate::database::Database;
 use anyhow::{Context, Result};
-use sqlx::{Connection, Executor, PgConnection};
+use common::ids::JobId;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::time::Duration;
 
 /// A condition that is not met by then never will be.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
-/// Settles share this advisory lock; a closed gate holds it alone. Such locks belong to one database.
-const LOCK: &str = "select pg_advisory_lock(20405)";
 
-/// A closed gate. It opens when this is dropped, since its session ends.
+/// A closed gate: an advisory lock of the test's database, which settles share and the gate holds alone. It opens when this is dropped, since its session ends.
 #[derive(Debug)]
 pub struct SettleGate {
     session: PgConnection,
 }
 
 impl SettleGate {
-    /// Closes the gate of a test's database.
-    pub async fn close(database: &Database) -> Result<Self> {
+    /// Closes the gate for the settles of one job.
+    pub async fn close(database: &Database, job: JobId) -> Result<Self> {
         let mut session = database.pool.acquire().await?.detach();
-        session
-            .execute(
-                "create or replace function pass_the_gate() returns trigger language plpgsql as
-                 $$ begin perform pg_advisory_xact_lock_shared(20405); return new; end $$;
-                 create or replace trigger gate before insert on page_log for each row execute function pass_the_gate()",
-            )
-            .await?;
-        session.execute(LOCK).await?;
+        let sql = format!(
+            "create function pass_the_gate() returns trigger language plpgsql as
+                $$ begin perform pg_advisory_xact_lock_shared(20405); return new; end $$;
+             create trigger gate before insert on page_log
+                for each row when (new.job_id = '{job}') execute function pass_the_gate();
+             select pg_advisory_lock(20405)"
+        );
+        session.execute(AssertSqlSafe(sql)).await?;
         Ok(Self { session })
     }
 

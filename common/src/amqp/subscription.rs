@@ -20,6 +20,9 @@ const PROCESS_PREFETCH: u16 = 100;
 /// Deleting a queue without a leader takes the broker some time-outs of its own.
 const DELETE_TIMEOUTS: u32 = 3;
 
+/// The call that a sick queue does not answer.
+const CONSUME: &str = "consume a queue";
+
 /// A connection with all its consumers.
 pub(super) struct Subscription {
     pub(super) connection: Connection,
@@ -155,7 +158,7 @@ impl Subscription {
     }
 
     /// Closes all channels.
-    pub(super) async fn close(&self, limit: Duration) {
+    pub(super) async fn close(&mut self, limit: Duration) {
         join_all(self.consumers.iter().map(|consumer| consumer.close(limit))).await;
     }
 
@@ -227,7 +230,7 @@ async fn subscribe(
     };
     let tag = format!("{}.{}", options.worker, channel.id());
     let answer = channel.basic_consume(queue.into(), tag.into(), consume, FieldTable::default());
-    bounded(limit, "consume a queue", answer).await
+    bounded(limit, CONSUME, answer).await
 }
 
 /// Whether a failed consume is the queue's own fault, so that a new queue would cure it. Deleting loses messages,
@@ -235,11 +238,15 @@ async fn subscribe(
 async fn is_queues_fault(connection: &Connection, error: &AmqpError, limit: Duration) -> bool {
     let source = match error {
         // A broker that answers anything else on this connection is well, so it is the queue that is not.
-        AmqpError::TimedOut { .. } => {
+        AmqpError::TimedOut { call, .. } if *call == CONSUME => {
             return bounded(limit, "probe the connection", connection.create_channel()).await.is_ok();
         }
-        AmqpError::Failed { source, .. } => source,
-        AmqpError::Url { .. } | AmqpError::Namespace { .. } | AmqpError::Disconnected { .. } => return false,
+        AmqpError::Failed { call, source } if *call == CONSUME => source,
+        AmqpError::TimedOut { .. }
+        | AmqpError::Failed { .. }
+        | AmqpError::Url { .. }
+        | AmqpError::Namespace { .. }
+        | AmqpError::Disconnected { .. } => return false,
     };
     let ErrorKind::ProtocolError(refusal) = source.kind() else { return false };
     match refusal.kind() {

@@ -137,8 +137,11 @@ impl Intake for HandOut {
     async fn deliver(&self, delivery: Delivery, epoch: CancellationToken) {
         let (in_hand, dropped) = oneshot::channel();
         let held = Held { delivery, epoch, _in_hand: in_hand };
-        if self.deliveries.send(held).is_ok() {
-            let _nothing_is_ever_sent = dropped.await;
+        match self.deliveries.send(held) {
+            Ok(()) => {
+                let _nothing_is_ever_sent = dropped.await;
+            }
+            Err(mpsc::error::SendError(held)) => held.hand_back().await, // The test is stopping it.
         }
     }
 
@@ -197,8 +200,13 @@ impl Consumer {
         self.running.is_finished()
     }
 
-    pub(crate) async fn stop(self) {
+    /// Shuts down, handing back what the test has not asked for.
+    pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
+        self.deliveries.close();
+        while let Some(held) = self.deliveries.recv().await {
+            held.hand_back().await;
+        }
         soon(self.running).await.expect("ends without a panic");
         assert_eq!((self.status.borrow().connected, self.status.borrow().consuming), (false, false));
     }

@@ -21,6 +21,7 @@ use common::store::{Store, StoreError};
 use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,9 @@ pub struct PageHandler {
     pub sources: Sources,
     /// The pages in progress.
     pub in_flight: InFlight,
+    /// As many as there may be pages in flight. The prefetch bounds each connection's deliveries; after a reconnect those
+    /// of the old connection may still be in hand.
+    pub slots: Semaphore,
     /// Slots, quantum, budget, retries.
     pub pages: PagesConfig,
     /// How long a lease lasts.
@@ -93,12 +97,13 @@ impl PageHandler {
                 if redelivered {
                     self.in_flight.left(ring.job, ring.slice).await;
                 }
+                self.slots.acquire().await
             };
-            tokio::select! {
+            let _slot = tokio::select! {
                 biased;
                 () = ending.cancelled() => return Ok(Outcome::HandedBack),
-                () = free => {}
-            }
+                slot = free => slot,
+            };
             let next = match self.claim(ring, redelivered).await? {
                 Claim::Claimed(claimed) => {
                     let (lease, context) = *claimed;

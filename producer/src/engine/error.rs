@@ -29,7 +29,7 @@ pub enum EngineError {
     )]
     IdTaken(JobId),
     /// The job is over.
-    #[error("job {job} cannot be cancelled: it is {} already", word(*status))]
+    #[error("job {job} cannot be cancelled: it is {status} already")]
     NotCancellable {
         /// The job.
         job: JobId,
@@ -42,17 +42,4 @@ pub enum EngineError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A state as every contract of ours spells it.
-#[must_use]
-pub const fn word(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Pending => "pending",
-        JobStatus::Running => "running",
-        JobStatus::Cancelling => "cancelling",
-        JobStatus::Completed => "completed",
-        JobStatus::Failed => "failed",
-        JobStatus::Cancelled => "cancelled",
-    }
 }

@@ -8,7 +8,7 @@ mod cursor;
 mod error;
 
 pub use cursor::{Cursor, CursorError};
-pub use error::{EngineError, word};
+pub use error::EngineError;
 
 use common::amqp::{Destination, Envelope, KEY_START, Publisher};
 use common::command::{CancelCommand, Command, StartCommand};

@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), each with a `code` that never changes. The text of a server's own
 //! error goes to the log, never into an answer.
 
-use crate::engine::{EngineError, word};
+use crate::engine::EngineError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,7 +95,7 @@ impl From<EngineError> for Problem {
                 // RFC 9457's `status` is a number, so the job's own state has another name beside it.
                 Self::new(StatusCode::CONFLICT, "not_cancellable", detail)
                     .with("job_id", job.to_string())
-                    .with("job_status", word(status))
+                    .with("job_status", status.word())
             }
             EngineError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
             EngineError::Store(error) => Self::of_store(&error),

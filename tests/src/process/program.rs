@@ -119,8 +119,7 @@ impl Program {
 pub(crate) fn log_folder(name: &str) -> anyhow::Result<PathBuf> {
     let running = std::env::current_exe()?;
     let target = running.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"));
-    let folder =
-        target.map_or_else(|| std::env::temp_dir().join("backhaul"), Path::to_path_buf).join(name);
+    let folder = target.map_or_else(|| std::env::temp_dir().join("backhaul"), Path::to_path_buf).join(name);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }

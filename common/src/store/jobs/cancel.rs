@@ -137,18 +137,19 @@ impl Store {
         }
         let ended = sqlx::query!(
             "update jobs set status = 'cancelled', finished_at = now()
-              where id = $1 and not exists (select from slices where job_id = $1 and lease_token is not null)",
+              where id = $1 and not exists (select from slices where job_id = $1 and lease_token is not null)
+             returning cancel_reason, cancel_requested_by",
             job.0
         )
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected()
-            == 1;
-        if ended {
-            events::record(&mut transaction, job, "cancelled", json!({ "forced": forced })).await?;
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if let Some(asked) = &ended {
+            let (reason, by) = (&asked.cancel_reason, &asked.cancel_requested_by);
+            let told = json!({ "reason": reason, "requested_by": by, "forced": forced });
+            events::record(&mut transaction, job, "cancelled", told).await?;
         }
         transaction.commit().await?;
-        Ok(ended)
+        Ok(ended.is_some())
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long an answer is waited for before it is said that there is none yet. Applying takes milliseconds.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(5);
 
 /// How long to wait for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,18 +12,21 @@ const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 not understood.
 Configuration: DATABASE_URL and AMQP_URL, or a TOML file (--config, BACKHAUL_CONFIG), or BACKHAUL__SECTION__KEY.";
 
+/// Options of every action are listed after its own.
+const EVERYWHERE: &str = "Options everywhere";
+
 /// Starts, cancels and watches syncs, and sets up tenants, keys and connections.
 #[derive(Debug, Parser)]
 #[command(name = "backhaul", version, after_help = AFTER, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The TOML file to read before the environment
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// Write JSON for scripts instead of text for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// Log to stderr what is done; twice for more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) action: Action,

@@ -11,7 +11,6 @@ use common::ids::JobId;
 use common::job::JobMode;
 use common::store::Store;
 use common::store::jobs::{CancelOutcome, StartOutcome};
-use producer::engine::word;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -38,7 +37,10 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
     }
     let envelope = Envelope::new(Destination::StartCommand, KEY_START, json!(command).to_string())
         .with_correlation_id(job.to_string());
-    publish(context, envelope).await?;
+    let again = format!(
+        "the same command with --job-id {job} --command-id {id} is applied once, however often it is sent"
+    );
+    publish(context, envelope, again).await?;
 
     let patience = if arguments.wait { Patience::Endless } else { Patience::Short };
     let answer: Option<StartOutcome> = match &store {
@@ -56,8 +58,7 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
     }
     let hint = accepted.map(|job| format!("\nfollow it with: backhaul watch {job}")).unwrap_or_default();
     let word = answer.and_then(|answer| tag(&json!(answer)));
-    let told =
-        json!({ "job_id": accepted.unwrap_or(job), "command_id": id, "published": true, "answer": word });
+    let told = json!({ "job_id": accepted.unwrap_or(job), "command_id": id, "published": true, "answer": word, "detail": said });
     finish(context, accepted.is_some(), &told, format!("{said}{hint}"))
 }
 
@@ -76,7 +77,7 @@ pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), F
     if let Some(job) = arguments.job {
         envelope = envelope.with_correlation_id(job.to_string());
     }
-    publish(context, envelope).await?;
+    publish(context, envelope, "a cancel may be repeated at any time".to_owned()).await?;
 
     let answer: Option<CancelOutcome> = match &store {
         Some(store) => answer::wait(context, store, &id, Patience::Short).await?,
@@ -85,16 +86,17 @@ pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), F
     let (done, job, said) = describe_cancel(answer);
     let told = json!({
         "job_id": job.or(arguments.job), "connection_id": arguments.connection, "command_id": id, "published": true,
-        "answer": answer.and_then(|answer| tag(&json!(answer))),
+        "answer": answer.and_then(|answer| tag(&json!(answer))), "detail": said,
     });
     finish(context, done, &told, said)
 }
 
-async fn publish(context: &Context, envelope: Envelope) -> Result<(), Failure> {
+/// `again` says how to try again without harm, should the broker not confirm.
+async fn publish(context: &Context, envelope: Envelope, again: String) -> Result<(), Failure> {
     let publisher = context.publisher().await?;
     let published = publisher.publish(envelope).await;
     publisher.close().await;
-    Ok(published?)
+    published.map_err(|error| Failure::Publish(error, again))
 }
 
 /// A command for an unknown connection would end among the dead letters, where nobody looks for a typing error.
@@ -149,7 +151,7 @@ fn describe_cancel(answer: Option<CancelOutcome>) -> (bool, Option<JobId>, Strin
         }
         Some(CancelOutcome::Cancelled { job }) => (true, Some(job), format!("job {job} is cancelled")),
         Some(CancelOutcome::Over { job, status }) => {
-            (false, Some(job), format!("job {job} cannot be cancelled: it is {} already", word(status)))
+            (false, Some(job), format!("job {job} cannot be cancelled: it is {status} already"))
         }
         Some(CancelOutcome::Kept { job }) => (
             true,

@@ -24,8 +24,8 @@ pub(crate) enum Failure {
     Database(StoreError, String),
     /// The broker cannot be reached. With its address, without its password.
     Broker(AmqpError, String),
-    /// The broker did not take a command.
-    Publish(PublishError),
+    /// The broker did not confirm a command. With what makes another try safe.
+    Publish(PublishError, String),
     /// Nobody reads what is written.
     Output(Error),
 }
@@ -42,7 +42,7 @@ impl Failure {
             | Self::Store(_)
             | Self::Database(..)
             | Self::Broker(..)
-            | Self::Publish(_)
+            | Self::Publish(..)
             | Self::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -58,7 +58,7 @@ impl Failure {
             | Self::Store(_)
             | Self::Database(..)
             | Self::Broker(..)
-            | Self::Publish(_) => false,
+            | Self::Publish(..) => false,
         }
     }
 }
@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
                 f,
                 "the broker at {address} cannot be reached: {error}\nIs it running, and does AMQP_URL (or amqp.url) name it?"
             ),
-            Self::Publish(error) => error.fmt(f),
+            Self::Publish(error, again) => write!(f, "{error}\n({again})"),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
         }
     }
@@ -99,12 +99,6 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
-    }
-}
-
-impl From<PublishError> for Failure {
-    fn from(error: PublishError) -> Self {
-        Self::Publish(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one place that writes to stdout, and complains on stderr.
 
 use crate::failure::Failure;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
@@ -58,14 +58,13 @@ impl Output {
     }
 }
 
-/// A table without lines, whose first column is never wrapped: identifiers are there to be copied.
+/// A table without lines. Nothing in it is wrapped, not even in a narrow terminal: identifiers are there to be copied.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header)
-        .set_constraints([ColumnConstraint::ContentWidth]);
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 2));
     });

@@ -1,8 +1,8 @@
 //! Numbers, times and jobs in words.
 
 use chrono::{DateTime, Utc};
+use common::job::JobStatus;
 use common::store::jobs::JobView;
-use producer::engine::word;
 use producer::http::jobs::JobBody;
 use serde::Serialize;
 
@@ -57,13 +57,16 @@ pub(crate) fn moment(at: DateTime<Utc>) -> String {
 /// `running`, or `running, paused`.
 pub(crate) fn state(job: &JobView) -> String {
     let paused = if job.paused { ", paused" } else { "" };
-    format!("{}{paused}", word(job.status))
+    format!("{}{paused}", job.status)
 }
 
-/// `1,200 of 5,000`, or `1,200` while nobody knows how many there are.
+/// `1,200 of 5,000`; or `1,200` at the end, or while nobody knows how many there are.
 pub(crate) fn records(job: &JobView) -> String {
     let processed = number(job.counters.processed());
-    job.total.map_or_else(|| processed.clone(), |total| format!("{processed} of {}", number(total)))
+    match job.total {
+        Some(total) if job.status != JobStatus::Completed => format!("{processed} of {}", number(total)),
+        Some(_) | None => processed,
+    }
 }
 
 /// How much is done, and of how much: records, or slices while nobody knows how many records there are.

@@ -91,12 +91,14 @@ fn span(job: &JobView) -> String {
 
 fn slices(job: &JobView) -> String {
     let slices = &job.slices;
+    let closed = slices.total - slices.done - slices.ready - slices.queued - slices.waiting;
     let counts = [
         (slices.done, "done"),
         (slices.leased, "in progress"),
         (slices.ready - slices.leased.min(slices.ready), "ready"),
         (slices.queued, "queued"),
         (slices.waiting, "waiting to retry"),
+        (closed, "closed"),
     ];
     let said: Vec<_> = counts
         .into_iter()
@@ -124,6 +126,6 @@ fn took(job: &JobView) -> String {
 fn error_in_words(error: &Value) -> String {
     let cause = error["cause"].as_str().map(clean).unwrap_or_else(|| clean(&error.to_string()));
     let at = |name: &str| error[name].as_i64().map(|at| format!("{name} {at}")).unwrap_or_default();
-    let place = joined(&[at("slice"), at("page")]);
-    if place.is_empty() { cause } else { format!("{cause}  ({place})") }
+    let place: Vec<_> = [at("slice"), at("page")].into_iter().filter(|at| !at.is_empty()).collect();
+    if place.is_empty() { cause } else { format!("{cause}  ({})", place.join(", ")) }
 }

@@ -4,7 +4,7 @@ use crate::context::{Context, Names};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::show::{
-    JobJson, clean, duration, joined, number, outcome, percent, rate, records, remaining, share, state,
+    JobJson, clean, duration, joined, outcome, percent, rate, records, remaining, share, state,
 };
 use crate::status::no_job;
 use common::ids::JobId;
@@ -25,7 +25,8 @@ pub(crate) async fn watch(context: &Context, jobs: Vec<JobId>) -> Result<(), Fai
     let store = context.store()?;
     let jobs = if jobs.is_empty() { unfinished(&store).await? } else { jobs };
     if jobs.is_empty() {
-        return context.output.either(&serde_json::json!([]), || "no job is under way".to_owned());
+        // For a script no job is no line.
+        return if context.output.is_json() { Ok(()) } else { context.output.line("no job is under way") };
     }
     let ended = follow(context, &store, &jobs, Frequency::EveryChange).await?;
     if ended.iter().any(|job| job.status == JobStatus::Failed) { Err(Failure::Shown) } else { Ok(()) }
@@ -182,7 +183,9 @@ fn progress(job: &JobView) -> String {
     let took = job.started_at.zip(job.finished_at).map(|(start, end)| duration((end - start).num_seconds()));
     let took = took.map(|took| format!("in {took}")).unwrap_or_default();
     let cause = job.error.as_ref().and_then(|error| error["cause"].as_str()).map(clean).unwrap_or_default();
-    let seen =
-        if job.status == JobStatus::Completed { number(job.counters.processed()) } else { records(job) };
-    joined(&[format!("{seen} records: {}", outcome(job)), took, cause])
+    let seen = match job.counters.processed() {
+        0 => "no records".to_owned(),
+        _ => format!("{} records: {}", records(job), outcome(job)),
+    };
+    joined(&[seen, took, cause])
 }

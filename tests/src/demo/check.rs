@@ -1,0 +1,92 @@
+//! Exactness, by the set of (identifier, content hash): a count would not notice a record that is there in another's
+//! place, or with other content.
+
+use super::words::thousands;
+use anyhow::Result;
+use common::ids::ConnectionId;
+use common::store::Store;
+use futures::TryStreamExt;
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+
+/// What must be stored: the content hash of each record by its identifier, found without any code of the consumer's.
+pub type Expected = HashMap<String, [u8; 32]>;
+
+/// How what is stored differs from what is expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Stored records that are expected, with exactly their content.
+    pub equal: usize,
+    /// Stored records with other content.
+    pub different: usize,
+    /// Stored records that are not expected at all.
+    pub foreign: usize,
+    /// Expected records that are not stored.
+    pub missing: usize,
+}
+
+/// Compares the records of a connection with what must be stored.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn compare(store: &Store, connection: ConnectionId, expected: &Expected) -> Result<Comparison> {
+    let mut found = Comparison::default();
+    let mut stored = pin!(store.record_hashes(connection));
+    while let Some(record) = stored.try_next().await? {
+        match expected.get(&record.external_id) {
+            Some(hash) if hash.as_slice() == record.hash => found.equal += 1,
+            Some(_) => found.different += 1,
+            None => found.foreign += 1,
+        }
+    }
+    // An identifier is stored once per connection: that is the key of the table.
+    found.missing = expected.len().saturating_sub(found.equal + found.different);
+    Ok(found)
+}
+
+impl Comparison {
+    /// Nothing more, nothing less, nothing else.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.is_part() && self.missing == 0
+    }
+
+    /// What is there is right; there may be more to come. What a cancelled job leaves behind.
+    #[must_use]
+    pub const fn is_part(&self) -> bool {
+        self.different == 0 && self.foreign == 0
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |count: usize| thousands(i64::try_from(count).unwrap_or(i64::MAX));
+        write!(f, "{} records right", count(self.equal))?;
+        for (number, what) in
+            [(self.missing, "missing"), (self.different, "with other content"), (self.foreign, "foreign")]
+        {
+            if number > 0 {
+                write!(f, ", {} {what}", count(number))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_set_is_exact() {
+        let exact = Comparison { equal: 1200, ..Comparison::default() };
+        assert!(exact.is_exact());
+        let part = Comparison { missing: 5, ..exact };
+        assert!(part.is_part() && !part.is_exact());
+        assert_eq!(part.to_string(), "1,200 records right, 5 missing");
+        assert!(
+            !Comparison { foreign: 1, ..exact }.is_part() && !Comparison { different: 1, ..exact }.is_part()
+        );
+    }
+}

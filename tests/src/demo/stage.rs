@@ -1,0 +1,220 @@
+//! A demo's own database and broker names, and what an operator does with them.
+
+use super::words::thousands;
+use crate::database::NamedDatabase;
+use crate::fixture::amqp_url;
+use crate::process::{Program, log_folder};
+use anyhow::{Context, Result, ensure};
+use common::amqp::{AmqpConfig, Publisher, connect};
+use common::ids::ConnectionId;
+use common::store::{SessionLimits, Store};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest call to the broker.
+const BROKER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A demo's own database and broker names.
+#[derive(Debug)]
+pub struct Stage {
+    /// Reads what the fleet writes.
+    pub store: Store,
+    /// Where the logs of the processes are.
+    pub logs: PathBuf,
+    pub(super) publisher: Publisher,
+    database: NamedDatabase,
+    amqp: AmqpConfig,
+}
+
+/// A tenant with an API key and one connection, to be made.
+#[derive(Clone, Debug)]
+pub struct NewAccount<'a> {
+    /// The tenant's name, and the connection's.
+    pub name: &'a str,
+    /// How many of its slices are worked on at a time.
+    pub max_slices: u32,
+    /// The kind of source.
+    pub source: &'a str,
+    /// The upstream's address.
+    pub base_url: &'a str,
+    /// The upstream's credentials.
+    pub credentials: Value,
+    /// Settings of the source.
+    pub settings: Value,
+}
+
+/// A tenant with an API key and one connection.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The tenant's name.
+    pub name: String,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its key for the HTTP API.
+    pub key: String,
+}
+
+impl Stage {
+    /// Makes the database `backhaul_{name}` and the broker names `{name}.…` anew, and migrates the database.
+    ///
+    /// # Errors
+    /// When one of the servers is away, or the same demo runs already.
+    pub async fn set(name: &str) -> Result<Self> {
+        let amqp = AmqpConfig { url: amqp_url(), namespace: name.to_owned(), ..AmqpConfig::default() };
+        let database = NamedDatabase::create(&format!("backhaul_{name}")).await?;
+        let limits =
+            SessionLimits { statement_timeout: Duration::from_secs(120), ..SessionLimits::default() };
+        let store = Store::new(database.url.as_str(), name, 4, limits)?;
+        let logs = log_folder(&format!("{name}-logs"))?;
+        for old in std::fs::read_dir(&logs)? {
+            std::fs::remove_file(old?.path())?;
+        }
+        let publisher = Publisher::start(amqp.clone(), &format!("{name} publishing"), "backhaul-demo");
+        let stage = Self { store, logs, publisher, database, amqp };
+        stage
+            .with_broker(async |stage, channel| {
+                let topology = stage.amqp.topology();
+                topology.delete(channel, BROKER_LIMIT).await?;
+                Ok(topology.declare(channel, BROKER_LIMIT).await?)
+            })
+            .await?;
+        stage.backhaul(&["migrate"], None).await?;
+        Ok(stage)
+    }
+
+    /// What a shell needs for the `backhaul` command to find this demo.
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("DATABASE_URL", self.database.url.to_string()),
+            ("AMQP_URL", self.amqp.url.clone()),
+            ("BACKHAUL__AMQP__NAMESPACE", self.amqp.namespace.clone()),
+        ]
+    }
+
+    /// One of the project's programs, told where database and broker are.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn program(&self, name: &str) -> Result<Program> {
+        let program = Program::built(name)?;
+        Ok(self.variables().into_iter().fold(program, |program, (name, value)| program.env(name, value)))
+    }
+
+    /// Runs `backhaul --json …`, with the upstream's credentials in its environment if it needs them.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub async fn backhaul(&self, arguments: &[&str], credentials: Option<&Value>) -> Result<Value> {
+        let mut program = self.program("backhaul")?.arg("--json");
+        for argument in arguments {
+            program = program.arg(argument);
+        }
+        if let Some(credentials) = credentials {
+            program = program.env("BACKHAUL_CREDENTIALS", credentials.to_string());
+        }
+        let output = program.output().await?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "`backhaul {}` failed: {}", arguments.join(" "), told.trim());
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Makes a tenant, its API key and its connection, as an operator does.
+    ///
+    /// # Errors
+    /// When the command line refuses.
+    pub async fn account(&self, new: NewAccount<'_>) -> Result<Account> {
+        let limit = new.max_slices.to_string();
+        self.backhaul(&["admin", "tenant", "create", new.name, "--max-slices", &limit], None).await?;
+        let key =
+            self.backhaul(&["admin", "key", "create", "--tenant", new.name, "--name", "demo"], None).await?;
+        let settings = new.settings.to_string();
+        let put = [
+            "admin",
+            "connection",
+            "put",
+            "--tenant",
+            new.name,
+            "--name",
+            new.name,
+            "--source",
+            new.source,
+            "--base-url",
+            new.base_url,
+            "--settings",
+            &settings,
+        ];
+        let connection = self.backhaul(&put, Some(&new.credentials)).await?;
+        let text = |value: &Value| {
+            value.as_str().map(ToOwned::to_owned).context("`backhaul` answered without a text")
+        };
+        Ok(Account {
+            name: new.name.to_owned(),
+            connection: text(&connection["id"])?.parse()?,
+            key: text(&key["key"])?,
+        })
+    }
+
+    /// How many lines of all processes' logs contain `text`.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logged(&self, text: &str) -> Result<usize> {
+        let mut lines = 0;
+        for log in std::fs::read_dir(&self.logs)? {
+            lines += std::fs::read_to_string(log?.path())?.lines().filter(|line| line.contains(text)).count();
+        }
+        Ok(lines)
+    }
+
+    /// How many messages could never be applied.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn dead_letters(&self) -> Result<u32> {
+        self.with_broker(async |stage, channel| {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let dead = stage.amqp.topology().dead_letters();
+            Ok(channel.queue_declare(dead.into(), options, FieldTable::default()).await?.message_count())
+        })
+        .await
+    }
+
+    /// Whatever is not as it must be, whichever way the jobs ended: broken invariants and dead letters.
+    ///
+    /// # Errors
+    /// When one of the servers does not answer.
+    pub async fn problems(&self) -> Result<Vec<String>> {
+        let mut problems = self.store.broken_invariants().await?;
+        match self.dead_letters().await? {
+            0 => {}
+            dead => problems.push(format!("{} dead letters", thousands(dead.into()))),
+        }
+        Ok(problems)
+    }
+
+    /// Deletes the broker's queues. The database stays, to be looked at, until the next demo.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn clear(self) -> Result<()> {
+        self.publisher.close().await;
+        self.store.close().await;
+        self.with_broker(async |stage, channel| {
+            Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
+        })
+        .await
+    }
+
+    async fn with_broker<T>(&self, work: impl AsyncFnOnce(&Self, &lapin::Channel) -> Result<T>) -> Result<T> {
+        let shown = || format!("no RabbitMQ at {}", self.amqp.shown());
+        let connection = connect(&self.amqp, "backhaul-demo setting up").await.with_context(shown)?;
+        let channel = connection.create_channel().await?;
+        let done = work(self, &channel).await;
+        connection.close(200, "done".into()).await?;
+        done
+    }
+}

@@ -1,0 +1,182 @@
+//! What a test does to the messages of its namespace: it overhears them, repeats them, loses them, and has them
+//! delivered again.
+
+use crate::fixture::{Fixture, amqp_url};
+use crate::proxy::FaultProxy;
+use anyhow::{Context, Result};
+use common::amqp::{AmqpConfig, Destination, Envelope, KEY_CANCEL, KEY_PAGE, KEY_START, WorkQueue};
+use common::ids::JobId;
+use common::slice::Ring;
+use futures::StreamExt;
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicNackOptions, QueueBindOptions, QueueDeclareOptions,
+    QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A condition that is not met by then never will be.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A message as it was published, whoever published it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overheard {
+    /// `sync.start`, `sync.cancel`, or `page`.
+    pub routing_key: String,
+    /// The `type` property.
+    pub kind: String,
+    /// The `message_id` property.
+    pub message_id: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Overheard {
+    /// The doorbell, if it is one.
+    #[must_use]
+    pub fn ring(&self) -> Option<Ring> {
+        if self.kind == "page" { serde_json::from_slice(&self.body).ok() } else { None }
+    }
+}
+
+/// Gets a copy of every command, doorbell and marker of a namespace, from its making on.
+#[derive(Debug)]
+pub struct Wiretap {
+    heard: watch::Sender<Vec<Overheard>>,
+    connection: Connection,
+}
+
+impl Wiretap {
+    /// Listens in.
+    pub async fn on(fixture: &Fixture) -> Result<Self> {
+        let (connection, channel) = fixture.broker().await?;
+        let topology = fixture.broker_config().topology();
+        topology.declare(&channel, LONGEST).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
+        for (exchange, key) in [
+            (topology.commands(), KEY_START),
+            (topology.commands(), KEY_CANCEL),
+            (topology.pages(), KEY_PAGE),
+        ] {
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(queue.clone(), exchange.into(), key.into(), options, FieldTable::default())
+                .await?;
+        }
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let mut copies = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
+        let heard = watch::Sender::default();
+        let hears = heard.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(copy)) = copies.next().await {
+                let text =
+                    |property: &Option<lapin::types::ShortString>| property.as_ref().map(ToString::to_string);
+                let message = Overheard {
+                    routing_key: copy.routing_key.to_string(),
+                    kind: text(copy.properties.kind()).unwrap_or_default(),
+                    message_id: text(copy.properties.message_id()).unwrap_or_default(),
+                    body: copy.data,
+                };
+                hears.send_modify(|heard: &mut Vec<Overheard>| heard.push(message));
+            }
+        });
+        Ok(Self { heard, connection })
+    }
+
+    /// Everything that was published so far, in order.
+    #[must_use]
+    pub fn heard(&self) -> Vec<Overheard> {
+        self.heard.borrow().clone()
+    }
+
+    /// The doorbells of a job so far, in order.
+    #[must_use]
+    pub fn rings(&self, job: JobId) -> Vec<Ring> {
+        rings(&self.heard.borrow(), job)
+    }
+
+    /// Waits until the doorbells of a job satisfy `enough`.
+    pub async fn until_rings(&self, job: JobId, mut enough: impl FnMut(&[Ring]) -> bool) -> Result<()> {
+        let mut heard = self.heard.subscribe();
+        let met = heard.wait_for(|heard| enough(&rings(heard, job)));
+        let met = tokio::time::timeout(LONGEST, met).await.is_ok();
+        anyhow::ensure!(met, "the doorbells never came to it; they are {:?}", self.rings(job));
+        Ok(())
+    }
+
+    /// Stops listening.
+    pub async fn close(self) -> Result<()> {
+        Ok(self.connection.close(200, "done".into()).await?)
+    }
+}
+
+fn rings(heard: &[Overheard], job: JobId) -> Vec<Ring> {
+    heard.iter().filter_map(Overheard::ring).filter(|ring| ring.job == job).collect()
+}
+
+impl Fixture {
+    /// Publishes a message once more, as it was.
+    pub async fn repeat(&self, message: &Overheard) -> Result<()> {
+        let destination = match (message.routing_key.as_str(), message.kind.as_str()) {
+            (KEY_START, _) => Destination::StartCommand,
+            (KEY_CANCEL, _) => Destination::CancelCommand,
+            (_, "marker") => Destination::Marker,
+            _ => Destination::Page,
+        };
+        let envelope = Envelope::new(destination, &message.kind, message.body.clone())
+            .with_message_id(&message.message_id);
+        Ok(self.publisher.publish(envelope).await?)
+    }
+
+    /// Has every message that waits in a queue delivered to nobody and put back, so that its next delivery is a
+    /// redelivery. Returns how many they were.
+    pub async fn redeliver(&self, queue: WorkQueue) -> Result<u32> {
+        let (connection, channel) = self.broker().await?;
+        let name = self.broker_config().topology().queue(queue);
+        let (mut number, mut last) = (0, None);
+        while let Some(got) =
+            channel.basic_get(name.as_str().into(), BasicGetOptions { no_ack: false }).await?
+        {
+            number += 1;
+            last = Some(got.delivery.delivery_tag);
+        }
+        if let Some(tag) = last {
+            channel.basic_nack(tag, BasicNackOptions { multiple: true, requeue: true }).await?;
+        }
+        connection.close(200, "done".into()).await?;
+        Ok(number)
+    }
+
+    /// Loses every message that waits in a queue. Returns how many they were.
+    pub async fn lose(&self, queue: WorkQueue) -> Result<u32> {
+        let (connection, channel) = self.broker().await?;
+        let name = self.broker_config().topology().queue(queue);
+        let lost = channel.queue_purge(name.into(), QueuePurgeOptions::default()).await?;
+        connection.close(200, "done".into()).await?;
+        Ok(lost)
+    }
+
+    /// A proxy in front of the broker, and the broker's address through it.
+    pub async fn broker_proxy(&self) -> Result<(FaultProxy, String)> {
+        let mut url: url::Url = amqp_url().parse().context("AMQP_URL is not a URL")?;
+        let host = (url.host_str().context("AMQP_URL names no host")?, url.port().unwrap_or(5672));
+        let target = tokio::net::lookup_host(host).await?.next().context("the broker's host is unknown")?;
+        let proxy = FaultProxy::start(target).await?;
+        url.set_host(Some("127.0.0.1"))?;
+        url.set_port(Some(proxy.address().port())).ok().context("AMQP_URL takes no port")?;
+        Ok((proxy, url.to_string()))
+    }
+
+    fn broker_config(&self) -> AmqpConfig {
+        AmqpConfig { url: amqp_url(), namespace: self.namespace.clone(), ..AmqpConfig::default() }
+    }
+
+    async fn broker(&self) -> Result<(Connection, Channel)> {
+        let connection = common::amqp::connect(&self.broker_config(), "backhaul-test").await?;
+        let channel = connection.create_channel().await?;
+        Ok((connection, channel))
+    }
+}

@@ -1,0 +1,138 @@
+//! The `backhaul` program, run as a person or a script runs it.
+
+use anyhow::{Context, Result};
+use common::job::JobStatus;
+use harness::fixture::Fixture;
+use harness::process::Program;
+use serde_json::{Value, json};
+
+/// What a run came to.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn json(&self) -> Result<Value> {
+        serde_json::from_str(self.stdout.trim()).with_context(|| format!("{}\n{}", self.stdout, self.stderr))
+    }
+}
+
+async fn backhaul(fixture: &Fixture, arguments: &[&str]) -> Result<Ran> {
+    let mut program = Program::built("backhaul")?;
+    for (name, value) in fixture.environment() {
+        program = program.env(&name, value);
+    }
+    let output = arguments.iter().fold(program, |program, argument| program.arg(argument)).output().await?;
+    Ok(Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+#[tokio::test]
+async fn a_stranger_sets_up_a_tenant_and_syncs() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let up = backhaul(&fixture, &["migrate"]).await?;
+    assert_eq!((up.code, up.stdout.trim()), (Some(0), "the database is up to date"));
+    let tenant = backhaul(&fixture, &["admin", "tenant", "create", "acme", "--json"]).await?.json()?;
+    assert_eq!(tenant["max_slices"], 16);
+
+    let key =
+        backhaul(&fixture, &["admin", "key", "create", "--tenant", "acme", "--name", "ci", "--json"]).await?;
+    let key = key.json()?["key"].as_str().context("the key is shown")?.to_owned();
+    let listed = backhaul(&fixture, &["admin", "key", "list", "--tenant", "acme", "--json"]).await?;
+    assert!(key.starts_with("bh_") && !listed.stdout.contains(&key), "{}", listed.stdout);
+
+    let base_url = fixture.upstream.base_url();
+    let credentials = json!({ "api_key": fixture.upstream.key("acme") }).to_string();
+    let put = ["admin", "connection", "put", "--tenant", "acme", "--name", "calls", "--source", "ultravox"];
+    let more = ["--base-url", &base_url, "--credentials", &credentials, "--json"];
+    let made = backhaul(&fixture, &[put.as_slice(), &more].concat()).await?;
+    assert!(!made.stdout.contains("api_key"), "credentials are not shown: {}", made.stdout);
+    let connection = made.json()?["id"].as_str().context("a connection has an id")?.to_owned();
+
+    let consumer = fixture.consumer().await?;
+    let ran = backhaul(&fixture, &["start", "--connection", &connection, "--wait", "--json"]).await?;
+    assert_eq!((ran.code, &ran.json()?["status"]), (Some(0), &json!("completed")), "{}", ran.stderr);
+    assert_eq!(ran.json()?["counters"]["inserted"], 25);
+    let id = ran.json()?["id"].as_str().context("a job has an id")?.to_owned();
+
+    let status = backhaul(&fixture, &["status", &id]).await?;
+    assert!(
+        status.stdout.contains("25 inserted") && status.stdout.contains("acme/calls"),
+        "{}",
+        status.stdout
+    );
+    let listed = backhaul(&fixture, &["list", "--status", "completed", "--json"]).await?;
+    assert_eq!(listed.json()?[0]["id"], json!(id));
+    let watched = backhaul(&fixture, &["watch", &id]).await?;
+    assert_eq!(
+        watched.stdout.trim(),
+        format!("{id}  acme/calls  completed  25 records: 25 inserted  in 0 s")
+    );
+    fixture.finish([consumer]).await
+}
+
+#[tokio::test]
+async fn refusals_and_mistakes_have_their_own_exit_codes() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let connection = account.connection.to_string();
+    fixture.upstream.hold();
+    let consumer = fixture.consumer().await?;
+
+    let first = backhaul(&fixture, &["start", "--connection", &connection, "--json"]).await?;
+    assert_eq!((first.code, &first.json()?["answer"]), (Some(0), &json!("accepted")));
+    let job = first.json()?["job_id"].as_str().context("a start names its job")?.to_owned();
+    let second = backhaul(&fixture, &["start", "--connection", &connection]).await?;
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains(&job) && second.stderr.starts_with("error: refused"), "{}", second.stderr);
+
+    let cancel = backhaul(&fixture, &["cancel", "--connection", &connection, "--reason", "enough"]).await?;
+    assert_eq!(cancel.code, Some(0), "{}", cancel.stderr);
+    let view = fixture.until_over(job.parse()?, JobStatus::Cancelled).await?;
+    assert_eq!(view.cancel_reason.as_deref(), Some("enough"));
+    let late = backhaul(&fixture, &["cancel", &job]).await?;
+    assert_eq!(late.code, Some(1));
+    assert!(late.stderr.contains("cancelled already"), "{}", late.stderr);
+
+    let nobody = "018f0000-0000-7000-8000-000000000001";
+    assert_eq!(backhaul(&fixture, &["start", "--connection", nobody]).await?.code, Some(1));
+    assert_eq!(backhaul(&fixture, &["status", nobody]).await?.code, Some(1));
+    for mistake in [
+        ["start", "--connection", "x"].as_slice(),
+        &["start", "--connection", &connection, "--from", "2026-01-02", "--to", "2026-01-01"],
+        &["cancel"],
+        &["migrate", "--down"],
+    ] {
+        let ran = backhaul(&fixture, mistake).await?;
+        assert_eq!(ran.code, Some(2), "{mistake:?}: {}", ran.stderr);
+    }
+    fixture.upstream.release();
+    fixture.finish([consumer]).await
+}
+
+#[tokio::test]
+async fn without_a_database_a_command_is_published_all_the_same() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let connection = account.connection.to_string();
+    let mut program = Program::built("backhaul")?;
+    for (name, value) in fixture.environment() {
+        if !name.contains("DATABASE__") {
+            program = program.env(&name, value);
+        }
+    }
+    let arguments = ["start", "--connection", &connection, "--json"];
+    let output = arguments.iter().fold(program, |program, argument| program.arg(argument)).output().await?;
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!((output.status.code(), &told["answer"]), (Some(0), &Value::Null));
+
+    let consumer = fixture.consumer().await?;
+    let job = told["job_id"].as_str().context("a start names its job")?.parse()?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    fixture.finish([consumer]).await
+}

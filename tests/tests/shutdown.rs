@@ -1,0 +1,96 @@
+//! A deploy: SIGTERM in the middle of a page is not a failed attempt.
+
+use anyhow::Result;
+use common::ids::JobId;
+use common::job::JobStatus;
+use harness::fixture::Fixture;
+use harness::settle_gate::SettleGate;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// What the page's row says of failures: nothing.
+const UNBLEMISHED: &str = "select bool_and(attempts = 0 and last_error is null and charges = '{}' and status = 'ready') from slices";
+
+#[tokio::test]
+async fn a_page_that_does_not_end_is_handed_over_at_once() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let program = fixture.consumer_program()?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "2000");
+    // An expiry does not come to its help within the test.
+    let mut leaving = program.env("BACKHAUL__LEASES__DURATION_MS", "300000").start()?;
+    leaving.ready().await?;
+    fixture.upstream.hold();
+    let job = fixture.publish_start(account.connection).await?;
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    let staying = fixture.consumer().await?;
+
+    leaving.terminate()?;
+    fixture.upstream.until(|seen| seen.disconnects == 1 && seen.held == 1 && seen.requests == 2).await;
+    let taken = Instant::now();
+    let given = fixture.upstream.disconnects().first().map_or(taken, |disconnect| disconnect.at);
+    assert!(taken - given < Duration::from_secs(10), "handed over after {:?}", taken - given);
+    tracing::info!(after = ?taken - given, "handed over");
+    fixture.until_sql(UNBLEMISHED).await?;
+    assert!(leaving.exit().await?.success());
+
+    fixture.upstream.release();
+    let view = fixture.until_over(job, JobStatus::Completed).await?;
+    assert_eq!((view.pages_settled, view.counters.inserted), (3, 25));
+    fixture.exact(account, "acme").await?;
+    fixture.finish([staying]).await
+}
+
+#[tokio::test]
+async fn a_page_that_ends_in_time_is_settled_by_its_worker() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let program = fixture.consumer_program()?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "150000");
+    let mut leaving = program.start()?;
+    leaving.ready().await?;
+    fixture.upstream.hold();
+    let job = fixture.publish_start(account.connection).await?;
+    fixture.upstream.until(|seen| seen.held == 1).await;
+
+    leaving.terminate()?;
+    leaving.line("nothing more is taken").await?;
+    fixture.upstream.release();
+    assert!(leaving.exit().await?.success());
+    let view = fixture.until(job, |_any| true).await?;
+    assert_eq!((view.pages_settled, view.slices.ready, view.slices.leased), (1, 1, 0), "{view:#?}");
+    fixture.until_sql(UNBLEMISHED).await?;
+
+    let next = fixture.consumer().await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    fixture.exact(account, "acme").await?;
+    let fetches = fixture.upstream.fetches();
+    assert!(fetches.len() == 3 && fetches.values().all(|times| *times == 1), "{fetches:?}");
+    fixture.finish([next]).await
+}
+
+#[tokio::test]
+async fn a_settle_is_not_cut() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let mut leaving =
+        fixture.consumer_program()?.env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "15000").start()?;
+    leaving.ready().await?;
+    let job = JobId::random();
+    let mut gate = SettleGate::close(&fixture.database, job).await?;
+    fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
+    gate.until_held(1).await?;
+    let staying = fixture.consumer().await?;
+
+    leaving.terminate()?;
+    leaving.line("nothing more is taken").await?;
+    gate.open().await?;
+    assert!(leaving.exit().await?.success());
+    let view = fixture.until_over(job, JobStatus::Completed).await?;
+    assert_eq!((view.pages_settled, view.counters.inserted), (3, 25));
+    fixture.exact(account, "acme").await?;
+    let first = fixture.upstream.fetches().into_iter().find(|(page, _)| !page.contains("cursor="));
+    assert!(
+        first.is_some_and(|(_, times)| times == 1),
+        "the page that was being settled is not fetched again"
+    );
+    fixture.finish([staying]).await
+}
