@@ -14,7 +14,7 @@ use common::ids::{ConnectionId, JobId, TenantId, WorkerId};
 use common::job::JobStatus;
 use common::store::Store;
 use common::store::connections::NewConnection;
-use common::store::jobs::JobView;
+use common::store::jobs::{JobView, StartOutcome, StartRequest};
 use common::telemetry::Metrics;
 use consumer::source::FetchConfig;
 use consumer::worker::Worker;
@@ -165,7 +165,7 @@ impl Fixture {
         values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect()
     }
 
-    /// A proxy in front of the database, and the database's address through it.
+    /// A proxy in front of the database, and the database's address through it; in clear, so that the proxy can read.
     pub async fn database_proxy(&self) -> Result<(FaultProxy, Url)> {
         let mut url = self.database.url();
         let host = (url.host_str().context("DATABASE_URL names no host")?, url.port().unwrap_or(5432));
@@ -173,6 +173,7 @@ impl Fixture {
         let proxy = FaultProxy::start(target).await?;
         url.set_host(Some("127.0.0.1"))?;
         url.set_port(Some(proxy.address().port())).ok().context("DATABASE_URL takes no port")?;
+        url.query_pairs_mut().append_pair("sslmode", "disable");
         Ok((proxy, url))
     }
 
@@ -218,6 +219,24 @@ impl Fixture {
         let job = JobId::random();
         self.publish_start_command(&Self::start_command(connection, job)).await?;
         Ok(job)
+    }
+
+    /// Accepts a job as the HTTP API does, but its start command is never published: a sweeper has to find it.
+    pub async fn accept(&self, connection: ConnectionId) -> Result<JobId> {
+        let request = StartRequest {
+            job: JobId::random(),
+            connection,
+            tenant: None,
+            date_from: None,
+            date_to: None,
+            mode: common::job::JobMode::Range,
+            name: None,
+            requested_by: None,
+            command: None,
+        };
+        let outcome = self.store.start(&request).await?;
+        ensure!(outcome == StartOutcome::Accepted(request.job), "the start is refused: {outcome:?}");
+        Ok(request.job)
     }
 
     /// A start command with a chosen job and nothing else.

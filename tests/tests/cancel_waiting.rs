@@ -4,9 +4,8 @@
 use anyhow::Result;
 use chrono::{TimeDelta, TimeZone, Utc};
 use common::ids::JobId;
-use common::job::{JobMode, JobStatus};
+use common::job::JobStatus;
 use common::retry::RetryPolicy;
-use common::store::jobs::{StartOutcome, StartRequest};
 use harness::fixture::{Account, Fixture};
 use harness::sample_upstream::{Answer, Options, TenantOptions};
 use serde_json::json;
@@ -33,20 +32,7 @@ async fn start_four_slices(fixture: &Fixture, account: Account) -> Result<JobId>
 async fn a_pending_job() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    // Accepted over HTTP; its start command is late.
-    let job = JobId::random();
-    let request = StartRequest {
-        job,
-        connection: account.connection,
-        tenant: None,
-        date_from: None,
-        date_to: None,
-        mode: JobMode::Range,
-        name: None,
-        requested_by: None,
-        command: None,
-    };
-    assert_eq!(fixture.store.start(&request).await?, StartOutcome::Accepted(job));
+    let job = fixture.accept(account.connection).await?;
     fixture.publish_cancel(job, REASON).await?;
     let mut settings = fixture.settings()?;
     settings.sweeper.start_grace = Duration::from_secs(300);
@@ -54,6 +40,7 @@ async fn a_pending_job() -> Result<()> {
     let view = fixture.until_cancelled(job, REASON).await?;
     assert_eq!((view.started_at, view.slices.total), (None, 0));
 
+    // Its start command was only late.
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
     fixture.until_sql("select exists (select from commands where kind = 'start')").await?;
     consumer.stop().await?;

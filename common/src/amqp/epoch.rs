@@ -6,7 +6,6 @@ use super::session::hang_up;
 use super::subscription::Subscription;
 use super::supervisor::{Intake, Refusals, SupervisorOptions, SupervisorStatus, set_status};
 use futures::StreamExt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -126,11 +125,11 @@ impl Epoch<'_> {
         let limit = self.config.call_timeout;
         subscription.cancel_work(limit).await;
         self.tasks.close();
-        let mut in_hand = pin!(self.tasks.wait());
         // Deliveries that were on their way still come, before the end of their stream.
         loop {
             let arrival = tokio::select! {
-                () = &mut in_hand, if subscription.open_work() == 0 => break,
+                // A new wait each time: one that has seen empty hands would not see what comes into them afterwards.
+                () = self.tasks.wait(), if subscription.open_work() == 0 => break,
                 arrival = subscription.arrivals.next() => arrival,
                 () = tokio::time::sleep_until(deadline) => return self.warn_of_the_rest(),
             };
@@ -142,7 +141,7 @@ impl Epoch<'_> {
                 // The connection is gone, and with it all that was buffered. What is in hand is still waited for.
                 Some((_, Some(Err(_)) | None)) | None => {
                     connection_gone.cancel();
-                    if timeout_at(deadline, &mut in_hand).await.is_err() {
+                    if timeout_at(deadline, self.tasks.wait()).await.is_err() {
                         self.warn_of_the_rest();
                     }
                     return;

@@ -15,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// What has not happened by then never will.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A way through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -135,11 +138,16 @@ impl FaultProxy {
         self.state.rules.send_modify(|rules| rules.stall_on = Some((direction, pattern)));
     }
 
-    /// Waits until both directions are stalled, as [`FaultProxy::stall_on`] does.
+    /// Waits until both directions are stalled, as [`FaultProxy::stall_on`] does. Panics if they are not for a minute,
+    /// so that a test fails instead of hanging.
+    #[expect(clippy::panic, reason = "only a failing test meets it")]
     pub async fn until_stalled(&self) {
         let mut rules = self.state.rules.subscribe();
-        // The sender lives as long as this proxy, so there is no error to meet.
-        let _stalled = rules.wait_for(|rules| rules.stalled_to_target && rules.stalled_to_client).await;
+        // The sender lives as long as this proxy, so there is no other error to meet.
+        let stalled = rules.wait_for(|rules| rules.stalled_to_target && rules.stalled_to_client);
+        if tokio::time::timeout(LONGEST, stalled).await.is_err() {
+            panic!("the block to stall on never came");
+        }
     }
 
     /// Delays each block by so much, in both directions.

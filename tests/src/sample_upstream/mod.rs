@@ -31,8 +31,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What has not happened by then never will.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A running sample upstream. It stops when this is dropped. Naming a tenant that it does not have panics.
 #[derive(Debug)]
@@ -173,9 +177,14 @@ impl SampleUpstream {
         self.server.board.seen()
     }
 
-    /// Waits until the counters satisfy `enough`, and returns them: `until(|seen| seen.held >= 3)`.
+    /// Waits until the counters satisfy `enough`, and returns them: `until(|seen| seen.held >= 3)`. Panics if they do
+    /// not for a minute, so that a test fails instead of hanging.
+    #[expect(clippy::panic, reason = "only a failing test meets it")]
     pub async fn until(&self, enough: impl FnMut(&Seen) -> bool) -> Seen {
-        self.server.board.until(enough).await
+        match tokio::time::timeout(LONGEST, self.server.board.until(enough)).await {
+            Ok(seen) => seen,
+            Err(_elapsed) => panic!("the sample upstream never came to it; it has {:?}", self.seen()),
+        }
     }
 
     /// The clients that did not wait for their answers, and when they left.

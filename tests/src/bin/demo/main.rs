@@ -30,7 +30,7 @@ async fn play() -> Result<Ended> {
         thousands(calls.try_into()?)
     ));
 
-    let outcome = perform(&stage, &board, &mut fleet, &tenants).await?;
+    let outcome = Box::pin(perform(&stage, &board, &mut fleet, &tenants)).await?;
     board.say("checking what was stored, record by record");
     let mut report = outcome.report();
     report

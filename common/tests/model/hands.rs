@@ -1,0 +1,140 @@
+//! What a worker does with a delivery, step by step: `consumer::page`, from the claim to the ack. A step is one
+//! statement, or one message to the broker.
+
+use crate::scenarios::Scenario;
+use crate::slices::{Claim, Settled, Settlement, Whereabouts};
+use crate::state::{Doorbell, State, Step, Task};
+use crate::variants::Variant;
+
+impl State {
+    /// The broker gives a doorbell to a hand.
+    pub(crate) fn deliver(&mut self, bell: Doorbell, hand: usize) {
+        if let Some(at) = self.doorbells.iter().position(|other| *other == bell) {
+            self.doorbells.remove(at);
+            self.hands[hand] = Some(Task { doorbell: bell, attached: true, step: Step::Claim });
+        }
+    }
+
+    /// The next step of a hand. `go_on` matters to a settle only: whether the stint goes on with the next page.
+    pub(crate) fn step(&mut self, scenario: &Scenario, hand: usize, go_on: bool) {
+        let Some(mut task) = self.hands[hand] else { return };
+        let slice = task.doorbell.slice;
+        let job = self.slices[slice].job;
+        task.step = match task.step {
+            Step::Claim => {
+                let claim = self.claim(scenario.variant, hand, task.doorbell);
+                if scenario.variant == Variant::AckBeforeCommit && matches!(claim, Claim::Claimed { .. }) {
+                    task.attached = false;
+                }
+                match claim {
+                    Claim::Claimed { page } => Step::Work { page },
+                    Claim::SliceDone => Step::Finish { then_refill: false },
+                    Claim::LeaseEnded => Step::EndCancel,
+                    Claim::Paused | Claim::Stale => Step::Ack,
+                }
+            }
+            Step::Work { page } => {
+                let last = page + 1 == scenario.pages;
+                let page = Settlement { slice, page, last, go_on };
+                after_settle(self.settle(scenario.variant, hand, page), page.page)
+            }
+            Step::Look { page } => match self.whereabouts(hand, slice, page) {
+                Whereabouts::Ours { page } => Step::Work { page },
+                Whereabouts::RingNext { page, ring } => Step::Ring { page, ring },
+                Whereabouts::ClaimAgain => return self.claim_again(hand, task),
+                Whereabouts::SliceDone => Step::Finish { then_refill: true },
+                Whereabouts::ReleaseOrLost => Step::Release,
+            },
+            Step::Ring { page, ring } => {
+                self.doorbells.push(Doorbell { slice, page, ring, redelivered: false });
+                Step::Ack
+            }
+            Step::Release if scenario.variant == Variant::CancelEndedByRelease => {
+                let others = self.slices.iter().enumerate().any(|(other, row)| {
+                    row.job == job && row.lease.is_some() && !(other == slice && self.holds(hand, slice))
+                });
+                Step::ReleaseSeen { others }
+            }
+            Step::ReleaseSeen { others } => {
+                if self.release(hand, slice) && !others {
+                    self.end_cancel(job);
+                }
+                Step::Ack
+            }
+            Step::Release => {
+                if self.release(hand, slice) {
+                    Step::EndCancel
+                } else {
+                    Step::Ack
+                }
+            }
+            Step::HandBack => {
+                self.release(hand, slice);
+                Step::Return
+            }
+            Step::EndCancel => {
+                self.end_cancel(job);
+                Step::Ack
+            }
+            Step::Finish { then_refill } => {
+                self.finish(job);
+                if then_refill { Step::Refill } else { Step::Ack }
+            }
+            Step::Refill => {
+                self.refill(scenario.window);
+                Step::Ack
+            }
+            Step::Return => return self.drop_task(hand),
+            Step::Ack => {
+                self.forget_token(hand);
+                self.hands[hand] = None;
+                return;
+            }
+        };
+        self.hands[hand] = Some(task);
+    }
+
+    /// The page in hand is given up for now: the upstream failed, or asked for a pause.
+    pub(crate) fn give_up_page(&mut self, hand: usize, how: impl Fn(&mut Self, usize, usize) -> bool) {
+        let Some(task) = self.hands[hand] else { return };
+        let Step::Work { page } = task.step else { return };
+        let step = if how(self, task.doorbell.slice, page) { Step::Refill } else { Step::Release };
+        self.hands[hand] = Some(Task { step, ..task });
+    }
+
+    /// The message is claimed anew, with a new token, as if it were redelivered; unless it is somebody else's by now.
+    pub(crate) fn claim_again(&mut self, hand: usize, task: Task) {
+        if !task.attached {
+            return self.drop_task(hand);
+        }
+        self.forget_token(hand);
+        let doorbell = Doorbell { redelivered: true, ..task.doorbell };
+        self.hands[hand] = Some(Task { doorbell, step: Step::Claim, ..task });
+    }
+
+    /// The hand is empty; what it had not settled, the broker delivers again.
+    pub(crate) fn drop_task(&mut self, hand: usize) {
+        self.forget_token(hand);
+        self.detach(hand);
+        self.hands[hand] = None;
+    }
+
+    /// The hand's connection is gone: the broker delivers the message again, and the hand does not know yet.
+    pub(crate) fn detach(&mut self, hand: usize) {
+        if let Some(task) = self.hands[hand].as_mut().filter(|task| task.attached) {
+            task.attached = false;
+            let doorbell = Doorbell { redelivered: true, ..task.doorbell };
+            self.doorbells.push(doorbell);
+        }
+    }
+}
+
+fn after_settle(settled: Settled, page: usize) -> Step {
+    match settled {
+        Settled::Kept { page } => Step::Work { page },
+        Settled::Ring { page, ring } => Step::Ring { page, ring },
+        Settled::Queued => Step::Ack,
+        Settled::SliceDone => Step::Finish { then_refill: true },
+        Settled::Fenced => Step::Look { page },
+    }
+}

@@ -1,0 +1,126 @@
+//! The transactions on a job: start, plan, finish, fail, cancel. Each function is one transaction of
+//! `common::store::jobs`; each is atomic, since it locks the job's row (or, for a start, the connection's) first and
+//! looks at the slices in a later statement.
+
+use crate::state::{Slice, Start, State};
+use crate::variants::Variant;
+use common::job::{JobEvent, JobStatus};
+use common::slice::{SliceEvent, SliceStatus};
+
+impl State {
+    /// `Store::start`.
+    pub(crate) fn start(&mut self, variant: Variant, job: usize) {
+        let opposed = self.jobs.iter().any(|job| job.status.is_some_and(JobStatus::is_active));
+        let row = &mut self.jobs[job];
+        if row.status.is_some() {
+            row.start = Start::Inserted;
+        } else if row.tombstone {
+            row.status = Some(JobStatus::Cancelled);
+            row.pages_at_fence = Some(0);
+            row.start = Start::Over;
+        } else if opposed {
+            row.start = Start::Over;
+        } else if variant == Variant::StartReadsThenInserts {
+            row.start = Start::Unopposed;
+        } else {
+            self.insert(job);
+        }
+    }
+
+    /// The second half of a start.
+    pub(crate) fn insert(&mut self, job: usize) {
+        self.jobs[job].status = Some(JobStatus::Pending);
+        self.jobs[job].start = Start::Inserted;
+    }
+
+    /// `Store::plan`: true if the job was pending.
+    pub(crate) fn plan(&mut self, job: usize, slices: usize, pages: usize) -> bool {
+        if !self.job_event(job, JobEvent::Planned) {
+            return false;
+        }
+        let at = self.slices.partition_point(|slice| slice.job < job);
+        let slice = Slice {
+            job,
+            status: SliceStatus::Queued,
+            page: 0,
+            ring: 0,
+            rung_marker: 0,
+            lease: None,
+            due: false,
+            log: vec![0; pages],
+            counted: 0,
+        };
+        // Whoever names a slice that moves up moves with it.
+        for bell in &mut self.doorbells {
+            bell.slice += if bell.slice >= at { slices } else { 0 };
+        }
+        for task in self.hands.iter_mut().flatten() {
+            task.doorbell.slice += if task.doorbell.slice >= at { slices } else { 0 };
+        }
+        self.slices.splice(at..at, std::iter::repeat_n(slice, slices));
+        true
+    }
+
+    /// `Store::finish`.
+    pub(crate) fn finish(&mut self, job: usize) -> bool {
+        self.slices_of(job).all(|slice| slice.status == SliceStatus::Done)
+            && self.job_event(job, JobEvent::AllDone)
+    }
+
+    /// `Store::fail`, by whoever has the right to.
+    pub(crate) fn fail(&mut self, job: usize) {
+        if self.job_event(job, JobEvent::Failed) {
+            for slice in self.slices.iter_mut().filter(|slice| slice.job == job && slice.status.is_open()) {
+                slice.change(SliceEvent::JobFailed);
+                slice.lease = None;
+            }
+        }
+    }
+
+    /// `Store::cancel`: true if it changed anything.
+    pub(crate) fn cancel(&mut self, job: usize) -> bool {
+        let Some(status) = self.jobs[job].status else {
+            return !std::mem::replace(&mut self.jobs[job].tombstone, true);
+        };
+        if status == JobStatus::Cancelling || status.is_terminal() {
+            return false;
+        }
+        for slice in self.slices.iter_mut().filter(|slice| slice.job == job && slice.status.is_open()) {
+            slice.change(SliceEvent::JobCancelled);
+        }
+        let pages = self.slices_of(job).map(|slice| slice.page).sum();
+        let leased = self.is_leased(job);
+        self.job_event(job, JobEvent::CancelRequested { leased });
+        self.jobs[job].pages_at_fence = Some(pages);
+        true
+    }
+
+    /// `Store::end_cancel`.
+    pub(crate) fn end_cancel(&mut self, job: usize) -> bool {
+        !self.is_leased(job) && self.job_event(job, JobEvent::LastLeaseEnded)
+    }
+
+    /// `Store::force_cancel`.
+    pub(crate) fn force_cancel(&mut self, job: usize) -> bool {
+        let forced = self.job_event(job, JobEvent::CancelOverdue);
+        if forced {
+            for slice in self.slices.iter_mut().filter(|slice| slice.job == job) {
+                slice.lease = None;
+            }
+        }
+        forced
+    }
+
+    pub(crate) fn is_leased(&self, job: usize) -> bool {
+        self.slices_of(job).any(|slice| slice.lease.is_some())
+    }
+
+    /// Follows the real transition function. False where it says that nothing changes.
+    fn job_event(&mut self, job: usize, event: JobEvent) -> bool {
+        let next = self.jobs[job].status.and_then(|status| status.next(event));
+        if next.is_some() {
+            self.jobs[job].status = next;
+        }
+        next.is_some()
+    }
+}

@@ -1,0 +1,64 @@
+//! What must hold in every state. The invariants of `broken_invariants()` in the migrations, said of the model.
+
+use crate::scenarios::Scenario;
+use crate::state::State;
+use common::job::JobStatus;
+use common::slice::SliceStatus;
+use stateright::Property;
+
+/// No page is in the page log twice, none is missing before the slice's page, none is there from it on.
+pub(crate) const SETTLED_ONCE: &str = "every page is settled exactly once";
+/// The counters of a slice count what is in its page log.
+pub(crate) const COUNTERS: &str = "counters equal the page log";
+/// A completed job has every page of every slice.
+pub(crate) const COMPLETE: &str = "a completed job has all its pages";
+/// The page log of a cancelled job has what it had when the cancel closed the last slice.
+pub(crate) const FENCE: &str = "nothing is written after a cancel";
+/// At most one job of the connection is pending or running.
+pub(crate) const ONE_ACTIVE: &str = "one active job per connection";
+/// A job that is over has neither leases nor open slices; a cancelling one no open slices.
+pub(crate) const OVER: &str = "a job that is over is at rest";
+/// A page is taken over only from a worker whose message came back.
+pub(crate) const NOT_ROBBED: &str = "a holder that has its message keeps its page";
+
+pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
+    let mut all = vec![
+        Property::always(SETTLED_ONCE, |_, state: &State| {
+            state.slices.iter().all(|slice| {
+                let (before, after) = slice.log.split_at(slice.page.min(slice.log.len()));
+                before.iter().all(|times| *times == 1) && after.iter().all(|times| *times == 0)
+            })
+        }),
+        Property::always(COUNTERS, |_, state: &State| {
+            state.slices.iter().all(|slice| slice.counted == slice.log.iter().sum::<u8>())
+        }),
+        Property::always(COMPLETE, |scenario: &Scenario, state: &State| {
+            state.jobs.iter().enumerate().all(|(job, row)| {
+                row.status != Some(JobStatus::Completed)
+                    || state.logged(job) == scenario.slices * scenario.pages
+            })
+        }),
+        Property::always(FENCE, |_, state: &State| {
+            state.jobs.iter().enumerate().all(|(job, row)| {
+                row.pages_at_fence.is_none_or(|pages| pages == state.logged(job))
+            })
+        }),
+        Property::always(ONE_ACTIVE, |_, state: &State| {
+            state.jobs.iter().filter(|job| job.status.is_some_and(JobStatus::is_active)).count() <= 1
+        }),
+        Property::always(OVER, |_, state: &State| {
+            state.slices.iter().all(|slice| match state.jobs[slice.job].status {
+                Some(JobStatus::Running) => slice.lease.is_none() || slice.status == SliceStatus::Ready,
+                Some(JobStatus::Cancelling) => !slice.status.is_open(),
+                Some(JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled) => {
+                    !slice.status.is_open() && slice.lease.is_none()
+                }
+                Some(JobStatus::Pending) | None => false,
+            })
+        }),
+    ];
+    if scenario.holders_keep {
+        all.push(Property::always(NOT_ROBBED, |_, state: &State| !state.robbed));
+    }
+    all
+}

@@ -1,0 +1,182 @@
+//! The scenarios: each is a small world, and what may happen in it.
+
+use crate::faults::Fault;
+use crate::state::State;
+use crate::variants::Variant;
+
+/// A duty of the sweeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Duty {
+    /// Ends a cancel that no lease holds up any more.
+    EndCancel,
+    /// Forces a cancel that nobody answered in time.
+    Deadline,
+    /// Ends a lease that is not renewed, and rings its slice.
+    Expire,
+    /// Completes a job whose finish was lost.
+    Finish,
+    /// Rings slices whose turn or time has come.
+    Refill,
+    /// Rings a slice again whose doorbell is lost.
+    Rering,
+    /// Sends a marker.
+    Marker,
+    /// Plans a job whose start command was lost.
+    Plan,
+}
+
+impl Duty {
+    /// How many places there are where it might be done.
+    pub(crate) fn places(self, state: &State) -> usize {
+        match self {
+            Self::EndCancel | Self::Deadline | Self::Finish | Self::Plan => state.jobs.len(),
+            Self::Expire | Self::Rering => state.slices.len(),
+            Self::Refill | Self::Marker => 1,
+        }
+    }
+}
+
+/// A world: its size, what may go wrong in it, and who repairs it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) variant: Variant,
+    /// Jobs of one connection.
+    pub(crate) jobs: usize,
+    /// Slices of each.
+    pub(crate) slices: usize,
+    /// Pages of each.
+    pub(crate) pages: usize,
+    /// Pages that can be in hand at a time, each in a process of its own.
+    pub(crate) hands: usize,
+    /// K: how many slices of the tenant are rung at a time.
+    pub(crate) window: usize,
+    /// Whether the first job is planned and rung already; otherwise its start command waits.
+    pub(crate) begun: bool,
+    /// Whether other tenants' doorbells always wait in the queue, so that nobody ever finds it empty.
+    pub(crate) backlog: bool,
+    /// How many faults a run may have, and of which kinds.
+    pub(crate) faults: u8,
+    pub(crate) kinds: &'static [Fault],
+    /// How many cancels may be asked for.
+    pub(crate) cancels: u8,
+    /// What the sweeper does.
+    pub(crate) duties: &'static [Duty],
+    /// Whether to check that pages are taken over only from workers whose message came back. So it is if no message has
+    /// a twin and no lease expires under a live worker.
+    pub(crate) holders_keep: bool,
+    /// How many states there are: the size of what was checked, and a change of it a change of the model.
+    pub(crate) states: usize,
+}
+
+const QUIET: Scenario = Scenario {
+    variant: Variant::AsItIs,
+    jobs: 1,
+    slices: 1,
+    pages: 1,
+    hands: 2,
+    window: 2,
+    begun: true,
+    backlog: false,
+    faults: 0,
+    kinds: &[],
+    cancels: 0,
+    duties: &[],
+    holders_keep: false,
+    states: 0,
+};
+
+/// Workers die, connections break and answers are lost, but the broker loses nothing: messages alone bring every page
+/// back, with no help of the sweeper. This is what makes recovery a matter of milliseconds, not of leases running out.
+pub(crate) const MESSAGES_ALONE: Scenario = Scenario {
+    pages: 3,
+    faults: 3,
+    kinds: &[
+        Fault::Crash,
+        Fault::Disconnect,
+        Fault::AnswerLost,
+        Fault::AnswerOfKeptLost,
+        Fault::HandBack,
+        Fault::DoorbellDoubled,
+    ],
+    ..QUIET
+};
+
+/// One thing goes wrong, and no message has a twin: whoever has its message keeps its page.
+pub(crate) const ONE_FAULT: Scenario = Scenario {
+    slices: 2,
+    pages: 2,
+    faults: 1,
+    kinds: &[Fault::Crash, Fault::Disconnect, Fault::AnswerLost, Fault::AnswerOfKeptLost, Fault::HandBack],
+    holders_keep: true,
+    ..QUIET
+};
+
+/// A cancel at any moment, before the start and after the end included, and nothing goes wrong: its workers end it.
+pub(crate) const CANCEL_ALONE: Scenario =
+    Scenario { slices: 2, pages: 2, begun: false, cancels: 2, ..QUIET };
+
+/// Doorbells and markers are lost, doubled and overtaken, leases expire under dead and live workers: the sweeper brings
+/// every page back.
+pub(crate) const LOST_DOORBELLS: Scenario = Scenario {
+    pages: 2,
+    faults: 3,
+    kinds: &[Fault::DoorbellLost, Fault::DoorbellDoubled, Fault::MarkerLost, Fault::Crash, Fault::Freeze],
+    duties: &[Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker],
+    ..QUIET
+};
+
+/// More slices than may be rung at a time, an upstream that fails and asks for pauses, and people who pause: every slice
+/// has its turn.
+pub(crate) const WINDOW: Scenario = Scenario {
+    slices: 3,
+    window: 1,
+    faults: 2,
+    kinds: &[Fault::Transient, Fault::RateLimit, Fault::Permanent, Fault::Pause, Fault::Failure, Fault::DoorbellLost],
+    duties: &[Duty::EndCancel, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker],
+    ..QUIET
+};
+
+/// Two jobs of one connection, each started and cancelled at any moment.
+pub(crate) const TWO_JOBS: Scenario = Scenario {
+    jobs: 2,
+    begun: false,
+    faults: 1,
+    kinds: &[Fault::Crash, Fault::StartAgain, Fault::DoorbellLost, Fault::Failure, Fault::Permanent],
+    cancels: 2,
+    duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker, Duty::Plan],
+    ..QUIET
+};
+
+/// Everything at once.
+pub(crate) const EVERYTHING: Scenario = Scenario {
+    slices: 2,
+    faults: 2,
+    kinds: &[
+        Fault::Crash,
+        Fault::Disconnect,
+        Fault::DoorbellLost,
+        Fault::DoorbellDoubled,
+        Fault::MarkerLost,
+        Fault::AnswerLost,
+        Fault::Failure,
+        Fault::Freeze,
+        Fault::HandBack,
+        Fault::Transient,
+        Fault::RateLimit,
+        Fault::Permanent,
+        Fault::Pause,
+    ],
+    cancels: 1,
+    duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker],
+    ..QUIET
+};
+
+/// A cancel whose workers are all dead, and a sweeper that knows nothing but the deadline.
+pub(crate) const DEADLINE: Scenario = Scenario {
+    slices: 2,
+    faults: 2,
+    kinds: &[Fault::Crash, Fault::DoorbellLost],
+    cancels: 1,
+    duties: &[Duty::Deadline, Duty::Finish, Duty::Rering, Duty::Marker, Duty::Refill],
+    ..QUIET
+};
