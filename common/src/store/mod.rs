@@ -45,8 +45,8 @@ impl Store {
                 ),
                 // A generic plan that was cached while a partition of records was empty keeps its sequential scan.
                 ("plan_cache_mode", "force_custom_plan".to_owned()),
-            // Every statement here is short; compiling one takes longer than running it.
-            ("jit", "off".to_owned()),
+                // Every statement here is short; compiling one takes longer than running it.
+                ("jit", "off".to_owned()),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)

@@ -1,0 +1,81 @@
+//! Planning: a pending job becomes running, with all its slices, in one transaction.
+
+use super::super::{Store, StoreError, events};
+use super::lock;
+use crate::ids::{JobId, TenantId};
+use crate::job::JobEvent;
+use crate::slice::{Slicing, Span};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+/// What the planner needs to know of a job.
+#[derive(Clone, Debug)]
+pub struct Plannable {
+    /// The job.
+    pub job: JobId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// The span to cut.
+    pub span: Span,
+    /// The kind of source of the connection.
+    pub source: String,
+    /// The settings of the connection.
+    pub settings: Value,
+}
+
+impl Store {
+    /// What the planner needs, if the job is pending.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn plannable(&self, job: JobId) -> Result<Option<Plannable>, StoreError> {
+        let row = sqlx::query!(
+            r#"select j.tenant_id as "tenant: TenantId", j.date_from, j.date_to, c.source, c.settings
+                 from jobs j join connections c on c.id = j.connection_id
+                where j.id = $1 and j.status = 'pending'"#,
+            job.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| Plannable {
+            job,
+            tenant: row.tenant,
+            span: Span { from: row.date_from, to: row.date_to },
+            source: row.source,
+            settings: row.settings,
+        }))
+    }
+
+    /// Plans a pending job: all its slices and `running`, in one transaction. False if it was not pending any more.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the plan is then there.
+    pub async fn plan(&self, plannable: &Plannable, slicing: Option<Slicing>) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let Some(locked) = lock(&mut transaction, plannable.job).await? else { return Ok(false) };
+        if locked.status.next(JobEvent::Planned).is_none() {
+            return Ok(false);
+        }
+        let spans = Slicing::cut(slicing, plannable.span);
+        let from: Vec<Option<DateTime<Utc>>> = spans.iter().map(|span| span.from).collect();
+        let to: Vec<DateTime<Utc>> = spans.iter().map(|span| span.to).collect();
+        sqlx::query!(
+            "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to)
+             select $1, (ord - 1)::int, $2, $3, span_from, span_to
+               from unnest($4::timestamptz[], $5::timestamptz[]) with ordinality as s (span_from, span_to, ord)",
+            plannable.job.0,
+            locked.tenant.0,
+            locked.connection.0,
+            from.as_slice() as &[Option<DateTime<Utc>>],
+            &to
+        )
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query!("update jobs set status = 'running', started_at = now() where id = $1", plannable.job.0)
+            .execute(&mut *transaction)
+            .await?;
+        events::record(&mut transaction, plannable.job, "started", json!({ "slices": spans.len() })).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
