@@ -103,7 +103,7 @@ async fn connect(url: &Url) -> Result<PgConnection> {
     let options: PgConnectOptions = url.as_str().parse()?;
     options.connect().await.with_context(|| {
         format!(
-            "no PostgreSQL at {}; run `make test`, which starts one",
+            "no PostgreSQL at {}; `make test` and `make demo` start one, unless DATABASE_URL names another",
             common::config::mask_url(url.as_str())
         )
     })

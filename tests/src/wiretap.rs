@@ -19,6 +19,8 @@ use tokio::sync::watch;
 
 /// A condition that is not met by then never will be.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Between two looks at a queue.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A message as it was published, whoever published it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +150,17 @@ impl Fixture {
         }
         connection.close(200, "done".into()).await?;
         Ok(number)
+    }
+
+    /// Waits until every message of a queue is in a consumer's hands, or gone.
+    pub async fn until_delivered(&self, queue: WorkQueue) -> Result<()> {
+        let delivered = tokio::time::timeout(LONGEST, async {
+            while self.waiting(queue).await? > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
+        });
+        delivered.await.with_context(|| format!("messages wait in the queue of {queue}"))?
     }
 
     /// Loses every message that waits in a queue. Returns how many they were.

@@ -30,11 +30,12 @@ async fn start_four_slices(fixture: &Fixture, account: Account) -> Result<JobId>
     Ok(job)
 }
 
-/// Settings under which neither a renewal nor an expiry comes to the help of a cancel within the test.
+/// Settings under which no renewal, no expiry and no page's budget comes to the help of a cancel within the test.
 fn push_only(fixture: &Fixture) -> Result<Settings> {
     let mut settings = fixture.settings()?;
     settings.leases.duration = Duration::from_secs(300);
     settings.leases.renew_every = Duration::from_secs(100);
+    settings.pages.budget = Duration::from_secs(300);
     Ok(settings)
 }
 

@@ -52,7 +52,7 @@ async fn a_page_that_ends_in_time_is_settled_by_its_worker() -> Result<()> {
     fixture.upstream.until(|seen| seen.held == 1).await;
 
     leaving.terminate()?;
-    leaving.line("nothing more is taken").await?;
+    leaving.unready().await?;
     fixture.upstream.release();
     assert!(leaving.exit().await?.success());
     let view = fixture.until(job, |_any| true).await?;

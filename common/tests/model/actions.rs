@@ -2,9 +2,9 @@
 
 use crate::faults::Fault;
 use crate::properties;
-use crate::scenarios::{Duty, Scenario};
+use crate::scenarios::Scenario;
 use crate::state::{Doorbell, Job, Markers, Start, State, Step, Task};
-use common::job::JobStatus;
+use crate::sweep::Duty;
 use common::slice::SliceStatus;
 use stateright::{Model, Property};
 
@@ -63,40 +63,47 @@ impl Model for Scenario {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        for (at, bell) in state.doorbells.iter().enumerate() {
-            if at == 0 || state.doorbells[at - 1] != *bell {
-                actions.push(Action::Deliver(*bell));
-            }
+        if state.hands.contains(&None) {
+            let mut different = state.doorbells.clone();
+            different.dedup();
+            actions.extend(different.into_iter().map(Action::Deliver));
         }
         actions.extend(state.markers.under_way.iter().map(|number| Action::MarkerBack(*number)));
-        for (hand, task) in state.hands.iter().enumerate().filter_map(|(hand, task)| Some((hand, task.as_ref()?))) {
+        for (hand, task) in
+            state.hands.iter().enumerate().filter_map(|(hand, task)| Some((hand, task.as_ref()?)))
+        {
             actions.push(Action::Step(hand));
-            if matches!(task.step, Step::Work { .. }) {
-                actions.push(Action::GoOn(hand));
-                actions.push(Action::Abort(hand));
+            if let Step::Work { .. } = task.step {
+                // A stint ends with its connection.
+                actions.extend(task.attached.then_some(Action::GoOn(hand)));
+                actions.extend(state.is_aborted(hand, task).then_some(Action::Abort(hand)));
             }
         }
-        let jobs = 0..self.jobs;
-        actions.extend(jobs.clone().map(Action::Start));
-        actions.extend(jobs.clone().map(Action::Cancel));
-        actions.extend((0..state.slices.len()).map(Action::Due));
-        actions.push(Action::Unpause);
+        for (job, row) in state.jobs.iter().enumerate() {
+            actions.extend((row.start != Start::Over).then_some(Action::Start(job)));
+            actions.extend((state.cancels > 0).then_some(Action::Cancel(job)));
+        }
+        actions.extend(
+            (0..state.slices.len())
+                .filter(|slice| state.slices[*slice].status == SliceStatus::Waiting)
+                .map(Action::Due),
+        );
+        actions.extend(state.paused.then_some(Action::Unpause));
         for duty in self.duties {
-            let places = duty.places(state);
-            actions.extend((0..places).map(|at| Action::Sweep(*duty, at)));
+            let places = (0..duty.places(state)).filter(|at| duty.is_due(self, state, *at));
+            actions.extend(places.map(|at| Action::Sweep(*duty, at)));
         }
         if state.faults > 0 {
             for fault in self.kinds {
-                actions.extend((0..fault.places(state)).map(|at| Action::Fault(*fault, at)));
+                let places = (0..fault.places(state)).filter(|at| fault.may_strike(state, *at));
+                actions.extend(places.map(|at| Action::Fault(*fault, at)));
             }
         }
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
-        if !self.act(&mut state, action) {
-            return None;
-        }
+        self.act(&mut state, action);
         state.normalise();
         (state != *last).then_some(state)
     }
@@ -107,50 +114,37 @@ impl Model for Scenario {
 }
 
 impl Scenario {
-    /// Lets an action happen. False if it cannot, now.
-    fn act(&self, state: &mut State, action: Action) -> bool {
+    /// Lets an action happen.
+    fn act(&self, state: &mut State, action: Action) {
         match action {
             Action::Deliver(bell) => {
-                let free = state.hands.iter().position(Option::is_none);
-                free.inspect(|hand| state.deliver(bell, *hand)).is_some()
-            }
-            Action::MarkerBack(number) => {
-                state.marker_returned(number);
-                true
-            }
-            Action::Step(hand) => {
-                state.step(self, hand, false);
-                true
-            }
-            Action::GoOn(hand) => {
-                // A stint ends with its connection.
-                let attached = state.hands[hand].is_some_and(|task| task.attached);
-                state.step(self, hand, true);
-                attached
-            }
-            Action::Abort(hand) => abort(state, hand),
-            Action::Start(job) => self.start_step(state, job),
-            Action::Sweep(duty, at) => self.sweep(state, duty, at),
-            Action::Due(slice) => {
-                let row = &mut state.slices[slice];
-                row.due = row.status == SliceStatus::Waiting;
-                row.due
-            }
-            Action::Unpause => std::mem::take(&mut state.paused),
-            Action::Cancel(job) => {
-                state.cancels > 0 && {
-                    state.cancels -= 1;
-                    state.cancel(job)
+                if let Some(free) = state.hands.iter().position(Option::is_none) {
+                    state.deliver(bell, free);
                 }
+            }
+            Action::MarkerBack(number) => state.marker_returned(number),
+            Action::Step(hand) => state.step(self, hand, false),
+            Action::GoOn(hand) => state.step(self, hand, true),
+            Action::Abort(hand) => {
+                if let Some(Task { step: Step::Work { page }, .. }) = state.hands[hand] {
+                    state.turn_to(hand, Step::Look { page });
+                }
+            }
+            Action::Start(job) => self.start_step(state, job),
+            Action::Sweep(duty, at) => duty.perform(self, state, at),
+            Action::Due(slice) => state.slices[slice].due = true,
+            Action::Unpause => state.paused = false,
+            Action::Cancel(job) => {
+                state.cancels -= u8::from(state.cancel(job));
             }
             Action::Fault(fault, at) => {
                 state.faults -= 1;
-                fault.strike(self, state, at)
+                fault.strike(self, state, at);
             }
         }
     }
 
-    fn start_step(&self, state: &mut State, job: usize) -> bool {
+    fn start_step(&self, state: &mut State, job: usize) {
         match state.jobs[job].start {
             Start::Waiting => state.start(self.variant, job),
             Start::Unopposed => state.insert(job),
@@ -162,52 +156,7 @@ impl Scenario {
                 state.refill(self.window);
                 state.jobs[job].start = Start::Over;
             }
-            Start::Over => return false,
-        }
-        true
-    }
-
-    fn sweep(&self, state: &mut State, duty: Duty, at: usize) -> bool {
-        match duty {
-            Duty::EndCancel => state.end_cancel(at),
-            Duty::Deadline => state.force_cancel(at),
-            Duty::Expire => {
-                let abandoned = state.is_abandoned(at);
-                if abandoned {
-                    state.expire(at);
-                }
-                abandoned
-            }
-            Duty::Finish => state.finish(at),
-            Duty::Refill => state.refill(self.window),
-            Duty::Rering => {
-                let lost = state.is_lost(at);
-                if lost {
-                    state.ring(at);
-                }
-                lost
-            }
-            Duty::Marker => {
-                let seen_empty = !self.backlog && state.doorbells.is_empty();
-                state.send_marker(seen_empty)
-            }
-            Duty::Plan => {
-                let pending = state.jobs[at].status == Some(JobStatus::Pending);
-                pending && state.plan(at, self.slices, self.pages) && {
-                    state.refill(self.window);
-                    true
-                }
-            }
+            Start::Over => {}
         }
     }
-}
-
-/// The push or the renewal reaches a page that is lost; what became of it is looked up.
-fn abort(state: &mut State, hand: usize) -> bool {
-    let Some(task) = state.hands[hand] else { return false };
-    let Step::Work { page } = task.step else { return false };
-    let slice = task.doorbell.slice;
-    let lost = state.slices[slice].status != SliceStatus::Ready || !state.holds(hand, slice);
-    state.hands[hand] = Some(Task { step: Step::Look { page }, ..task });
-    lost
 }

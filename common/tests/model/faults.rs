@@ -3,10 +3,9 @@
 use crate::scenarios::Scenario;
 use crate::state::{Doorbell, Start, State, Step, Task, Token};
 use common::job::JobStatus;
-use common::slice::SliceStatus;
 
 /// A kind of fault. Where it strikes is a number: of a hand, a slice, a job, a waiting doorbell, or a marker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A worker dies, and another takes its place. Its message comes back; its token is lost.
     Crash,
@@ -61,131 +60,105 @@ impl Fault {
         }
     }
 
-    /// Lets it happen. False if it cannot, there and now.
-    pub(crate) fn strike(self, scenario: &Scenario, state: &mut State, at: usize) -> bool {
-        let task = state.hands.get(at).copied().flatten();
+    /// Whether it can happen there, now.
+    pub(crate) fn may_strike(self, state: &State, at: usize) -> bool {
+        let task = || state.hands[at];
+        let at_work = || task().filter(|task| matches!(task.step, Step::Work { .. }));
         match self {
-            Self::Crash => task.is_some_and(|_| {
-                state.drop_task(at);
-                true
+            Self::Crash => task().is_some(),
+            Self::Disconnect => task().is_some_and(|task| task.attached),
+            Self::AnswerLost => task().is_some_and(|task| match task.step {
+                Step::Claim | Step::Release | Step::Ring { .. } => true,
+                Step::Work { page } => state.has_right(at, task.doorbell.slice, page),
+                // Nobody waits for these answers, or they say nothing new.
+                Step::Look { .. }
+                | Step::ReleaseSeen { .. }
+                | Step::HandBack
+                | Step::EndCancel
+                | Step::Finish { .. }
+                | Step::Refill
+                | Step::Return
+                | Step::Ack => false,
             }),
-            Self::Disconnect => task.is_some_and(|task| {
-                state.detach(at);
-                task.attached
+            Self::AnswerOfKeptLost => at_work().is_some_and(|task| match task.step {
+                Step::Work { page } => task.attached && state.has_right(at, task.doorbell.slice, page),
+                _ => false,
             }),
+            Self::Failure => task().is_some_and(|task| {
+                !matches!(task.step, Step::ReleaseSeen { .. } | Step::Return | Step::Ack)
+            }),
+            Self::HandBack | Self::Transient | Self::RateLimit | Self::Permanent => at_work().is_some(),
+            Self::Freeze => matches!(state.slices[at].lease, Some(lease) if lease.token != Token::Lost),
+            Self::Pause => {
+                !state.paused && state.jobs.iter().any(|job| job.status == Some(JobStatus::Running))
+            }
+            Self::StartAgain => state.jobs[at].start != Start::Waiting,
+            Self::DoorbellLost | Self::DoorbellDoubled | Self::MarkerLost => true,
+        }
+    }
+
+    /// Lets it happen.
+    pub(crate) fn strike(self, scenario: &Scenario, state: &mut State, at: usize) {
+        match self {
+            Self::Crash => state.drop_task(at),
+            Self::Disconnect => state.detach(at),
             Self::DoorbellLost => {
                 state.doorbells.remove(at);
-                true
             }
             Self::DoorbellDoubled => {
                 let bell = state.doorbells[at];
                 state.doorbells.push(Doorbell { redelivered: false, ..bell });
-                true
             }
             Self::MarkerLost => {
                 state.markers.under_way.remove(at);
-                true
             }
-            Self::AnswerLost => task.is_some_and(|task| answer_lost(scenario, state, at, task, false)),
-            Self::AnswerOfKeptLost => task.is_some_and(|task| {
-                matches!(task.step, Step::Work { .. }) && answer_lost(scenario, state, at, task, true)
-            }),
-            Self::Failure => task.is_some_and(|task| failure(state, at, task)),
-            Self::Freeze => {
-                let live = matches!(state.slices[at].lease, Some(lease) if lease.token != Token::Lost);
-                if live {
-                    state.expire(at);
-                }
-                live
-            }
-            Self::HandBack => at_work(task).is_some_and(|task| {
-                state.hands[at] = Some(Task { step: Step::HandBack, ..task });
-                true
-            }),
-            Self::Transient => at_work(task).is_some_and(|_| {
+            Self::AnswerLost => answer_lost(scenario, state, at, false),
+            Self::AnswerOfKeptLost => answer_lost(scenario, state, at, true),
+            Self::Failure => failure(state, at),
+            Self::Freeze => state.expire(at),
+            Self::HandBack => state.turn_to(at, Step::HandBack),
+            Self::Transient => {
                 state.give_up_page(at, |state, slice, page| state.back_off(at, slice, page));
-                true
-            }),
-            Self::RateLimit => at_work(task).is_some_and(|_| {
+            }
+            Self::RateLimit => {
                 state.give_up_page(at, |state, slice, page| state.rate_limited(at, slice, page));
-                true
-            }),
-            Self::Permanent => at_work(task).is_some_and(|_| {
-                state.give_up_page(at, |state, slice, page| {
-                    let right = state.has_right(at, slice, page);
-                    if right {
-                        state.fail(state.slices[slice].job);
-                    }
-                    right
-                });
-                true
-            }),
-            Self::Pause => {
-                let running = state.jobs.iter().any(|job| job.status == Some(JobStatus::Running));
-                let news = running && !state.paused;
-                state.paused |= news;
-                news
             }
-            Self::StartAgain => {
-                let begun = !matches!(state.jobs[at].start, Start::Waiting);
-                state.jobs[at].start = Start::Waiting;
-                begun
-            }
+            Self::Permanent => state.give_up_page(at, |state, slice, page| {
+                let right = state.has_right(at, slice, page);
+                if right {
+                    state.fail(state.slices[slice].job);
+                }
+                right
+            }),
+            Self::Pause => state.paused = true,
+            Self::StartAgain => state.jobs[at].start = Start::Waiting,
         }
     }
 }
 
-fn at_work(task: Option<Task>) -> Option<Task> {
-    task.filter(|task| matches!(task.step, Step::Work { .. }))
-}
-
 /// The step is done, but the hand is not told.
-fn answer_lost(scenario: &Scenario, state: &mut State, hand: usize, task: Task, go_on: bool) -> bool {
-    let held = state.holds(hand, task.doorbell.slice);
+fn answer_lost(scenario: &Scenario, state: &mut State, hand: usize, go_on: bool) {
+    let Some(task) = state.hands[hand] else { return };
     state.step(scenario, hand, go_on);
     match task.step {
         // A claim is repeated with its token, and finds its lease. If the database stays away, it is made anew.
         Step::Claim | Step::Release => state.claim_again(hand, task),
-        Step::Work { page } if held => state.hands[hand] = Some(Task { step: Step::Look { page }, ..task }),
-        Step::Ring { .. } => state.hands[hand] = Some(Task { step: Step::Return, ..task }),
-        // Of these, nobody waits for the answer, or it says nothing new.
-        Step::Work { .. }
-        | Step::Look { .. }
-        | Step::ReleaseSeen { .. }
-        | Step::HandBack
-        | Step::EndCancel
-        | Step::Finish { .. }
-        | Step::Refill
-        | Step::Return
-        | Step::Ack => return false,
+        Step::Work { page } => state.turn_to(hand, Step::Look { page }),
+        _ => state.turn_to(hand, Step::Return),
     }
-    true
 }
 
 /// The step is not done, and the hand is told so.
-fn failure(state: &mut State, hand: usize, task: Task) -> bool {
-    let step = match task.step {
+fn failure(state: &mut State, hand: usize) {
+    let Some(task) = state.hands[hand] else { return };
+    match task.step {
         // The delivery is held until the database is back.
         Step::Claim | Step::Work { .. } | Step::Look { .. } | Step::Release | Step::HandBack => {
             state.claim_again(hand, task);
-            return true;
         }
-        Step::Ring { .. } => Step::Return,
+        Step::Ring { .. } => state.turn_to(hand, Step::Return),
+        Step::Finish { then_refill: true } => state.turn_to(hand, Step::Refill),
         // The sweeper will see to it.
-        Step::EndCancel | Step::Refill => Step::Ack,
-        Step::Finish { then_refill: true } => Step::Refill,
-        Step::Finish { then_refill: false } => Step::Ack,
-        Step::ReleaseSeen { .. } | Step::Return | Step::Ack => return false,
-    };
-    state.hands[hand] = Some(Task { step, ..task });
-    true
-}
-
-impl State {
-    /// Whether a lease's holder renews it no more, for it is gone.
-    pub(crate) fn is_abandoned(&self, slice: usize) -> bool {
-        let row = &self.slices[slice];
-        let may_expire = matches!(row.status, SliceStatus::Ready | SliceStatus::Cancelled);
-        may_expire && row.lease.is_some_and(|lease| lease.token == Token::Lost)
+        _ => state.turn_to(hand, Step::Ack),
     }
 }

@@ -5,6 +5,7 @@ use crate::scenarios::Scenario;
 use crate::slices::{Claim, Settled, Settlement, Whereabouts};
 use crate::state::{Doorbell, State, Step, Task};
 use crate::variants::Variant;
+use common::slice::SliceStatus;
 
 impl State {
     /// The broker gives a doorbell to a hand.
@@ -94,12 +95,25 @@ impl State {
         self.hands[hand] = Some(task);
     }
 
+    /// Whether a hand at work has lost its page: by push or by renewal it is told to look.
+    pub(crate) fn is_aborted(&self, hand: usize, task: &Task) -> bool {
+        let slice = task.doorbell.slice;
+        self.slices[slice].status != SliceStatus::Ready || !self.holds(hand, slice)
+    }
+
+    /// A hand turns to another step.
+    pub(crate) fn turn_to(&mut self, hand: usize, step: Step) {
+        if let Some(task) = &mut self.hands[hand] {
+            task.step = step;
+        }
+    }
+
     /// The page in hand is given up for now: the upstream failed, or asked for a pause.
     pub(crate) fn give_up_page(&mut self, hand: usize, how: impl Fn(&mut Self, usize, usize) -> bool) {
         let Some(task) = self.hands[hand] else { return };
         let Step::Work { page } = task.step else { return };
-        let step = if how(self, task.doorbell.slice, page) { Step::Refill } else { Step::Release };
-        self.hands[hand] = Some(Task { step, ..task });
+        let given_up = how(self, task.doorbell.slice, page);
+        self.turn_to(hand, if given_up { Step::Refill } else { Step::Release });
     }
 
     /// The message is claimed anew, with a new token, as if it were redelivered; unless it is somebody else's by now.

@@ -62,9 +62,10 @@ impl State {
     }
 
     /// `Store::finish`.
-    pub(crate) fn finish(&mut self, job: usize) -> bool {
-        self.slices_of(job).all(|slice| slice.status == SliceStatus::Done)
-            && self.job_event(job, JobEvent::AllDone)
+    pub(crate) fn finish(&mut self, job: usize) {
+        if self.is_done(job) {
+            self.job_event(job, JobEvent::AllDone);
+        }
     }
 
     /// `Store::fail`, by whoever has the right to.
@@ -96,19 +97,23 @@ impl State {
     }
 
     /// `Store::end_cancel`.
-    pub(crate) fn end_cancel(&mut self, job: usize) -> bool {
-        !self.is_leased(job) && self.job_event(job, JobEvent::LastLeaseEnded)
+    pub(crate) fn end_cancel(&mut self, job: usize) {
+        if !self.is_leased(job) {
+            self.job_event(job, JobEvent::LastLeaseEnded);
+        }
     }
 
     /// `Store::force_cancel`.
-    pub(crate) fn force_cancel(&mut self, job: usize) -> bool {
-        let forced = self.job_event(job, JobEvent::CancelOverdue);
-        if forced {
+    pub(crate) fn force_cancel(&mut self, job: usize) {
+        if self.job_event(job, JobEvent::CancelOverdue) {
             for slice in self.slices.iter_mut().filter(|slice| slice.job == job) {
                 slice.lease = None;
             }
         }
-        forced
+    }
+
+    pub(crate) fn is_done(&self, job: usize) -> bool {
+        self.slices_of(job).all(|slice| slice.status == SliceStatus::Done)
     }
 
     pub(crate) fn is_leased(&self, job: usize) -> bool {

@@ -13,6 +13,7 @@
 use crate::actions::Action;
 use crate::scenarios::Scenario;
 use crate::state::State;
+use crate::sweep::Duty;
 use stateright::Model;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -26,6 +27,7 @@ fn kind(action: Action) -> u16 {
         Action::Start(_) => 1 << 3,
         Action::Due(_) => 1 << 4,
         Action::Unpause => 1 << 5,
+        Action::Sweep(Duty::Deadline, _) => 0,
         Action::Sweep(duty, _) => 1 << (6 + duty as u16),
         Action::Cancel(_) | Action::Fault(..) => 0,
     }
@@ -137,8 +139,9 @@ impl Graph {
     }
 
     fn way_to(&self, state: usize) -> Vec<Action> {
-        let mut way: Vec<Action> =
-            std::iter::successors(self.found[state], |(from, _)| self.found[*from]).map(|step| step.1).collect();
+        let mut way: Vec<Action> = std::iter::successors(self.found[state], |(from, _)| self.found[*from])
+            .map(|step| step.1)
+            .collect();
         way.reverse();
         way
     }

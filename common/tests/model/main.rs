@@ -27,12 +27,19 @@ fn try_all() {
         ("window", WINDOW),
         ("two", TWO_JOBS),
         ("every", EVERYTHING),
-        ("deadline", DEADLINE),
     ] {
-        if std::env::var("ONLY").is_ok_and(|only| !only.split(",").any(|o| o == name)) { continue; }
+        if std::env::var("ONLY").is_ok_and(|only| !only.split(",").any(|o| o == name)) {
+            continue;
+        }
         let t = std::time::Instant::now();
         let graph = Graph::of(&scenario);
-        println!("{name}: {} states {} steps in {:?}; idle {:?}", graph.states(), graph.steps(), t.elapsed(), graph.idle(&scenario));
+        println!(
+            "{name}: {} states {} steps in {:?}; idle {:?}",
+            graph.states(),
+            graph.steps(),
+            t.elapsed(),
+            graph.idle(&scenario)
+        );
         match graph.endless() {
             None => println!("  ends ({:?})", t.elapsed()),
             Some(e) => println!("  ENDLESS {e:?}"),

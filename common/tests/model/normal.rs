@@ -3,10 +3,12 @@
 //! stand in the order of what they have in hand.
 
 use crate::state::{State, Step, Token};
+use common::job::JobStatus;
 use common::slice::SliceStatus;
 
 impl State {
     pub(crate) fn normalise(&mut self) {
+        self.drop_idle();
         for slice in 0..self.slices.len() {
             self.number_rings(slice);
         }
@@ -18,6 +20,30 @@ impl State {
         }
         self.order_hands();
         self.doorbells.sort_unstable();
+    }
+
+    /// Drops what nothing can come of any more: it is as good as delivered and acked.
+    fn drop_idle(&mut self) {
+        let (slices, jobs, calm) = (&self.slices, &self.jobs, self.faults == 0);
+        self.doorbells.retain(|bell| {
+            let row = &slices[bell.slice];
+            match row.status {
+                // Without another fault a first delivery never becomes a redelivered one.
+                SliceStatus::Queued | SliceStatus::Ready | SliceStatus::Waiting => {
+                    !calm || bell.redelivered || bell.page == row.page
+                }
+                SliceStatus::Done => jobs[row.job].status == Some(JobStatus::Running),
+                SliceStatus::Cancelled | SliceStatus::Failed => {
+                    row.lease.is_some() && (!calm || bell.redelivered)
+                }
+            }
+        });
+        for hand in 0..self.hands.len() {
+            if calm && self.hands[hand].is_some_and(|task| task.step == Step::Ack) {
+                self.forget_token(hand);
+                self.hands[hand] = None;
+            }
+        }
     }
 
     fn number_rings(&mut self, slice: usize) {

@@ -39,9 +39,11 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
             })
         }),
         Property::always(FENCE, |_, state: &State| {
-            state.jobs.iter().enumerate().all(|(job, row)| {
-                row.pages_at_fence.is_none_or(|pages| pages == state.logged(job))
-            })
+            state
+                .jobs
+                .iter()
+                .enumerate()
+                .all(|(job, row)| row.pages_at_fence.is_none_or(|pages| pages == state.logged(job)))
         }),
         Property::always(ONE_ACTIVE, |_, state: &State| {
             state.jobs.iter().filter(|job| job.status.is_some_and(JobStatus::is_active)).count() <= 1

@@ -1,40 +1,8 @@
 //! The scenarios: each is a small world, and what may happen in it.
 
 use crate::faults::Fault;
-use crate::state::State;
+use crate::sweep::Duty;
 use crate::variants::Variant;
-
-/// A duty of the sweeper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Duty {
-    /// Ends a cancel that no lease holds up any more.
-    EndCancel,
-    /// Forces a cancel that nobody answered in time.
-    Deadline,
-    /// Ends a lease that is not renewed, and rings its slice.
-    Expire,
-    /// Completes a job whose finish was lost.
-    Finish,
-    /// Rings slices whose turn or time has come.
-    Refill,
-    /// Rings a slice again whose doorbell is lost.
-    Rering,
-    /// Sends a marker.
-    Marker,
-    /// Plans a job whose start command was lost.
-    Plan,
-}
-
-impl Duty {
-    /// How many places there are where it might be done.
-    pub(crate) fn places(self, state: &State) -> usize {
-        match self {
-            Self::EndCancel | Self::Deadline | Self::Finish | Self::Plan => state.jobs.len(),
-            Self::Expire | Self::Rering => state.slices.len(),
-            Self::Refill | Self::Marker => 1,
-        }
-    }
-}
 
 /// A world: its size, what may go wrong in it, and who repairs it.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +57,7 @@ const QUIET: Scenario = Scenario {
 /// back, with no help of the sweeper. This is what makes recovery a matter of milliseconds, not of leases running out.
 pub(crate) const MESSAGES_ALONE: Scenario = Scenario {
     pages: 3,
-    faults: 3,
+    faults: 2,
     kinds: &[
         Fault::Crash,
         Fault::Disconnect,
@@ -112,8 +80,7 @@ pub(crate) const ONE_FAULT: Scenario = Scenario {
 };
 
 /// A cancel at any moment, before the start and after the end included, and nothing goes wrong: its workers end it.
-pub(crate) const CANCEL_ALONE: Scenario =
-    Scenario { slices: 2, pages: 2, begun: false, cancels: 2, ..QUIET };
+pub(crate) const CANCEL_ALONE: Scenario = Scenario { slices: 2, pages: 2, begun: false, cancels: 2, ..QUIET };
 
 /// Doorbells and markers are lost, doubled and overtaken, leases expire under dead and live workers: the sweeper brings
 /// every page back.
@@ -131,8 +98,15 @@ pub(crate) const WINDOW: Scenario = Scenario {
     slices: 3,
     window: 1,
     faults: 2,
-    kinds: &[Fault::Transient, Fault::RateLimit, Fault::Permanent, Fault::Pause, Fault::Failure, Fault::DoorbellLost],
-    duties: &[Duty::EndCancel, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker],
+    kinds: &[
+        Fault::Transient,
+        Fault::RateLimit,
+        Fault::Permanent,
+        Fault::Pause,
+        Fault::Failure,
+        Fault::DoorbellLost,
+    ],
+    duties: &[Duty::EndCancel, Duty::Finish, Duty::Refill, Duty::Rering],
     ..QUIET
 };
 
@@ -143,7 +117,7 @@ pub(crate) const TWO_JOBS: Scenario = Scenario {
     faults: 1,
     kinds: &[Fault::Crash, Fault::StartAgain, Fault::DoorbellLost, Fault::Failure, Fault::Permanent],
     cancels: 2,
-    duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker, Duty::Plan],
+    duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Plan],
     ..QUIET
 };
 
@@ -156,7 +130,6 @@ pub(crate) const EVERYTHING: Scenario = Scenario {
         Fault::Disconnect,
         Fault::DoorbellLost,
         Fault::DoorbellDoubled,
-        Fault::MarkerLost,
         Fault::AnswerLost,
         Fault::Failure,
         Fault::Freeze,
@@ -167,16 +140,6 @@ pub(crate) const EVERYTHING: Scenario = Scenario {
         Fault::Pause,
     ],
     cancels: 1,
-    duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker],
-    ..QUIET
-};
-
-/// A cancel whose workers are all dead, and a sweeper that knows nothing but the deadline.
-pub(crate) const DEADLINE: Scenario = Scenario {
-    slices: 2,
-    faults: 2,
-    kinds: &[Fault::Crash, Fault::DoorbellLost],
-    cancels: 1,
-    duties: &[Duty::Deadline, Duty::Finish, Duty::Rering, Duty::Marker, Duty::Refill],
+    duties: &[Duty::EndCancel, Duty::Deadline, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering],
     ..QUIET
 };

@@ -1,36 +1,94 @@
-//! What the sweeper does, and refill. The statements of `common::store::sweep`, each with the publishing of what it
-//! rings: a doorbell that waits, or is lost, is as good as one that is published late, or never.
+//! The sweeper's duties, and refill: the statements of `common::store::sweep`, each with the publishing of what it rings.
+//! A doorbell that waits, or is lost, is as good as one that is published late, or never.
 
-use crate::state::State;
+use crate::scenarios::Scenario;
+use crate::state::{Lease, State, Token};
 use common::job::JobStatus;
 use common::slice::{SliceEvent, SliceStatus};
 
-/// No doorbell of a slice is rung again as lost while this many are under way.
+/// No slice is rung again as lost while this many of its doorbells are under way.
 const DOORBELLS_OF_A_SLICE: usize = 2;
 /// No marker is sent while this many are under way.
-const MARKERS_AT_ONCE: i8 = 2;
+const MARKERS_AT_ONCE: usize = 2;
 
-impl State {
-    /// `refill.sql`: true if it rang anything.
-    pub(crate) fn refill(&mut self, window: usize) -> bool {
-        let ready = self.slices.iter().filter(|slice| slice.status == SliceStatus::Ready).count();
-        let mut room = if self.paused { 0 } else { window.saturating_sub(ready) };
-        let mut rang = false;
-        for slice in 0..self.slices.len() {
-            let row = &mut self.slices[slice];
-            let wants = match row.status {
-                SliceStatus::Queued => true,
-                SliceStatus::Waiting => row.due,
-                SliceStatus::Ready | SliceStatus::Done | SliceStatus::Cancelled | SliceStatus::Failed => false,
-            };
-            if room > 0 && wants && self.jobs[row.job].status == Some(JobStatus::Running) {
-                row.change(SliceEvent::Rung);
-                self.ring(slice);
-                room -= 1;
-                rang = true;
+/// A duty of the sweeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Ends a cancel that no lease holds up any more.
+    EndCancel,
+    /// Forces a cancel that nobody answered in time. No run may count on it.
+    Deadline,
+    /// Ends a lease that is not renewed, and rings its slice.
+    Expire,
+    /// Completes a job whose finish was lost.
+    Finish,
+    /// Rings slices whose turn or time has come.
+    Refill,
+    /// Rings a slice again whose doorbell is lost. In a scenario without markers, any that two markers might show to be.
+    Rering,
+    /// Sends a marker.
+    Marker,
+    /// Plans a job whose start command was lost.
+    Plan,
+}
+
+impl Duty {
+    /// How many places there are where it might be done: jobs, slices, or one.
+    pub(crate) fn places(self, state: &State) -> usize {
+        match self {
+            Self::EndCancel | Self::Deadline | Self::Finish | Self::Plan => state.jobs.len(),
+            Self::Expire | Self::Rering => state.slices.len(),
+            Self::Refill | Self::Marker => 1,
+        }
+    }
+
+    /// Whether there is anything to do there.
+    pub(crate) fn is_due(self, scenario: &Scenario, state: &State, at: usize) -> bool {
+        let job_is = |status| state.jobs[at].status == Some(status);
+        match self {
+            Self::EndCancel => job_is(JobStatus::Cancelling) && !state.is_leased(at),
+            Self::Deadline => job_is(JobStatus::Cancelling),
+            Self::Expire => matches!(state.slices[at].lease, Some(Lease { token: Token::Lost, .. })),
+            Self::Finish => job_is(JobStatus::Running) && state.is_done(at),
+            Self::Refill => {
+                state.room(scenario.window) > 0 && state.slices.iter().any(|row| state.wants(row))
+            }
+            Self::Rering => state.is_lost(at, scenario.duties.contains(&Self::Marker)),
+            Self::Marker => state.admits_marker(scenario.backlog),
+            Self::Plan => job_is(JobStatus::Pending),
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn perform(self, scenario: &Scenario, state: &mut State, at: usize) {
+        match self {
+            Self::EndCancel => state.end_cancel(at),
+            Self::Deadline => state.force_cancel(at),
+            Self::Expire => state.expire(at),
+            Self::Finish => state.finish(at),
+            Self::Refill => state.refill(scenario.window),
+            Self::Rering => state.ring(at),
+            Self::Marker => {
+                state.markers.published += 1;
+                state.markers.under_way.push(state.markers.published);
+            }
+            Self::Plan => {
+                state.plan(at, scenario.slices, scenario.pages);
+                state.refill(scenario.window);
             }
         }
-        rang
+    }
+}
+
+impl State {
+    /// `refill.sql`.
+    pub(crate) fn refill(&mut self, window: usize) {
+        for slice in 0..self.slices.len() {
+            if self.room(window) > 0 && self.wants(&self.slices[slice]) {
+                self.slices[slice].change(SliceEvent::Rung);
+                self.ring(slice);
+            }
+        }
     }
 
     /// `expire.sql`, for one lease that was not renewed.
@@ -41,32 +99,7 @@ impl State {
         }
     }
 
-    /// Whether `rering.sql` picks a slice: its doorbell was overtaken by two markers.
-    pub(crate) fn is_lost(&self, slice: usize) -> bool {
-        let row = &self.slices[slice];
-        let under_way = self.doorbells.iter().filter(|bell| bell.slice == slice).count()
-            + self.hands.iter().flatten().filter(|task| task.doorbell.slice == slice && task.attached).count();
-        row.status == SliceStatus::Ready
-            && row.lease.is_none()
-            && row.rung_marker <= -2
-            && !self.paused
-            && under_way < DOORBELLS_OF_A_SLICE
-    }
-
-    /// `Store::admit_marker`, and its publishing. `seen_empty`: the queue was found without a waiting message.
-    pub(crate) fn send_marker(&mut self, seen_empty: bool) -> bool {
-        let outstanding = self.markers.published > 0;
-        let rung =
-            self.slices.iter().any(|slice| slice.status == SliceStatus::Ready && slice.lease.is_none());
-        let admitted = rung && (!outstanding || seen_empty) && self.markers.published < MARKERS_AT_ONCE;
-        if admitted {
-            self.markers.published += 1;
-            self.markers.under_way.push(self.markers.published);
-        }
-        admitted
-    }
-
-    /// `Store::marker_returned`.
+    /// `Store::marker_returned`. A marker that is doubled, or late, says nothing new.
     pub(crate) fn marker_returned(&mut self, number: i8) {
         self.markers.published -= number;
         self.markers.under_way.retain(|other| *other > number);
@@ -76,5 +109,43 @@ impl State {
         for slice in &mut self.slices {
             slice.rung_marker -= number;
         }
+    }
+
+    fn room(&self, window: usize) -> usize {
+        let ready = self.slices.iter().filter(|slice| slice.status == SliceStatus::Ready).count();
+        if self.paused { 0 } else { window.saturating_sub(ready) }
+    }
+
+    fn wants(&self, slice: &crate::state::Slice) -> bool {
+        let due = match slice.status {
+            SliceStatus::Queued => true,
+            SliceStatus::Waiting => slice.due,
+            SliceStatus::Ready | SliceStatus::Done | SliceStatus::Cancelled | SliceStatus::Failed => false,
+        };
+        due && self.jobs[slice.job].status == Some(JobStatus::Running)
+    }
+
+    /// `rering.sql`: ready, unleased, and overtaken by two markers.
+    fn is_lost(&self, slice: usize, markers: bool) -> bool {
+        let row = &self.slices[slice];
+        let waiting = self.doorbells.iter().filter(|bell| bell.slice == slice).count();
+        let mine = |task: &&crate::state::Task| task.attached && task.doorbell.slice == slice;
+        let under_way = waiting + self.hands.iter().flatten().filter(mine).count();
+        row.status == SliceStatus::Ready
+            && row.lease.is_none()
+            && (!markers || row.rung_marker <= -2)
+            && !self.paused
+            && under_way < DOORBELLS_OF_A_SLICE
+    }
+
+    /// `Store::admit_marker`: none while one is out, unless the queue is found empty. A marker may still be under way
+    /// then, for an unacked message is not counted.
+    fn admits_marker(&self, backlog: bool) -> bool {
+        let outstanding = self.markers.published > 0;
+        let empty = !backlog && self.doorbells.is_empty();
+        let mut slices = self.slices.iter();
+        slices.any(|slice| slice.status == SliceStatus::Ready && slice.lease.is_none())
+            && (!outstanding || empty)
+            && self.markers.under_way.len() < MARKERS_AT_ONCE
     }
 }

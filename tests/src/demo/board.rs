@@ -77,12 +77,22 @@ impl Board {
         rows.push(Row { label: label.to_owned(), expected, job, bar, shown: None });
     }
 
-    /// Draws the bars a last time, to stay.
+    /// Draws the bars a last time.
     pub async fn close(self, store: &Store) {
         self.inner.look(store).await;
         for row in self.inner.rows().iter() {
             row.bar.abandon();
         }
+    }
+}
+
+impl Drop for Board {
+    /// The bars stay as they are, and what is said from now on stands below them. They are not drawn again: Ctrl-C, as
+    /// the terminal shows it, has moved the cursor.
+    fn drop(&mut self) {
+        let Some(bars) = &self.inner.bars else { return };
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+        drop(writeln!(io::stdout()));
     }
 }
 
@@ -159,12 +169,9 @@ impl Row {
         self.shown = Some(job.clone());
     }
 
-    /// `tenant-1 40%`, or how it ended.
+    /// `tenant-1 40%`, while it is not over.
     fn summary(&self) -> Option<String> {
-        let job = self.shown.as_ref()?;
-        if job.status.is_terminal() {
-            return Some(format!("{} {}", self.label, format!("{:?}", job.status).to_lowercase()));
-        }
+        let job = self.shown.as_ref().filter(|job| !job.status.is_terminal())?;
         let percent = (processed(job) * 100).checked_div(self.expected).unwrap_or_default();
         Some(format!("{} {percent}%", self.label))
     }

@@ -62,9 +62,9 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |count: usize| thousands(i64::try_from(count).unwrap_or(i64::MAX));
-        write!(f, "{} records right", count(self.equal))?;
-        for (number, what) in
-            [(self.missing, "missing"), (self.different, "with other content"), (self.foreign, "foreign")]
+        let (right, wanted) = (count(self.equal), count(self.equal + self.different + self.missing));
+        write!(f, "{right} of {wanted} records are stored as expected")?;
+        for (number, what) in [(self.different, "with other content"), (self.foreign, "that nobody expected")]
         {
             if number > 0 {
                 write!(f, ", {} {what}", count(number))?;
@@ -84,9 +84,10 @@ mod tests {
         assert!(exact.is_exact());
         let part = Comparison { missing: 5, ..exact };
         assert!(part.is_part() && !part.is_exact());
-        assert_eq!(part.to_string(), "1,200 records right, 5 missing");
+        assert_eq!(part.to_string(), "1,200 of 1,205 records are stored as expected");
+        let wrong = Comparison { different: 1, foreign: 2, ..exact };
         assert!(
-            !Comparison { foreign: 1, ..exact }.is_part() && !Comparison { different: 1, ..exact }.is_part()
+            !wrong.is_part() && wrong.to_string().ends_with(", 1 with other content, 2 that nobody expected")
         );
     }
 }

@@ -108,18 +108,24 @@ impl Fleet {
     pub async fn kill_oldest(&mut self, stage: &Stage, holding: usize) -> Result<Killed> {
         let mut victim = self.consumers.remove(0);
         let worker = victim.worker;
-        timeout(LONGEST, async {
-            while stage.store.pages_held_by(worker).await?.len() < holding {
+        let enough = timeout(LONGEST, async {
+            loop {
+                let held = stage.store.pages_held_by(worker).await?;
+                if held.len() >= holding {
+                    return anyhow::Ok(held);
+                }
                 sleep(LOOK).await;
             }
-            anyhow::Ok(())
-        })
-        .await
-        .with_context(|| format!("{} never held {holding} pages at once", victim.name))??;
-        self.killed.push((victim.name.clone(), peak_memory(&victim.process)));
+        });
+        let before =
+            enough.await.with_context(|| format!("{} never held {holding} pages at once", victim.name))??;
+        let memory = peak_memory(&victim.process);
         let at = Instant::now();
         victim.process.kill().await?;
-        let held = stage.store.pages_held_by(worker).await?;
+        let after = stage.store.pages_held_by(worker).await?;
+        self.killed.push((victim.name.clone(), memory));
+        // The others may have been quicker than this look.
+        let held = if after.is_empty() { before } else { after };
         Ok(Killed { name: victim.name, held, worker, at })
     }
 
@@ -139,14 +145,17 @@ impl Killed {
     /// When nobody takes them over.
     pub async fn taken_over(&self, stage: &Stage) -> Result<(Duration, Duration)> {
         let waited = timeout(LONGEST, async {
-            while stage.store.pages_taken_over(self.worker, &self.held).await? == 0 {
+            let mut first = None;
+            loop {
+                if first.is_none() && stage.store.pages_taken_over(self.worker, &self.held).await? > 0 {
+                    first = Some(self.at.elapsed());
+                }
+                if stage.store.pages_held_by(self.worker).await?.is_empty() {
+                    let last = self.at.elapsed();
+                    return anyhow::Ok((first.unwrap_or(last), last));
+                }
                 sleep(LOOK).await;
             }
-            let first = self.at.elapsed();
-            while !stage.store.pages_held_by(self.worker).await?.is_empty() {
-                sleep(LOOK).await;
-            }
-            anyhow::Ok((first, self.at.elapsed()))
         });
         waited.await.with_context(|| format!("nobody took the pages of {} over", self.name))?
     }

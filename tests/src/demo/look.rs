@@ -3,40 +3,50 @@
 use super::stage::{Account, Stage};
 use anyhow::Result;
 use common::ids::JobId;
-use std::env::current_dir;
+use std::path::Path;
 use url::Url;
 
 impl Stage {
-    /// What a person can open and type, line by line: with this API, this account and this job of it.
+    /// What a person can open and paste, with this API, this account and this job of it. Each line to be pasted stands
+    /// alone and unindented, since it may be longer than the terminal is wide.
     ///
     /// # Errors
-    /// When this program does not know where it is.
-    pub fn where_to_look(&self, api: &str, account: &Account, job: JobId) -> Result<Vec<String>> {
-        let program = std::env::current_exe()?.with_file_name("backhaul");
-        let here = current_dir()?;
-        let backhaul = program.strip_prefix(&here).unwrap_or(&program).display().to_string();
-        let logs = self.logs.strip_prefix(&here).unwrap_or(&self.logs).display();
-        let variables: Vec<_> =
-            self.variables().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-        let line = |what: &str, text: String| format!("  {what:<13} {text}");
-        Ok(vec![
-            line("job's status", format!("curl -H 'Authorization: Bearer {}' {api}/jobs/{job}", account.key)),
-            line("RabbitMQ", self.console()),
-            line("logs", format!("{logs}/")),
-            line("command line", format!("export {}", variables.join(" "))),
-            line("", format!("{backhaul} list")),
-            line("", format!("{backhaul} start --connection {} --wait", account.connection)),
-        ])
+    /// When the file with the variables cannot be written.
+    pub fn where_to_look(&self, api: &str, account: &Account, job: JobId) -> Result<String> {
+        let variables = self.logs.join("env");
+        let exports = self.variables().map(|(name, value)| format!("export {name}='{value}'\n"));
+        std::fs::write(&variables, exports.concat())?;
+        let backhaul = std::env::current_exe()?.with_file_name("backhaul");
+        let (variables, backhaul, logs) = (short(&variables), short(&backhaul), short(&self.logs));
+        let (key, connection, console) = (&account.key, account.connection, self.console());
+        Ok(format!(
+            "The status of {name}'s job:
+curl -H 'Authorization: Bearer {key}' {api}/jobs/{job}
+
+The command line, in another terminal:
+. {variables}
+{backhaul} list
+{backhaul} start --connection {connection} --wait
+
+The broker's console: {console}
+The logs of all processes: {logs}/",
+            name = account.name,
+        ))
     }
 
-    /// The broker's console, which the scripts that start a broker name in `MANAGEMENT_URL`.
+    /// The scripts that start a broker say in `MANAGEMENT_URL` where its console is.
     fn console(&self) -> String {
         let [_, (_, amqp), (_, namespace)] = self.variables();
         let user = Url::parse(&amqp).map(|url| url.username().to_owned()).unwrap_or_default();
-        let user = if user.is_empty() { "guest".to_owned() } else { user };
-        match std::env::var("MANAGEMENT_URL") {
-            Ok(console) => format!("{console} as user {user}; the queues are {namespace}.*"),
-            Err(_unset) => format!("its console, as user {user}; the queues are {namespace}.*"),
-        }
+        let user = if user.is_empty() { "guest" } else { &user };
+        let address =
+            std::env::var("MANAGEMENT_URL").unwrap_or_else(|_unset| "where your broker has it".to_owned());
+        format!("{address} (user {user}); the queues are {namespace}.*")
     }
+}
+
+/// A path as one would type it here.
+fn short(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }

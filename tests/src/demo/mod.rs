@@ -31,8 +31,8 @@ pub struct Ended {
     pub fleet: Fleet,
     /// What happened, and whether it was right.
     pub report: Report,
-    /// Where to look while it all stays up, line by line.
-    pub look: Vec<String>,
+    /// Where to look while it all stays up.
+    pub look: String,
 }
 
 /// Runs a demo. In a terminal everything stays up at its end, until Ctrl-C. Ctrl-C (or SIGTERM, or the terminal's end)
@@ -48,7 +48,7 @@ pub async fn run(play: impl Future<Output = Result<Ended>>) -> ExitCode {
     let played = tokio::select! {
         played = play => played,
         () = &mut told => {
-            drop(writeln!(io::stdout(), "\nended before its end; nothing is left running"));
+            drop(writeln!(io::stdout(), "interrupted; nothing is left running"));
             return ExitCode::from(130);
         }
     };
@@ -59,7 +59,7 @@ pub async fn run(play: impl Future<Output = Result<Ended>>) -> ExitCode {
     let good = ended.report.is_good();
     drop(writeln!(io::stdout(), "\n{}", ended.report));
     if io::stdout().is_terminal() {
-        drop(writeln!(io::stdout(), "\nIt all stays up until Ctrl-C.\n{}", ended.look.join("\n")));
+        drop(writeln!(io::stdout(), "\nIt all stays up until Ctrl-C.\n\n{}", ended.look));
         told.await;
     }
     drop(ended.fleet);
@@ -71,7 +71,14 @@ pub async fn run(play: impl Future<Output = Result<Ended>>) -> ExitCode {
 }
 
 fn complain(error: &anyhow::Error) -> ExitCode {
-    drop(writeln!(io::stderr(), "\nerror: {error:#}"));
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Many errors repeat their cause in their own words.
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    drop(writeln!(io::stderr(), "error: {said}"));
     ExitCode::FAILURE
 }
 

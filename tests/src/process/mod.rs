@@ -125,6 +125,23 @@ impl Process {
         bail!("{} is not ready after {PATIENCE:?}: {last}{}", self.name, self.tail())
     }
 
+    /// Waits until `/readyz` does not say so any more: it drains, or has lost the broker.
+    ///
+    /// # Errors
+    /// When it does not answer, or stays ready for a minute.
+    pub async fn unready(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while started.elapsed() < PATIENCE {
+            looks.tick().await;
+            if self.get("/readyz").await?.0 != 200 {
+                return Ok(());
+            }
+        }
+        bail!("{} is still ready after {PATIENCE:?}{}", self.name, self.tail())
+    }
+
     /// SIGKILL: it ends as in a crash, with nothing handed back. Waits until it is gone.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use common::job::JobStatus;
 use common::store::jobs::JobView;
 use harness::demo::{Board, Comparison, Fleet, Stage, compare, milliseconds, thousands};
 use serde_json::json;
+use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ pub(crate) struct Acts<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) board: &'a Board,
     pub(crate) api: String,
+    pub(crate) client: reqwest::Client,
 }
 
 /// What became of all acts.
@@ -40,14 +42,15 @@ pub(crate) struct CancelledOnce {
 /// Jobs that were cancelled one after the other, and the last one, which was not.
 pub(crate) struct CancelledOften {
     pub(crate) cancelled: Vec<JobView>,
-    pub(crate) latencies: Vec<Duration>,
+    pub(crate) by_message: Vec<Duration>,
+    pub(crate) over_http: Vec<Duration>,
     pub(crate) after: AfterCancel,
     pub(crate) completed: JobView,
 }
 
 /// What was stored when a cancel had ended.
 pub(crate) struct AfterCancel {
-    pub(crate) found: Comparison,
+    found: Comparison,
     counted: i64,
 }
 
@@ -67,6 +70,12 @@ impl AfterCancel {
     }
 }
 
+impl fmt::Display for AfterCancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, and {} were counted", self.found, thousands(self.counted))
+    }
+}
+
 impl Acts<'_> {
     /// Publishes a tenant's first start.
     pub(crate) async fn start(&self, tenant: &Tenant) -> Result<JobId> {
@@ -83,11 +92,7 @@ impl Acts<'_> {
         let name = &tenant.account.name;
         let half = half_of(tenant)?;
         self.stage.until(job, |view| view.counters.processed() >= half && view.slices.leased > 1).await?;
-        let asked = Instant::now();
-        let (called, latency) =
-            tokio::join!(self.cancel_over_http(tenant, job), self.stage.time_until_cancelled(job, asked));
-        called?;
-        let latency = latency?;
+        let latency = self.cancel_over_http(tenant, job).await?;
         let cancelled = self.view(job).await?;
         self.board
             .say(format!("{name}: cancelled over HTTP in the middle, within {}", milliseconds(latency)));
@@ -96,23 +101,28 @@ impl Acts<'_> {
         Ok(CancelledOnce { cancelled, latency, after, completed: self.until_completed(again).await? })
     }
 
-    /// Jobs that are cancelled by messages as soon as they are at work, until the others are done.
+    /// Jobs that are cancelled as soon as they are at work, by a message or over HTTP in turn, until the others are done.
     pub(crate) async fn cancel_over_and_over(
         &self,
         tenant: &Tenant,
         others_are_done: &CancellationToken,
     ) -> Result<CancelledOften> {
         let name = &tenant.account.name;
-        let (mut cancelled, mut latencies) = (Vec::new(), Vec::new());
+        let (mut cancelled, mut by_message, mut over_http) = (Vec::new(), Vec::new(), Vec::new());
         while !others_are_done.is_cancelled() {
             let job = self.start_as(tenant, name).await?;
             self.stage.until(job, |view| view.pages_settled > 0 && view.slices.leased > 1).await?;
-            latencies.push(self.stage.cancel(job).await?);
+            if by_message.len() > over_http.len() {
+                over_http.push(self.cancel_over_http(tenant, job).await?);
+            } else {
+                by_message.push(self.stage.cancel(job).await?);
+            }
             cancelled.push(self.view(job).await?);
         }
         let after = self.after_cancel(tenant, &cancelled).await?;
         let again = self.start_as(tenant, &format!("{name} again")).await?;
-        Ok(CancelledOften { cancelled, latencies, after, completed: self.until_completed(again).await? })
+        let completed = self.until_completed(again).await?;
+        Ok(CancelledOften { cancelled, by_message, over_http, after, completed })
     }
 
     /// A consumer is killed when these jobs are half done, and another one is started.
@@ -153,14 +163,17 @@ impl Acts<'_> {
         self.stage.store.job(job, None).await?.context("a job does not vanish")
     }
 
-    async fn cancel_over_http(&self, tenant: &Tenant, job: JobId) -> Result<()> {
-        let call = reqwest::Client::new()
+    /// The time from the call until the job is cancelled.
+    async fn cancel_over_http(&self, tenant: &Tenant, job: JobId) -> Result<Duration> {
+        let call = self
+            .client
             .post(format!("{}/jobs/{job}/cancel", self.api))
             .bearer_auth(&tenant.account.key)
             .json(&json!({ "reason": "seen enough" }));
-        let answer = call.send().await?;
-        anyhow::ensure!(answer.status() == 202, "the cancel was answered {}", answer.status());
-        Ok(())
+        let asked = Instant::now();
+        let (answer, latency) = tokio::join!(call.send(), self.stage.time_until_cancelled(job, asked));
+        answer?.error_for_status()?;
+        latency
     }
 
     async fn after_cancel(&self, tenant: &Tenant, cancelled: &[JobView]) -> Result<AfterCancel> {

@@ -13,7 +13,7 @@ const CALLS: u64 = 20_000;
 /// What an answer of the upstream takes, in milliseconds.
 const DELAY_MS: u32 = 200;
 /// Requests of one tenant within a second beyond which the upstream answers 429.
-const LIMIT_PER_SECOND: u32 = 20;
+pub(crate) const LIMIT_PER_SECOND: u32 = 20;
 /// Slices of one tenant that are pulled at a time.
 const SLICES_AT_ONCE: u32 = 4;
 /// How much of the last tenant's calls is pulled: its jobs are cancelled all the time.

@@ -1,0 +1,78 @@
+//! Waiting is not a failure: a job whose pages lie in a backlog for far longer than every time-out is left alone.
+
+use anyhow::Result;
+use chrono::TimeDelta;
+use common::ids::JobId;
+use common::job::JobStatus;
+use harness::fixture::Fixture;
+use harness::sample_upstream::{Options, TenantOptions};
+use harness::wiretap::Wiretap;
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_job_that_only_waits_is_neither_ended_nor_rung_again() -> Result<()> {
+    let days = TenantOptions { every: TimeDelta::hours(2), ..TenantOptions::new("crowd", 36) };
+    let tenants = [TenantOptions::new("holder", 20), TenantOptions::new("patient", 30), days];
+    let fixture = Fixture::start(Options::new(tenants)).await?;
+    let wiretap = Wiretap::on(&fixture).await?;
+    let holder = fixture.account("holder", json!({})).await?;
+    let patient = fixture.account("patient", json!({})).await?;
+    let crowd = fixture.account("crowd", json!({ "slice_days": 1 })).await?;
+    fixture.store.create_tenant("crowd", 1).await?;
+
+    // Every time-out is a tenth of the time that the test waits, but for the budget of the page that holds all up.
+    let mut settings = fixture.settings()?;
+    let short = Duration::from_millis(300);
+    settings.pages.slots = 1;
+    settings.pages.quantum = Duration::ZERO;
+    settings.pages.budget = Duration::from_secs(60);
+    (settings.leases.duration, settings.leases.renew_every) = (short, short / 3);
+    (settings.cancel.deadline, settings.sweeper.no_progress) = (short, short);
+    (settings.sweeper.marker_every, settings.sweeper.marker_lost_after) = (short / 6, short);
+    (settings.sweeper.start_grace, settings.sweeper.every) = (short, short / 10);
+    let consumer = fixture.consumer_with(settings).await?;
+
+    fixture.upstream.hold_if(|asked| asked.tenant == "holder");
+    let holds = fixture.publish_start(holder.connection).await?;
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    let waits = fixture.publish_start(patient.connection).await?;
+    // Three slices, of which its tenant may have one rung: two wait for their turn, one in the backlog.
+    let queues = JobId::random();
+    let mut command = Fixture::start_command(crowd.connection, queues);
+    command.date_from = fixture.upstream.created("crowd", 0);
+    command.date_to = command.date_from.map(|first| first + TimeDelta::days(2));
+    fixture.publish_start_command(&command).await?;
+    fixture
+        .until_sql(
+            "select count(*) = 2 and bool_and(s.rung_at < now() - interval '3 s' and s.ring = 1 and s.lease_token is null)
+               from slices s join connections c on c.id = s.connection_id
+              where c.name in ('patient', 'crowd') and s.status = 'ready'",
+        )
+        .await?;
+
+    let counts = |rings: &[common::slice::Ring]| {
+        rings.iter().map(|ring| (ring.slice, ring.page, ring.ring)).collect::<Vec<_>>()
+    };
+    for job in [holds, waits, queues] {
+        assert_eq!(counts(&wiretap.rings(job)), [(0, 0, 1)], "one doorbell each");
+        let view = fixture.until(job, |_| true).await?;
+        assert_eq!((view.status, view.error.is_none()), (JobStatus::Running, true));
+    }
+    assert_eq!(fixture.upstream.seen().requests, 1, "nor was the page that takes its time fetched twice");
+    fixture.until_sql("select bool_and(charges = '{}' and attempts = 0) from slices").await?;
+
+    fixture.upstream.release();
+    for (job, name, account, calls) in [(holds, "holder", holder, 20), (waits, "patient", patient, 30)] {
+        let view = fixture.until_over(job, JobStatus::Completed).await?;
+        assert_eq!(view.counters.inserted, calls, "{name}");
+        fixture.exact(account, name).await?;
+    }
+    fixture.until_over(queues, JobStatus::Completed).await?;
+    assert_eq!(counts(&wiretap.rings(waits)), [(0, 0, 1), (0, 1, 2), (0, 2, 3)], "a doorbell per page");
+    let mut slices: Vec<_> = wiretap.rings(queues).iter().map(|ring| ring.slice).collect();
+    slices.dedup();
+    assert_eq!(slices, [0, 1, 2], "each slice had its turn, one after the other");
+    wiretap.close().await?;
+    fixture.finish([consumer]).await
+}

@@ -1,0 +1,170 @@
+//! A sound database, to be corrupted.
+
+use anyhow::{Context, Result, bail};
+use chrono::{TimeDelta, TimeZone, Utc};
+use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
+use common::job::{JobMode, JobStatus};
+use common::slice::Slicing;
+use common::store::Store;
+use common::store::connections::NewConnection;
+use common::store::jobs::{
+    CancelRequest, CancelTarget, FailRight, JobError, JobFilter, StartOutcome, StartRequest,
+};
+use common::store::slices::{
+    Claim, ClaimRequest, Lease, PageRecord, Settled, Settlement, Suspicion, Verdict,
+};
+use harness::database::Database;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A database with one sound job in each state that matters, each of its own connection, whose name says the state.
+pub(crate) struct World {
+    database: Database,
+    store: Store,
+    tenant: TenantId,
+}
+
+impl World {
+    pub(crate) async fn sound() -> Result<Self> {
+        let database = Database::create().await?;
+        let store = Database::store_at(&database.url())?;
+        let tenant = store.create_tenant("acme", 16).await?.id;
+        let world = Self { database, store, tenant };
+
+        let (_, leases) = world.running("completed").await?;
+        for (number, lease) in leases.into_iter().enumerate() {
+            let lease = world.settle(lease, &format!("{number}-a"), Some("next")).await?.context("kept")?;
+            world.settle(lease, &format!("{number}-b"), None).await?;
+        }
+        let (cancelled, leases) = world.running("cancelled").await?;
+        for (number, lease) in leases.into_iter().enumerate() {
+            let lease = world.settle(lease, &format!("{number}-c"), Some("next")).await?.context("kept")?;
+            world.store.release(&lease).await?;
+        }
+        world.cancel(cancelled).await?;
+        let (cancelling, leases) = world.running("cancelling").await?;
+        world.cancel(cancelling).await?;
+        drop(leases);
+        let (failed, _) = world.running("failed").await?;
+        let error = JobError { cause: "broken".to_owned(), slice: None, page: None, body: None };
+        assert!(world.store.fail(failed, &error, FailRight::Job).await?);
+        world.running("running").await?;
+        world.pending("pending").await?;
+
+        let jobs = world.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await?;
+        let states: Vec<_> = jobs.iter().map(|job| job.status).collect();
+        for status in JobStatus::ALL {
+            assert!(states.contains(&status), "there is no {status:?} job");
+        }
+        Ok(world)
+    }
+
+    async fn pending(&self, name: &str) -> Result<JobId> {
+        let new = NewConnection {
+            tenant: self.tenant,
+            name: name.to_owned(),
+            source: "ultravox".to_owned(),
+            base_url: "http://127.0.0.1:1/".to_owned(),
+            credentials: json!({}),
+            settings: json!({}),
+        };
+        let connection = self.store.put_connection(&new).await?;
+        let from = Utc.with_ymd_and_hms(2025, 1, 1, 0, 0, 0).single();
+        let request = StartRequest {
+            job: JobId::random(),
+            connection,
+            tenant: None,
+            date_from: from,
+            date_to: from.map(|from| from + TimeDelta::days(2)),
+            mode: JobMode::Range,
+            name: None,
+            requested_by: None,
+            command: None,
+        };
+        assert_eq!(self.store.start(&request).await?, StartOutcome::Accepted(request.job));
+        Ok(request.job)
+    }
+
+    /// A job of two slices, both leased.
+    async fn running(&self, name: &str) -> Result<(JobId, Vec<Lease>)> {
+        let job = self.pending(name).await?;
+        let plannable = self.store.plannable(job).await?.context("pending")?;
+        assert!(self.store.plan(&plannable, Some(Slicing { days: 1, max_slices: 10 })).await?);
+        let mut leases = Vec::new();
+        for ring in self.store.refill(self.tenant, LEASE).await? {
+            let request = ClaimRequest {
+                ring,
+                redelivered: false,
+                worker: WorkerId::random(),
+                token: LeaseToken::random(),
+                lease: LEASE,
+                suspicion: Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 },
+            };
+            let Claim::Claimed(claimed) = self.store.claim(&request).await? else { bail!("not claimed") };
+            leases.push(claimed.0);
+        }
+        assert_eq!(leases.len(), 2);
+        Ok((job, leases))
+    }
+
+    async fn settle(&self, lease: Lease, key: &str, next: Option<&str>) -> Result<Option<Lease>> {
+        let verdict = Verdict::Store { hash: [7; 32], payload: "{}".into() };
+        let page = Settlement {
+            records: vec![PageRecord { key: key.to_owned(), verdict }],
+            next: next.map(ToOwned::to_owned),
+            anchor: None,
+            total: None,
+            go_on: true,
+        };
+        let settled = self.store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
+        if let Settled::SliceDone(_, job) = settled {
+            self.store.finish(job).await?;
+            return Ok(None);
+        }
+        let Settled::Kept(lease, _) = settled else { bail!("not kept: {settled:?}") };
+        Ok(Some(lease))
+    }
+
+    async fn cancel(&self, job: JobId) -> Result<()> {
+        let request = CancelRequest {
+            target: CancelTarget::Job(job),
+            tenant: None,
+            reason: None,
+            requested_by: None,
+            command: None,
+            keep_if_unknown: false,
+        };
+        self.store.cancel(&request).await?;
+        Ok(())
+    }
+
+    /// Runs statements in which `$completed` and so on stand for the job of that connection.
+    pub(crate) async fn run(&self, sql: &str) -> Result<()> {
+        let names = ["completed", "cancelled", "cancelling", "failed", "running", "pending"];
+        let sql = names.iter().fold(sql.to_owned(), |sql, name| {
+            let job = format!(
+                "(select j.id from jobs j join connections c on c.id = j.connection_id where c.name = '{name}')"
+            );
+            sql.replace(&format!("${name}"), &job)
+        });
+        self.database.execute(&sql).await.with_context(|| sql)
+    }
+
+    /// The numbers of the invariants that are broken, and all that is said of them.
+    pub(crate) async fn broken(&self) -> Result<(BTreeSet<u8>, String)> {
+        let rows = self.store.broken_invariants().await?;
+        let number = |row: &String| {
+            let digits = row.strip_prefix("invariant ").and_then(|rest| rest.split(':').next());
+            digits.and_then(|digits| digits.parse().ok()).with_context(|| format!("no number: {row}"))
+        };
+        Ok((rows.iter().map(number).collect::<Result<_>>()?, rows.join("\n")))
+    }
+
+    pub(crate) async fn end(self) -> Result<()> {
+        self.store.close().await;
+        self.database.remove().await
+    }
+}
