@@ -129,6 +129,13 @@ impl Fixture {
         self.settings_at(&url, &amqp_url())
     }
 
+    /// As [`Self::settings`], with leases that outlast the test: on a machine under load none expires by accident.
+    pub fn unhurried(&self) -> Result<Settings> {
+        let mut settings = self.settings()?;
+        settings.leases.duration = Duration::from_secs(300);
+        Ok(settings)
+    }
+
     /// As [`Self::settings`], with other addresses (through proxies).
     pub fn settings_at(&self, database: &Url, amqp: &str) -> Result<Settings> {
         Ok(Settings::read(&load_from(None, self.environment_at(database, amqp))?)?)

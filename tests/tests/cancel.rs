@@ -32,8 +32,7 @@ async fn start_four_slices(fixture: &Fixture, account: Account) -> Result<JobId>
 
 /// Settings under which no renewal, no expiry and no page's budget comes to the help of a cancel within the test.
 fn push_only(fixture: &Fixture) -> Result<Settings> {
-    let mut settings = fixture.settings()?;
-    settings.leases.duration = Duration::from_secs(300);
+    let mut settings = fixture.unhurried()?;
     settings.leases.renew_every = Duration::from_secs(100);
     settings.pages.budget = Duration::from_secs(300);
     Ok(settings)
@@ -89,7 +88,7 @@ async fn a_page_whose_body_is_stuck_halfway() -> Result<()> {
 async fn a_page_that_is_being_settled() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut settings = fixture.settings()?;
+    let mut settings = fixture.unhurried()?;
     settings.database.lock_timeout = settings.database.statement_timeout;
     let consumer = fixture.consumer_with(settings).await?;
     let job = JobId::random();

@@ -61,7 +61,7 @@ async fn kinds(fixture: &Fixture, job: JobId) -> Result<Vec<String>> {
 async fn before_its_start_a_cancel_wins() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let job = JobId::random();
     fixture.publish_cancel_command(&cancel(job, REASON, "early")).await?;
     assert_eq!(fixture.answer::<CancelOutcome>("early").await?, CancelOutcome::Kept { job });
@@ -83,7 +83,7 @@ async fn before_its_start_a_cancel_wins() -> Result<()> {
 async fn twice_is_as_good_as_once() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let job = start_with_a_ghost(&fixture, account).await?;
 
     fixture.publish_cancel_command(&cancel(job, REASON, "first")).await?;
@@ -110,7 +110,7 @@ async fn twice_is_as_good_as_once() -> Result<()> {
 async fn after_the_end_nothing_changes() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let job = fixture.publish_start(account.connection).await?;
     let before = fixture.until_over(job, JobStatus::Completed).await?;
 
@@ -129,7 +129,7 @@ async fn after_the_end_nothing_changes() -> Result<()> {
 async fn a_new_start_need_not_wait_for_a_cancel_to_end() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let job = start_with_a_ghost(&fixture, account).await?;
     fixture.publish_cancel(job, REASON).await?;
     fixture.until(job, |view| view.status == JobStatus::Cancelling).await?;
@@ -154,7 +154,7 @@ async fn a_new_start_need_not_wait_for_a_cancel_to_end() -> Result<()> {
 async fn a_connection_stands_for_its_active_job() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
@@ -175,7 +175,7 @@ async fn a_connection_stands_for_its_active_job() -> Result<()> {
 async fn the_reason_is_shown_by_the_status_and_told_by_the_events() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let amqp = fixture.settings()?.amqp;
     let listener = common::amqp::connect(&amqp, "backhaul-test listening").await?;
     let channel = listener.create_channel().await?;

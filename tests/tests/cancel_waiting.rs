@@ -34,7 +34,7 @@ async fn a_pending_job() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let job = fixture.accept(account.connection).await?;
     fixture.publish_cancel(job, REASON).await?;
-    let mut settings = fixture.settings()?;
+    let mut settings = fixture.unhurried()?;
     settings.sweeper.start_grace = Duration::from_secs(300);
     let consumer = fixture.consumer_with(settings).await?;
     let view = fixture.until_cancelled(job, REASON).await?;
@@ -54,7 +54,7 @@ async fn slices_that_wait_for_their_turn() -> Result<()> {
     let fixture = Fixture::start(Options::new([four_days("acme")])).await?;
     let account = fixture.account("acme", json!({ "slice_days": 1 })).await?;
     fixture.database.execute("update tenants set max_slices = 1").await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.upstream.hold();
     let job = start_four_slices(&fixture, account).await?;
     fixture.until(job, |view| view.slices.queued > 0 && view.slices.leased > 0).await?;
@@ -79,7 +79,7 @@ async fn a_page_that_is_rung_but_not_claimed() -> Result<()> {
     let fixture = Fixture::start(Options::new([four_days("busy"), four_days("acme")])).await?;
     let busy = fixture.account("busy", json!({})).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut settings = fixture.settings()?;
+    let mut settings = fixture.unhurried()?;
     settings.pages.slots = 1;
     let consumer = fixture.consumer_with(settings).await?;
     fixture.upstream.hold_if(|asked| asked.tenant == "busy");
@@ -105,7 +105,7 @@ async fn a_page_that_is_rung_but_not_claimed() -> Result<()> {
 async fn a_page_that_waits_for_its_next_try() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut settings = fixture.settings()?;
+    let mut settings = fixture.unhurried()?;
     settings.pages.retry = RetryPolicy::new(Duration::from_secs(60), Duration::from_secs(60));
     settings.pages.max_attempts = 1000;
     let consumer = fixture.consumer_with(settings).await?;
@@ -133,7 +133,7 @@ async fn a_page_that_waits_for_its_next_try() -> Result<()> {
 async fn a_connection_that_the_upstream_has_paused() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.upstream.script(|_asked| true, Answer::retry_after(429, "3600"));
     let job = fixture.publish_start(account.connection).await?;
     fixture
@@ -154,7 +154,7 @@ async fn a_connection_that_the_upstream_has_paused() -> Result<()> {
 async fn a_job_that_is_paused() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let consumer = fixture.consumer().await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;

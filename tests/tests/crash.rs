@@ -20,12 +20,12 @@ const PAGES: i64 = 5;
 
 /// Neither an expiry nor a marker comes to a page's help within the test: whatever goes on, goes on because the killed
 /// process's message came back.
-fn only_messages_help(settings: Settings) -> Settings {
-    let mut settings = settings;
+fn only_messages_help(mut settings: Settings) -> Settings {
     settings.leases.duration = Duration::from_secs(300);
     settings.leases.renew_every = Duration::from_secs(100);
     settings.sweeper.marker_every = Duration::from_secs(300);
     settings.pages.quantum = Duration::ZERO;
+    settings.pages.budget = Duration::from_secs(300);
     settings
 }
 
@@ -37,6 +37,7 @@ async fn doomed(mut environment: HashMap<String, String>) -> Result<Process> {
         ("SWEEPER__MARKER_EVERY_MS", "300000"),
         ("SWEEPER__MARKER_LOST_AFTER_MS", "300000"),
         ("PAGES__QUANTUM_MS", "0"),
+        ("PAGES__BUDGET_MS", "300000"),
     ] {
         environment.insert(format!("BACKHAUL__{key}"), value.to_owned());
     }

@@ -169,7 +169,6 @@ async fn a_cancel_does_not_wait_for_it() -> Result<()> {
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
     sleeper.freeze()?;
-    let other = fixture.consumer().await?;
 
     let request = CancelRequest {
         target: CancelTarget::Job(job),
@@ -180,6 +179,7 @@ async fn a_cancel_does_not_wait_for_it() -> Result<()> {
         keep_if_unknown: false,
     };
     assert_eq!(fixture.store.cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
+    let other = fixture.consumer().await?;
     fixture.until_cancelled(job, "nobody is there").await?;
     fixture.upstream.release();
     sleeper.thaw()?;

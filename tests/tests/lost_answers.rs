@@ -72,12 +72,17 @@ async fn of_the_last_settle() -> Result<()> {
     unheard(Duration::ZERO, settle_answer(3, 3, false, 10), done).await
 }
 
+/// Longer than any test.
+const LONG_PAGE: Duration = Duration::from_secs(300);
+
 #[tokio::test]
 async fn five_broken_connections_during_one_page_do_not_even_interrupt_it() -> Result<()> {
     let fixture = Fixture::with_calls(30).await?;
     let account = fixture.account("acme", json!({})).await?;
     let (proxy, amqp) = fixture.broker_proxy().await?;
-    let consumer = fixture.consumer_with(fixture.settings_at(&fixture.database.url(), &amqp)?).await?;
+    let mut settings = fixture.settings_at(&fixture.database.url(), &amqp)?;
+    settings.pages.budget = LONG_PAGE;
+    let consumer = fixture.consumer_with(settings).await?;
     fixture.upstream.hold_if(|asked| !asked.is_first_page());
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
@@ -107,6 +112,7 @@ async fn five_holders_that_lose_their_connection_are_not_five_deaths() -> Result
         let mut settings = fixture.settings_at(&fixture.database.url(), &amqp)?;
         // Two deaths that are not taken back would fail the job.
         (settings.pages.suspect_after, settings.pages.deaths) = (1, 2);
+        settings.pages.budget = LONG_PAGE;
         fleet.push((proxy, fixture.consumer_with(settings).await?));
     }
     fixture.upstream.hold_if(|asked| !asked.is_first_page());

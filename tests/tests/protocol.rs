@@ -133,10 +133,7 @@ fn page(ids: &[&str], next: Option<&str>, go_on: bool) -> Settlement {
 }
 
 fn claimed(claim: Claim) -> Result<(Lease, PageContext)> {
-    match claim {
-        Claim::Claimed(claimed) => Ok(*claimed),
-        other => bail!("not claimed: {other:?}"),
-    }
+    if let Claim::Claimed(claimed) = claim { Ok(*claimed) } else { bail!("not claimed: {claim:?}") }
 }
 
 #[tokio::test]
@@ -303,13 +300,10 @@ async fn a_page_that_kills_its_workers_is_isolated_and_then_given_up() -> Result
     let verdict = loop {
         let worker = WorkerId::random();
         world.store.worker_started(worker, "test", 1).await?;
-        match world.claim(rings[0], deaths > 0, worker).await? {
-            Claim::Claimed(claimed) => {
-                assert_eq!(claimed.1.suspect, deaths >= 2, "after {deaths} deaths");
-                deaths += 1;
-            }
-            other => break other,
-        }
+        let claim = world.claim(rings[0], deaths > 0, worker).await?;
+        let Claim::Claimed(claimed_page) = claim else { break claim };
+        assert_eq!(claimed_page.1.suspect, deaths >= 2, "after {deaths} deaths");
+        deaths += 1;
         if deaths == 3 {
             // While a suspect is held, the death of its worker is not charged to what else that worker held.
             claimed(world.claim(rings[1], false, worker).await?)?;

@@ -16,6 +16,7 @@ use std::time::Duration;
 fn page_by_page(fixture: &Fixture) -> Result<Settings> {
     let mut settings = fixture.settings()?;
     settings.pages.quantum = Duration::ZERO;
+    settings.pages.budget = Duration::from_secs(300);
     settings.shutdown.drain = Duration::from_millis(500);
     Ok(settings)
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use common::ids::JobId;
 use common::job::JobStatus;
 use harness::fixture::Fixture;
+use harness::process::Program;
 use harness::settle_gate::SettleGate;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -11,18 +12,21 @@ use std::time::{Duration, Instant};
 /// What the page's row says of failures: nothing.
 const UNBLEMISHED: &str = "select bool_and(attempts = 0 and last_error is null and charges = '{}' and status = 'ready') from slices";
 
+/// A consumer process whose pages are freed by itself or not at all within the test.
+fn unhurried(fixture: &Fixture) -> Result<Program> {
+    Ok(fixture.consumer_program()?.env("BACKHAUL__LEASES__DURATION_MS", "300000"))
+}
+
 #[tokio::test]
 async fn a_page_that_does_not_end_is_handed_over_at_once() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let program = fixture.consumer_program()?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "2000");
-    // An expiry does not come to its help within the test.
-    let mut leaving = program.env("BACKHAUL__LEASES__DURATION_MS", "300000").start()?;
+    let mut leaving = unhurried(&fixture)?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "2000").start()?;
     leaving.ready().await?;
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
-    let staying = fixture.consumer().await?;
+    let staying = fixture.consumer_with(fixture.unhurried()?).await?;
 
     leaving.terminate()?;
     fixture.upstream.until(|seen| seen.disconnects == 1 && seen.held == 1 && seen.requests == 2).await;
@@ -44,8 +48,7 @@ async fn a_page_that_does_not_end_is_handed_over_at_once() -> Result<()> {
 async fn a_page_that_ends_in_time_is_settled_by_its_worker() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let program = fixture.consumer_program()?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "150000");
-    let mut leaving = program.start()?;
+    let mut leaving = unhurried(&fixture)?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "150000").start()?;
     leaving.ready().await?;
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;
@@ -59,7 +62,7 @@ async fn a_page_that_ends_in_time_is_settled_by_its_worker() -> Result<()> {
     assert_eq!((view.pages_settled, view.slices.ready, view.slices.leased), (1, 1, 0), "{view:#?}");
     fixture.until_sql(UNBLEMISHED).await?;
 
-    let next = fixture.consumer().await?;
+    let next = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.until_over(job, JobStatus::Completed).await?;
     fixture.exact(account, "acme").await?;
     let fetches = fixture.upstream.fetches();
@@ -71,14 +74,13 @@ async fn a_page_that_ends_in_time_is_settled_by_its_worker() -> Result<()> {
 async fn a_settle_is_not_cut() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut leaving =
-        fixture.consumer_program()?.env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "15000").start()?;
+    let mut leaving = unhurried(&fixture)?.env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "15000").start()?;
     leaving.ready().await?;
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
     gate.until_held(1).await?;
-    let staying = fixture.consumer().await?;
+    let staying = fixture.consumer_with(fixture.unhurried()?).await?;
 
     leaving.terminate()?;
     leaving.line("nothing more is taken").await?;

@@ -54,7 +54,7 @@ impl Model for Scenario {
         };
         if self.begun {
             state.start(self.variant, 0);
-            state.plan(0, self.slices, self.pages);
+            state.plan(0, self.slices);
             state.refill(self.window);
             state.jobs[0].start = Start::Over;
         }
@@ -149,7 +149,7 @@ impl Scenario {
             Start::Waiting => state.start(self.variant, job),
             Start::Unopposed => state.insert(job),
             Start::Inserted => {
-                let planned = state.plan(job, self.slices, self.pages);
+                let planned = state.plan(job, self.slices);
                 state.jobs[job].start = if planned { Start::Planned } else { Start::Over };
             }
             Start::Planned => {

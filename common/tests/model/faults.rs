@@ -1,7 +1,7 @@
 //! What may go wrong. Each fault is taken from the scenario's purse, so that no run has infinitely many.
 
 use crate::scenarios::Scenario;
-use crate::state::{Doorbell, Start, State, Step, Task, Token};
+use crate::state::{Doorbell, Start, State, Step, Token};
 use common::job::JobStatus;
 
 /// A kind of fault. Where it strikes is a number: of a hand, a slice, a job, a waiting doorbell, or a marker.

@@ -35,7 +35,7 @@ impl State {
                 }
             }
             Step::Work { page } => {
-                let last = page + 1 == scenario.pages;
+                let last = page + 1 >= scenario.pages;
                 let page = Settlement { slice, page, last, go_on };
                 after_settle(self.settle(scenario.variant, hand, page), page.page)
             }

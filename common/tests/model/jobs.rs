@@ -2,7 +2,7 @@
 //! `common::store::jobs`; each is atomic, since it locks the job's row (or, for a start, the connection's) first and
 //! looks at the slices in a later statement.
 
-use crate::state::{Slice, Start, State};
+use crate::state::{MOST_PAGES, Slice, Start, State};
 use crate::variants::Variant;
 use common::job::{JobEvent, JobStatus};
 use common::slice::{SliceEvent, SliceStatus};
@@ -34,7 +34,7 @@ impl State {
     }
 
     /// `Store::plan`: true if the job was pending.
-    pub(crate) fn plan(&mut self, job: usize, slices: usize, pages: usize) -> bool {
+    pub(crate) fn plan(&mut self, job: usize, slices: usize) -> bool {
         if !self.job_event(job, JobEvent::Planned) {
             return false;
         }
@@ -47,7 +47,7 @@ impl State {
             rung_marker: 0,
             lease: None,
             due: false,
-            log: vec![0; pages],
+            log: [0; MOST_PAGES],
             counted: 0,
         };
         // Whoever names a slice that moves up moves with it.

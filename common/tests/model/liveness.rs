@@ -72,12 +72,15 @@ impl Graph {
         let mut to_visit: Vec<State> = scenario.init_states();
         numbers.extend(to_visit.iter().map(|state| (hasher.hash_one(state), 0)));
         graph.found.push(None);
-        let mut next = 0;
+        let (mut next, mut actions) = (0, Vec::new());
         while !to_visit.is_empty() {
             let mut met = Vec::new();
             for state in to_visit {
                 let mut can = 0;
-                for (action, after) in scenario.next_steps(&state) {
+                actions.clear();
+                scenario.actions(&state, &mut actions);
+                for action in actions.iter().copied() {
+                    let Some(after) = scenario.next_state(&state, action) else { continue };
                     let number = *numbers.entry(hasher.hash_one(&after)).or_insert_with(|| {
                         graph.found.push(Some((next, action)));
                         met.push(after);

@@ -86,9 +86,9 @@ pub(crate) const CANCEL_ALONE: Scenario = Scenario { slices: 2, pages: 2, begun:
 /// every page back.
 pub(crate) const LOST_DOORBELLS: Scenario = Scenario {
     pages: 2,
-    faults: 3,
+    faults: 2,
     kinds: &[Fault::DoorbellLost, Fault::DoorbellDoubled, Fault::MarkerLost, Fault::Crash, Fault::Freeze],
-    duties: &[Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering, Duty::Marker],
+    duties: &[Duty::Expire, Duty::Finish, Duty::Rering, Duty::Marker],
     ..QUIET
 };
 
@@ -106,7 +106,7 @@ pub(crate) const WINDOW: Scenario = Scenario {
         Fault::Failure,
         Fault::DoorbellLost,
     ],
-    duties: &[Duty::EndCancel, Duty::Finish, Duty::Refill, Duty::Rering],
+    duties: &[Duty::Finish, Duty::Refill, Duty::Rering],
     ..QUIET
 };
 

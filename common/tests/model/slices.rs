@@ -1,7 +1,7 @@
 //! The statements on a slice: claim, settle, whereabouts, release and the ways back. Each function is one statement of
 //! `common::store::slices`, with its guards in the order of the SQL; each is atomic, as the row's lock makes it.
 
-use crate::state::{Doorbell, Lease, State, Token};
+use crate::state::{Doorbell, Lease, MOST_PAGES, State, Token};
 use crate::variants::Variant;
 use common::job::JobStatus;
 use common::slice::{SliceEvent, SliceStatus};
@@ -104,9 +104,10 @@ impl State {
         if fenced && variant != Variant::SettleWithoutFence {
             return Settled::Fenced;
         }
-        slice.log[page.page] = slice.log[page.page].saturating_add(1);
+        let times = &mut slice.log[page.page.min(MOST_PAGES - 1)];
+        *times = times.saturating_add(1);
         slice.counted = slice.counted.saturating_add(1);
-        slice.page = (slice.page + 1).min(slice.log.len());
+        slice.page = (slice.page + 1).min(MOST_PAGES);
         let goes_on = page.go_on && !page.last;
         slice.change(match (page.last, open) {
             (true, _) => SliceEvent::Ended,

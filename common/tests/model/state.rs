@@ -51,6 +51,9 @@ pub(crate) enum Start {
     Over,
 }
 
+/// No slice has more pages than this.
+pub(crate) const MOST_PAGES: usize = 3;
+
 /// A slice's row, and its part of the page log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slice {
@@ -66,7 +69,7 @@ pub(crate) struct Slice {
     /// Whether `not_before` has passed.
     pub(crate) due: bool,
     /// How often each page is in the page log.
-    pub(crate) log: Vec<u8>,
+    pub(crate) log: [u8; MOST_PAGES],
     /// Pages counted by the slice's counters.
     pub(crate) counted: u8,
 }

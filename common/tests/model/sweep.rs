@@ -73,7 +73,7 @@ impl Duty {
                 state.markers.under_way.push(state.markers.published);
             }
             Self::Plan => {
-                state.plan(at, scenario.slices, scenario.pages);
+                state.plan(at, scenario.slices);
                 state.refill(scenario.window);
             }
         }

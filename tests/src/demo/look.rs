@@ -20,7 +20,7 @@ impl Stage {
         let (variables, backhaul, logs) = (short(&variables), short(&backhaul), short(&self.logs));
         let (key, connection, console) = (&account.key, account.connection, self.console());
         Ok(format!(
-            "The status of {name}'s job:
+            "A job's status:
 curl -H 'Authorization: Bearer {key}' {api}/jobs/{job}
 
 The command line, in another terminal:
@@ -29,8 +29,7 @@ The command line, in another terminal:
 {backhaul} start --connection {connection} --wait
 
 The broker's console: {console}
-The logs of all processes: {logs}/",
-            name = account.name,
+The logs of all processes: {logs}/"
         ))
     }
 

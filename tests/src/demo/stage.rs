@@ -32,7 +32,7 @@ pub struct Stage {
 /// A tenant with an API key and one connection, to be made.
 #[derive(Clone, Debug)]
 pub struct NewAccount<'a> {
-    /// The tenant's name, and the connection's.
+    /// The tenant's name. The connection is named after its source.
     pub name: &'a str,
     /// How many of its slices are worked on at a time.
     pub max_slices: u32,
@@ -139,7 +139,7 @@ impl Stage {
             "--tenant",
             new.name,
             "--name",
-            new.name,
+            new.source,
             "--source",
             new.source,
             "--base-url",
