@@ -1,5 +1,6 @@
 //! A gate inside Postgres: while it is closed every settle stands still in the middle of its transaction, after it
-//! has written its records and with its slice locked.
+//! has written its records and with its slice locked. Consumers under test need [`PATIENT`] sessions, or Postgres ends
+//! a settle that stands there for long.
 
 use crate::database::Database;
 use anyhow::{Context, Result};
@@ -12,7 +13,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A closed gate: an advisory lock of the test's database, which settles share and the gate holds alone. It opens when this is dropped, since its session ends.
+/// `lock_timeout` and `statement_timeout` for settles that may stand at the gate for as long as a test lasts, in ms.
+pub const PATIENT: u64 = 300_000;
+
+/// A closed gate: an advisory lock of the test's database, which settles share and the gate holds alone. It opens when
+/// this is dropped, since its session ends.
 #[derive(Debug)]
 pub struct SettleGate {
     session: PgConnection,

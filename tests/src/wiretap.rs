@@ -3,7 +3,7 @@
 
 use crate::fixture::{Fixture, amqp_url};
 use crate::proxy::FaultProxy;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Destination, Envelope, KEY_CANCEL, KEY_PAGE, KEY_START, WorkQueue};
 use common::ids::JobId;
 use common::slice::Ring;
@@ -102,10 +102,14 @@ impl Wiretap {
 
     /// Waits until the doorbells of a job satisfy `enough`.
     pub async fn until_rings(&self, job: JobId, mut enough: impl FnMut(&[Ring]) -> bool) -> Result<()> {
+        self.until(|heard| enough(&rings(heard, job))).await
+    }
+
+    /// Waits until everything that was published satisfies `enough`.
+    pub async fn until(&self, mut enough: impl FnMut(&[Overheard]) -> bool) -> Result<()> {
         let mut heard = self.heard.subscribe();
-        let met = heard.wait_for(|heard| enough(&rings(heard, job)));
-        let met = tokio::time::timeout(LONGEST, met).await.is_ok();
-        anyhow::ensure!(met, "the doorbells never came to it; they are {:?}", self.rings(job));
+        let met = tokio::time::timeout(LONGEST, heard.wait_for(|heard| enough(heard))).await.is_ok();
+        ensure!(met, "the messages never came to it; they are {:#?}", self.heard());
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget};
 use harness::fixture::{Account, Fixture, amqp_url};
 use harness::proxy::Direction;
 use harness::sample_upstream::{Answer, Options, TenantOptions};
-use harness::settle_gate::SettleGate;
+use harness::settle_gate::{PATIENT, SettleGate};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,8 @@ async fn a_page_that_is_being_settled() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
     let mut settings = fixture.unhurried()?;
-    settings.database.lock_timeout = settings.database.statement_timeout;
+    settings.database.lock_timeout = Duration::from_millis(PATIENT);
+    settings.database.statement_timeout = Duration::from_millis(PATIENT);
     let consumer = fixture.consumer_with(settings).await?;
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;

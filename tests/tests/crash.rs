@@ -8,7 +8,7 @@ use common::job::JobStatus;
 use harness::fixture::{Account, Consumer, Fixture, amqp_url};
 use harness::process::{Process, Program};
 use harness::proxy::Direction;
-use harness::settle_gate::SettleGate;
+use harness::settle_gate::{PATIENT, SettleGate};
 use harness::wiretap::Wiretap;
 use serde_json::json;
 use std::collections::HashMap;
@@ -29,15 +29,22 @@ fn only_messages_help(mut settings: Settings) -> Settings {
     settings
 }
 
-/// A real process with the same settings, ready.
-async fn doomed(mut environment: HashMap<String, String>) -> Result<Process> {
+/// A page per message.
+const PAGE_BY_PAGE: &str = "0";
+/// All pages in one stint.
+const STINT: &str = "60000";
+
+/// A real process with the same settings (its quantum in milliseconds apart), ready.
+async fn doomed(mut environment: HashMap<String, String>, quantum: &str) -> Result<Process> {
     for (key, value) in [
         ("LEASES__DURATION_MS", "300000"),
         ("LEASES__RENEW_EVERY_MS", "100000"),
         ("SWEEPER__MARKER_EVERY_MS", "300000"),
         ("SWEEPER__MARKER_LOST_AFTER_MS", "300000"),
-        ("PAGES__QUANTUM_MS", "0"),
+        ("PAGES__QUANTUM_MS", quantum),
         ("PAGES__BUDGET_MS", "300000"),
+        ("DATABASE__LOCK_TIMEOUT_MS", &PATIENT.to_string()),
+        ("DATABASE__STATEMENT_TIMEOUT_MS", &PATIENT.to_string()),
     ] {
         environment.insert(format!("BACKHAUL__{key}"), value.to_owned());
     }
@@ -84,7 +91,7 @@ async fn goes_on(
 async fn while_it_fetches() -> Result<()> {
     let fixture = Fixture::with_calls(CALLS).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut killed = doomed(fixture.environment()).await?;
+    let mut killed = doomed(fixture.environment(), PAGE_BY_PAGE).await?;
     fixture.upstream.hold_if(|asked| asked.number == 3);
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
@@ -100,7 +107,7 @@ async fn between_the_settle_and_the_next_doorbell() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let wiretap = Wiretap::on(&fixture).await?;
     let (proxy, amqp) = fixture.broker_proxy().await?;
-    let mut killed = doomed(fixture.environment_at(&fixture.database.url(), &amqp)).await?;
+    let mut killed = doomed(fixture.environment_at(&fixture.database.url(), &amqp), PAGE_BY_PAGE).await?;
     let job = JobId::random();
     proxy.stall_on(Direction::ToTarget, format!("{job}/0/3"));
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
@@ -123,7 +130,7 @@ async fn between_the_next_doorbell_and_the_ack() -> Result<()> {
     let fixture = Fixture::with_calls(CALLS).await?;
     let account = fixture.account("acme", json!({})).await?;
     let (proxy, amqp) = fixture.broker_proxy().await?;
-    let mut killed = doomed(fixture.environment_at(&fixture.database.url(), &amqp)).await?;
+    let mut killed = doomed(fixture.environment_at(&fixture.database.url(), &amqp), PAGE_BY_PAGE).await?;
     let job = JobId::random();
     // The broker has the doorbell, since it delivers it; whether the ack of the one before arrived is open.
     proxy.stall_on(Direction::ToClient, format!("{job}/0/3"));
@@ -140,7 +147,7 @@ async fn between_the_next_doorbell_and_the_ack() -> Result<()> {
 async fn in_the_middle_of_a_settle_that_commits_after_its_death() -> Result<()> {
     let fixture = Fixture::with_calls(CALLS).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut killed = doomed(fixture.environment()).await?;
+    let mut killed = doomed(fixture.environment(), STINT).await?;
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
@@ -157,7 +164,7 @@ async fn in_the_middle_of_a_settle_that_commits_after_its_death() -> Result<()> 
 async fn in_the_middle_of_a_settle_that_is_lost() -> Result<()> {
     let fixture = Fixture::with_calls(CALLS).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut killed = doomed(fixture.environment()).await?;
+    let mut killed = doomed(fixture.environment(), PAGE_BY_PAGE).await?;
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
@@ -189,7 +196,7 @@ async fn between_the_last_page_and_the_end_of_the_job() -> Result<()> {
     let fixture = Fixture::with_calls(CALLS).await?;
     let account = fixture.account("acme", json!({})).await?;
     let (proxy, database) = fixture.database_proxy().await?;
-    let mut killed = doomed(fixture.environment_at(&database, &amqp_url())).await?;
+    let mut killed = doomed(fixture.environment_at(&database, &amqp_url()), PAGE_BY_PAGE).await?;
     proxy.stall_on(Direction::ToTarget, "update jobs set status = 'completed'");
     let job = fixture.publish_start(account.connection).await?;
     proxy.until_stalled().await;

@@ -8,7 +8,7 @@ use harness::fixture::Fixture;
 use harness::process::Process;
 use harness::proxy::Direction;
 use harness::sample_upstream::{Answer, Options, TenantOptions};
-use harness::settle_gate::SettleGate;
+use harness::settle_gate::{PATIENT, SettleGate};
 use serde_json::json;
 
 const CHARGED: &str = "select cardinality(charges) = 1 from slices";
@@ -92,7 +92,11 @@ async fn with_a_settle_inside_the_database() -> Result<()> {
     let fixture = Fixture::start(Options::new(tenants)).await?;
     let account = fixture.account("acme", json!({})).await?;
     let other = fixture.account("other", json!({})).await?;
-    let sleeper = fixture.consumer_program()?.env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "15000").start()?;
+    let sleeper = fixture
+        .consumer_program()?
+        .env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", PATIENT.to_string())
+        .env("BACKHAUL__DATABASE__STATEMENT_TIMEOUT_MS", PATIENT.to_string())
+        .start()?;
     sleeper.ready().await?;
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;

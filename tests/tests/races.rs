@@ -11,7 +11,7 @@ use common::store::{Store, StoreError};
 use futures::future::{join_all, try_join_all};
 use harness::fixture::{Account, Fixture};
 use harness::sample_upstream::{Options, TenantOptions};
-use harness::settle_gate::SettleGate;
+use harness::settle_gate::{PATIENT, SettleGate};
 use serde_json::json;
 use std::time::Duration;
 
@@ -144,7 +144,10 @@ async fn two_last_settles_at_one_moment_complete_the_job_once() -> Result<()> {
     let two_days = TenantOptions { every: TimeDelta::hours(4), ..TenantOptions::new("acme", 12) };
     let fixture = Fixture::start(Options::new([two_days])).await?;
     let account = fixture.account("acme", json!({ "slice_days": 1 })).await?;
-    let consumers = [fixture.consumer().await?, fixture.consumer().await?];
+    let mut settings = fixture.settings()?;
+    let patient = Duration::from_millis(PATIENT);
+    (settings.database.lock_timeout, settings.database.statement_timeout) = (patient, patient);
+    let consumers = [fixture.consumer_with(settings.clone()).await?, fixture.consumer_with(settings).await?];
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;
     let mut command = Fixture::start_command(account.connection, job);

@@ -56,23 +56,25 @@ async fn after_the_end_of_a_job_nothing_rewinds_it() -> Result<()> {
     let wiretap = Wiretap::on(&fixture).await?;
     let mut settings = page_by_page(&fixture)?;
     settings.pages.slots = 1;
-    // The first marker goes out at once; no further one that could be in the queue when the test looks into it.
+    // One marker and no further one, which could be in the queue when the test looks into it.
     settings.sweeper.marker_every = Duration::from_secs(300);
     let consumer = fixture.consumer_with(settings.clone()).await?;
 
     let completes = fixture.account("completed", json!({})).await?;
     let completed = fixture.publish_start(completes.connection).await?;
     fixture.until_over(completed, JobStatus::Completed).await?;
-    let account = fixture.account("failed", json!({})).await?;
-    fixture.upstream.script(|asked| asked.tenant == "failed" && !asked.is_first_page(), Answer::status(404));
-    let failed = fixture.publish_start(account.connection).await?;
-    fixture.until_over(failed, JobStatus::Failed).await?;
     let account = fixture.account("cancelled", json!({})).await?;
     fixture.upstream.hold_if(|asked| asked.tenant == "cancelled" && !asked.is_first_page());
     let cancelled = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
+    // While this one's doorbell waits for the slot, a marker goes out behind it.
+    let account = fixture.account("failed", json!({})).await?;
+    fixture.upstream.script(|asked| asked.tenant == "failed" && !asked.is_first_page(), Answer::status(404));
+    let failed = fixture.publish_start(account.connection).await?;
+    wiretap.until(|heard| heard.iter().any(|message| message.kind == "marker")).await?;
     fixture.publish_cancel(cancelled, "enough").await?;
     fixture.until_over(cancelled, JobStatus::Cancelled).await?;
+    fixture.until_over(failed, JobStatus::Failed).await?;
 
     let jobs = [completed, failed, cancelled];
     let before = everything(&fixture, &jobs).await?;

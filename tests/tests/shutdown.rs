@@ -5,12 +5,14 @@ use common::ids::JobId;
 use common::job::JobStatus;
 use harness::fixture::Fixture;
 use harness::process::Program;
-use harness::settle_gate::SettleGate;
+use harness::settle_gate::{PATIENT, SettleGate};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// What the page's row says of failures: nothing.
-const UNBLEMISHED: &str = "select bool_and(attempts = 0 and last_error is null and charges = '{}' and status = 'ready') from slices";
+const UNBLEMISHED: &str =
+    "select bool_and(attempts = 0 and last_error is null and charges = '{}' and status = 'ready')
+     from slices";
 
 /// A consumer process whose pages are freed by itself or not at all within the test.
 fn unhurried(fixture: &Fixture) -> Result<Program> {
@@ -74,7 +76,10 @@ async fn a_page_that_ends_in_time_is_settled_by_its_worker() -> Result<()> {
 async fn a_settle_is_not_cut() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
-    let mut leaving = unhurried(&fixture)?.env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "15000").start()?;
+    let mut leaving = unhurried(&fixture)?
+        .env("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", PATIENT.to_string())
+        .env("BACKHAUL__DATABASE__STATEMENT_TIMEOUT_MS", PATIENT.to_string())
+        .start()?;
     leaving.ready().await?;
     let job = JobId::random();
     let mut gate = SettleGate::close(&fixture.database, job).await?;

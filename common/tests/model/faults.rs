@@ -67,23 +67,14 @@ impl Fault {
         match self {
             Self::Crash => task().is_some(),
             Self::Disconnect => task().is_some_and(|task| task.attached),
-            Self::AnswerLost => task().is_some_and(|task| match task.step {
-                Step::Claim | Step::Release | Step::Ring { .. } => true,
-                Step::Work { page } => state.has_right(at, task.doorbell.slice, page),
-                // Nobody waits for these answers, or they say nothing new.
-                Step::Look { .. }
-                | Step::ReleaseSeen { .. }
-                | Step::HandBack
-                | Step::EndCancel
-                | Step::Finish { .. }
-                | Step::Refill
-                | Step::Return
-                | Step::Ack => false,
+            // Of the other steps nobody waits for the answer, or it says nothing new.
+            Self::AnswerLost => task().is_some_and(|task| match at_work() {
+                Some(_) => state.has_right(at, task),
+                None => matches!(task.step, Step::Claim | Step::Release | Step::Ring { .. }),
             }),
-            Self::AnswerOfKeptLost => at_work().is_some_and(|task| match task.step {
-                Step::Work { page } => task.attached && state.has_right(at, task.doorbell.slice, page),
-                _ => false,
-            }),
+            Self::AnswerOfKeptLost => {
+                at_work().is_some_and(|task| task.attached && state.has_right(at, task))
+            }
             Self::Failure => task().is_some_and(|task| {
                 !matches!(task.step, Step::ReleaseSeen { .. } | Step::Return | Step::Ack)
             }),
@@ -117,19 +108,9 @@ impl Fault {
             Self::Failure => failure(state, at),
             Self::Freeze => state.expire(at),
             Self::HandBack => state.turn_to(at, Step::HandBack),
-            Self::Transient => {
-                state.give_up_page(at, |state, slice, page| state.back_off(at, slice, page));
-            }
-            Self::RateLimit => {
-                state.give_up_page(at, |state, slice, page| state.rate_limited(at, slice, page));
-            }
-            Self::Permanent => state.give_up_page(at, |state, slice, page| {
-                let right = state.has_right(at, slice, page);
-                if right {
-                    state.fail(state.slices[slice].job);
-                }
-                right
-            }),
+            Self::Transient => state.give_page_up(at, State::back_off),
+            Self::RateLimit => state.give_page_up(at, State::rate_limited),
+            Self::Permanent => state.give_page_up(at, State::fail_page),
             Self::Pause => state.paused = true,
             Self::StartAgain => state.jobs[at].start = Start::Waiting,
         }
@@ -140,25 +121,28 @@ impl Fault {
 fn answer_lost(scenario: &Scenario, state: &mut State, hand: usize, go_on: bool) {
     let Some(task) = state.hands[hand] else { return };
     state.step(scenario, hand, go_on);
-    match task.step {
-        // A claim is repeated with its token, and finds its lease. If the database stays away, it is made anew.
-        Step::Claim | Step::Release => state.claim_again(hand, task),
-        Step::Work { page } => state.turn_to(hand, Step::Look { page }),
-        _ => state.turn_to(hand, Step::Return),
+    if let Step::Work { page } = task.step {
+        state.turn_to(hand, Step::Look { page });
+    } else if let Step::Ring { .. } = task.step {
+        state.turn_to(hand, Step::Return);
+    } else {
+        // A claim is repeated with its token, and finds its lease. Here the database stays away: it is made anew.
+        state.claim_again(hand, task);
     }
 }
 
 /// The step is not done, and the hand is told so.
 fn failure(state: &mut State, hand: usize) {
     let Some(task) = state.hands[hand] else { return };
-    match task.step {
-        // The delivery is held until the database is back.
-        Step::Claim | Step::Work { .. } | Step::Look { .. } | Step::Release | Step::HandBack => {
-            state.claim_again(hand, task);
-        }
-        Step::Ring { .. } => state.turn_to(hand, Step::Return),
-        Step::Finish { then_refill: true } => state.turn_to(hand, Step::Refill),
+    if let Step::Ring { .. } = task.step {
+        state.turn_to(hand, Step::Return);
+    } else if let Step::Finish { then_refill } = task.step {
+        state.turn_to(hand, if then_refill { Step::Refill } else { Step::Ack });
+    } else if matches!(task.step, Step::EndCancel | Step::Refill) {
         // The sweeper will see to it.
-        _ => state.turn_to(hand, Step::Ack),
+        state.turn_to(hand, Step::Ack);
+    } else {
+        // The delivery is held until the database is back.
+        state.claim_again(hand, task);
     }
 }

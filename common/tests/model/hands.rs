@@ -2,7 +2,7 @@
 //! statement, or one message to the broker.
 
 use crate::scenarios::Scenario;
-use crate::slices::{Claim, Settled, Settlement, Whereabouts};
+use crate::slices::{Claim, Settled, Whereabouts};
 use crate::state::{Doorbell, State, Step, Task};
 use crate::variants::Variant;
 use common::slice::SliceStatus;
@@ -34,11 +34,7 @@ impl State {
                     Claim::Paused | Claim::Stale => Step::Ack,
                 }
             }
-            Step::Work { page } => {
-                let last = page + 1 >= scenario.pages;
-                let page = Settlement { slice, page, last, go_on };
-                after_settle(self.settle(scenario.variant, hand, page), page.page)
-            }
+            Step::Work { page } => after_settle(self.settle(scenario, hand, task, go_on), page),
             Step::Look { page } => match self.whereabouts(hand, slice, page) {
                 Whereabouts::Ours { page } => Step::Work { page },
                 Whereabouts::RingNext { page, ring } => Step::Ring { page, ring },
@@ -108,11 +104,10 @@ impl State {
         }
     }
 
-    /// The page in hand is given up for now: the upstream failed, or asked for a pause.
-    pub(crate) fn give_up_page(&mut self, hand: usize, how: impl Fn(&mut Self, usize, usize) -> bool) {
+    /// The page in hand is given up: the upstream failed for now or for good, or asked for a pause.
+    pub(crate) fn give_page_up(&mut self, hand: usize, how: impl Fn(&mut Self, usize, Task) -> bool) {
         let Some(task) = self.hands[hand] else { return };
-        let Step::Work { page } = task.step else { return };
-        let given_up = how(self, task.doorbell.slice, page);
+        let given_up = how(self, hand, task);
         self.turn_to(hand, if given_up { Step::Refill } else { Step::Release });
     }
 

@@ -2,7 +2,7 @@
 //! `common::store::jobs`; each is atomic, since it locks the job's row (or, for a start, the connection's) first and
 //! looks at the slices in a later statement.
 
-use crate::state::{MOST_PAGES, Slice, Start, State};
+use crate::state::{MOST_PAGES, Slice, Start, State, Task};
 use crate::variants::Variant;
 use common::job::{JobEvent, JobStatus};
 use common::slice::{SliceEvent, SliceStatus};
@@ -68,14 +68,17 @@ impl State {
         }
     }
 
-    /// `Store::fail`, by whoever has the right to.
-    pub(crate) fn fail(&mut self, job: usize) {
-        if self.job_event(job, JobEvent::Failed) {
+    /// `Store::fail`, by the right of a lease: true if the hand had it.
+    pub(crate) fn fail_page(&mut self, hand: usize, task: Task) -> bool {
+        let right = self.has_right(hand, task);
+        let job = self.slices[task.doorbell.slice].job;
+        if right && self.job_event(job, JobEvent::Failed) {
             for slice in self.slices.iter_mut().filter(|slice| slice.job == job && slice.status.is_open()) {
                 slice.change(SliceEvent::JobFailed);
                 slice.lease = None;
             }
         }
+        right
     }
 
     /// `Store::cancel`: true if it changed anything.

@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::sweep::Duty;
 use stateright::Model;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// The kind of an action, as a bit; none for what is never counted on.
@@ -40,6 +41,17 @@ pub(crate) enum Endless {
     DeadEnd(Vec<Action>),
     /// After these actions a run may go round for ever.
     Livelock(Vec<Action>),
+}
+
+impl fmt::Display for Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, way) = match self {
+            Self::DeadEnd(way) => ("nothing happens any more", way),
+            Self::Livelock(way) => ("a run may go round for ever", way),
+        };
+        write!(f, "{what}, after")?;
+        way.iter().try_for_each(|action| write!(f, "\n  {action:?}"))
+    }
 }
 
 /// Every reachable state, by number, and how they lead to each other.
@@ -102,10 +114,6 @@ impl Graph {
 
     pub(crate) fn states(&self) -> usize {
         self.over.len()
-    }
-
-    pub(crate) fn steps(&self) -> usize {
-        self.edges.len()
     }
 
     /// A run that does not end, if there is any.

@@ -34,7 +34,7 @@ impl State {
                 }
                 SliceStatus::Done => jobs[row.job].status == Some(JobStatus::Running),
                 SliceStatus::Cancelled | SliceStatus::Failed => {
-                    row.lease.is_some() && (!calm || bell.redelivered)
+                    jobs[row.job].status == Some(JobStatus::Cancelling) && (!calm || bell.redelivered)
                 }
             }
         });

@@ -1,5 +1,6 @@
 //! What must hold in every state. The invariants of `broken_invariants()` in the migrations, said of the model.
 
+use crate::faults::Fault;
 use crate::scenarios::Scenario;
 use crate::state::State;
 use common::job::JobStatus;
@@ -59,8 +60,23 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
             })
         }),
     ];
+    all.push(Property::sometimes("a job is completed", |_, state: &State| {
+        is_any(state, JobStatus::Completed)
+    }));
+    if scenario.cancels > 0 {
+        all.push(Property::sometimes("a job is cancelled", |_, state: &State| {
+            is_any(state, JobStatus::Cancelled)
+        }));
+    }
+    if scenario.kinds.contains(&Fault::Permanent) {
+        all.push(Property::sometimes("a job fails", |_, state: &State| is_any(state, JobStatus::Failed)));
+    }
     if scenario.holders_keep {
         all.push(Property::always(NOT_ROBBED, |_, state: &State| !state.robbed));
     }
     all
+}
+
+fn is_any(state: &State, status: JobStatus) -> bool {
+    state.jobs.iter().any(|job| job.status == Some(status))
 }

@@ -1,7 +1,8 @@
 //! The statements on a slice: claim, settle, whereabouts, release and the ways back. Each function is one statement of
 //! `common::store::slices`, with its guards in the order of the SQL; each is atomic, as the row's lock makes it.
 
-use crate::state::{Doorbell, Lease, MOST_PAGES, State, Token};
+use crate::scenarios::Scenario;
+use crate::state::{Doorbell, Lease, MOST_PAGES, Slice, State, Step, Task, Token};
 use crate::variants::Variant;
 use common::job::JobStatus;
 use common::slice::{SliceEvent, SliceStatus};
@@ -36,49 +37,36 @@ pub(crate) enum Whereabouts {
     ReleaseOrLost,
 }
 
-/// What a settle is asked for, beside the page's content.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settlement {
-    pub(crate) slice: usize,
-    pub(crate) page: usize,
-    pub(crate) last: bool,
-    pub(crate) go_on: bool,
-}
-
 impl State {
     /// `claim.sql`.
     pub(crate) fn claim(&mut self, variant: Variant, hand: usize, bell: Doorbell) -> Claim {
-        let held = self.slices[bell.slice].lease;
         let slice = &mut self.slices[bell.slice];
+        let held = slice.lease;
         let answers = bell.redelivered && held.is_some_and(|lease| lease.ring == bell.ring);
         if held.is_some_and(|lease| lease.token == Token::Of(hand)) {
             return Claim::Claimed { page: slice.page };
         }
         match slice.status {
+            SliceStatus::Ready => {}
             SliceStatus::Done => return Claim::SliceDone,
-            SliceStatus::Cancelled | SliceStatus::Failed if answers => {
+            SliceStatus::Cancelled | SliceStatus::Failed
+                if answers
+                    || (variant == Variant::ClosedSliceEndsCancel && bell.redelivered && held.is_none()) =>
+            {
                 slice.lease = None;
                 return Claim::LeaseEnded;
             }
-            SliceStatus::Cancelled | SliceStatus::Failed | SliceStatus::Queued | SliceStatus::Waiting => {
+            SliceStatus::Queued | SliceStatus::Waiting | SliceStatus::Cancelled | SliceStatus::Failed => {
                 return Claim::Stale;
             }
-            SliceStatus::Ready => {}
         }
         let may = match held {
             Some(_) => answers || (variant == Variant::TakeoverOnAnyRedelivery && bell.redelivered),
-            None => match variant {
-                Variant::StaleRedeliveryAcked => slice.page == bell.page,
-                Variant::NewestRingOnly => {
-                    (bell.redelivered || slice.page == bell.page) && slice.ring == bell.ring
-                }
-                Variant::AsItIs
-                | Variant::SettleWithoutFence
-                | Variant::AckBeforeCommit
-                | Variant::TakeoverOnAnyRedelivery
-                | Variant::CancelEndedByRelease
-                | Variant::StartReadsThenInserts => bell.redelivered || slice.page == bell.page,
-            },
+            None if variant == Variant::StaleRedeliveryAcked => slice.page == bell.page,
+            None => {
+                (bell.redelivered || slice.page == bell.page)
+                    && (variant != Variant::NewestRingOnly || slice.ring == bell.ring)
+            }
         };
         if !may || self.jobs[slice.job].status != Some(JobStatus::Running) {
             return Claim::Stale;
@@ -88,45 +76,44 @@ impl State {
             slice.change(SliceEvent::Paused);
             return Claim::Paused;
         }
+        slice.lease = Some(Lease { token: Token::Of(hand), ring: bell.ring });
         if let Some(Lease { token: Token::Of(holder), .. }) = held {
             self.robbed |= self.hands[holder].is_some_and(|task| task.attached);
         }
-        let slice = &mut self.slices[bell.slice];
-        slice.lease = Some(Lease { token: Token::Of(hand), ring: bell.ring });
-        Claim::Claimed { page: slice.page }
+        Claim::Claimed { page: self.slices[bell.slice].page }
     }
 
-    /// `settle.sql`.
-    pub(crate) fn settle(&mut self, variant: Variant, hand: usize, page: Settlement) -> Settled {
-        let open = self.jobs[self.slices[page.slice].job].status == Some(JobStatus::Running) && !self.paused;
-        let fenced = !self.has_right(hand, page.slice, page.page);
-        let slice = &mut self.slices[page.slice];
-        if fenced && variant != Variant::SettleWithoutFence {
+    /// `settle.sql`, of the page that a hand works on. `go_on`: the stint goes on with the next one.
+    pub(crate) fn settle(&mut self, scenario: &Scenario, hand: usize, task: Task, go_on: bool) -> Settled {
+        let Step::Work { page } = task.step else { return Settled::Fenced };
+        if !self.has_right(hand, task) && scenario.variant != Variant::SettleWithoutFence {
             return Settled::Fenced;
         }
-        let times = &mut slice.log[page.page.min(MOST_PAGES - 1)];
+        let last = page + 1 >= scenario.pages;
+        let slice = &mut self.slices[task.doorbell.slice];
+        let open = self.jobs[slice.job].status == Some(JobStatus::Running) && !self.paused;
+        // Only without a fence is a page past the end settled.
+        let times = &mut slice.log[page.min(MOST_PAGES - 1)];
         *times = times.saturating_add(1);
         slice.counted = slice.counted.saturating_add(1);
         slice.page = (slice.page + 1).min(MOST_PAGES);
-        let goes_on = page.go_on && !page.last;
-        slice.change(match (page.last, open) {
+        slice.change(match (last, open) {
             (true, _) => SliceEvent::Ended,
             (false, true) => SliceEvent::Settled,
             (false, false) => SliceEvent::Paused,
         });
-        if !(goes_on && open) {
-            slice.lease = None;
+        if !last && open && go_on {
+            return Settled::Kept { page: slice.page };
         }
-        let now_at = slice.page;
-        match (page.last, open, goes_on) {
-            (true, _, _) => Settled::SliceDone,
-            (false, false, _) => Settled::Queued,
-            (false, true, true) => Settled::Kept { page: now_at },
-            (false, true, false) => {
-                slice.ring += 1;
-                slice.rung_marker = self.markers.published;
-                Settled::Ring { page: now_at, ring: slice.ring }
-            }
+        slice.lease = None;
+        if last {
+            Settled::SliceDone
+        } else if open {
+            slice.ring += 1;
+            slice.rung_marker = self.markers.published;
+            Settled::Ring { page: slice.page, ring: slice.ring }
+        } else {
+            Settled::Queued
         }
     }
 
@@ -157,34 +144,38 @@ impl State {
         ours
     }
 
-    /// `Store::back_off`: true if the lease was this hand's, at this page.
-    pub(crate) fn back_off(&mut self, hand: usize, slice: usize, page: usize) -> bool {
-        self.give_up(hand, slice, page, SliceEvent::BackedOff)
+    /// `Store::back_off`: true if the hand had the right to.
+    pub(crate) fn back_off(&mut self, hand: usize, task: Task) -> bool {
+        self.give_up(hand, task, SliceEvent::BackedOff)
     }
 
     /// `Store::rate_limited`: the connection rests, whoever has the lease by now.
-    pub(crate) fn rate_limited(&mut self, hand: usize, slice: usize, page: usize) -> bool {
+    pub(crate) fn rate_limited(&mut self, hand: usize, task: Task) -> bool {
         self.paused = true;
-        self.give_up(hand, slice, page, SliceEvent::Paused)
+        self.give_up(hand, task, SliceEvent::Paused)
     }
 
-    fn give_up(&mut self, hand: usize, slice: usize, page: usize, event: SliceEvent) -> bool {
-        let right = self.has_right(hand, slice, page);
+    fn give_up(&mut self, hand: usize, task: Task, event: SliceEvent) -> bool {
+        let right = self.has_right(hand, task);
         if right {
-            self.slices[slice].change(event);
-            self.slices[slice].lease = None;
+            let slice = &mut self.slices[task.doorbell.slice];
+            slice.change(event);
+            slice.lease = None;
         }
         right
     }
 
-    /// The fence: the lease is this hand's, at this page, and the slice is open.
-    pub(crate) fn has_right(&self, hand: usize, slice: usize, page: usize) -> bool {
+    /// The fence: the slice is open, and the lease is this hand's, at the page it works on.
+    pub(crate) fn has_right(&self, hand: usize, task: Task) -> bool {
+        let slice = task.doorbell.slice;
         let row = &self.slices[slice];
-        row.status == SliceStatus::Ready && self.holds(hand, slice) && row.page == page
+        row.status == SliceStatus::Ready
+            && self.holds(hand, slice)
+            && task.step == Step::Work { page: row.page }
     }
 }
 
-impl crate::state::Slice {
+impl Slice {
     /// Follows the real transition function; where it says that nothing changes, nothing does.
     pub(crate) fn change(&mut self, event: SliceEvent) {
         if let Some(next) = self.status.next(event) {

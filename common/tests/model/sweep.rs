@@ -2,7 +2,8 @@
 //! A doorbell that waits, or is lost, is as good as one that is published late, or never.
 
 use crate::scenarios::Scenario;
-use crate::state::{Lease, State, Token};
+use crate::state::{Lease, Slice, State, Task, Token};
+use crate::variants::Variant;
 use common::job::JobStatus;
 use common::slice::{SliceEvent, SliceStatus};
 
@@ -54,7 +55,7 @@ impl Duty {
                 state.room(scenario.window) > 0 && state.slices.iter().any(|row| state.wants(row))
             }
             Self::Rering => state.is_lost(at, scenario.duties.contains(&Self::Marker)),
-            Self::Marker => state.admits_marker(scenario.backlog),
+            Self::Marker => state.admits_marker(scenario),
             Self::Plan => job_is(JobStatus::Pending),
         }
     }
@@ -68,10 +69,7 @@ impl Duty {
             Self::Finish => state.finish(at),
             Self::Refill => state.refill(scenario.window),
             Self::Rering => state.ring(at),
-            Self::Marker => {
-                state.markers.published += 1;
-                state.markers.under_way.push(state.markers.published);
-            }
+            Self::Marker => state.send_marker(scenario),
             Self::Plan => {
                 state.plan(at, scenario.slices);
                 state.refill(scenario.window);
@@ -116,7 +114,7 @@ impl State {
         if self.paused { 0 } else { window.saturating_sub(ready) }
     }
 
-    fn wants(&self, slice: &crate::state::Slice) -> bool {
+    fn wants(&self, slice: &Slice) -> bool {
         let due = match slice.status {
             SliceStatus::Queued => true,
             SliceStatus::Waiting => slice.due,
@@ -129,7 +127,7 @@ impl State {
     fn is_lost(&self, slice: usize, markers: bool) -> bool {
         let row = &self.slices[slice];
         let waiting = self.doorbells.iter().filter(|bell| bell.slice == slice).count();
-        let mine = |task: &&crate::state::Task| task.attached && task.doorbell.slice == slice;
+        let mine = |task: &&Task| task.attached && task.doorbell.slice == slice;
         let under_way = waiting + self.hands.iter().flatten().filter(mine).count();
         row.status == SliceStatus::Ready
             && row.lease.is_none()
@@ -140,12 +138,22 @@ impl State {
 
     /// `Store::admit_marker`: none while one is out, unless the queue is found empty. A marker may still be under way
     /// then, for an unacked message is not counted.
-    fn admits_marker(&self, backlog: bool) -> bool {
-        let outstanding = self.markers.published > 0;
-        let empty = !backlog && self.doorbells.is_empty();
+    fn admits_marker(&self, scenario: &Scenario) -> bool {
+        let out = self.markers.published > 0;
         let mut slices = self.slices.iter();
         slices.any(|slice| slice.status == SliceStatus::Ready && slice.lease.is_none())
-            && (!outstanding || empty)
+            && if scenario.variant == Variant::MarkerSentAgain {
+                // A second copy says nothing new, so that it is enough to send one once the first is lost.
+                !self.markers.under_way.contains(&self.markers.published)
+            } else {
+                !out || (!scenario.backlog && self.doorbells.is_empty())
+            }
             && self.markers.under_way.len() < MARKERS_AT_ONCE
+    }
+
+    fn send_marker(&mut self, scenario: &Scenario) {
+        let again = scenario.variant == Variant::MarkerSentAgain && self.markers.published > 0;
+        self.markers.published += i8::from(!again);
+        self.markers.under_way.push(self.markers.published);
     }
 }

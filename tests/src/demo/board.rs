@@ -158,8 +158,7 @@ impl Row {
             self.bar.set_style(style.progress_chars("━╸─"));
         }
         let rests = job.status == JobStatus::Running && resting;
-        let status =
-            if rests { "rests (429)".to_owned() } else { format!("{:?}", job.status).to_lowercase() };
+        let status = if rests { "rests (429)" } else { job.status.word() };
         let expected = thousands(i64::try_from(self.expected).unwrap_or(i64::MAX));
         let records = thousands(job.counters.processed());
         let per_second = per_second(job);

@@ -93,7 +93,7 @@ impl Stage {
                 if view.status.is_terminal() {
                     let cause =
                         view.error.as_ref().and_then(|error| error["cause"].as_str()).unwrap_or_default();
-                    bail!("{name} has ended too early or badly: {:?} {cause}", view.status);
+                    bail!("{name} has ended too early or badly: {} {cause}", view.status.word());
                 }
                 if moved.1 != Some((view.status, view.pages_settled)) {
                     moved = (Instant::now(), Some((view.status, view.pages_settled)));

@@ -23,8 +23,8 @@ impl Report {
     /// A row of the table for these jobs; one row for several that are much alike.
     pub fn jobs(&mut self, label: &str, jobs: &[JobView]) {
         let Some(first) = jobs.first() else { return };
-        let status = format!("{:?}", first.status).to_lowercase();
-        let status = if jobs.len() == 1 { status } else { format!("{} × {status}", jobs.len()) };
+        let status = first.status.word();
+        let status = if jobs.len() == 1 { status.to_owned() } else { format!("{} × {status}", jobs.len()) };
         let sum = |of: fn(&Counters) -> i64| jobs.iter().map(|job| of(&job.counters)).sum::<i64>();
         let pages: i64 = jobs.iter().map(|job| job.pages_settled).sum();
         let seconds: f64 = jobs.iter().filter_map(ran).map(|(from, to)| (to - from).as_seconds_f64()).sum();

@@ -1,0 +1,75 @@
+//! The protocol with a mistake in it: the checker must find each, or its silence elsewhere means nothing.
+
+use crate::liveness::{Endless, Graph};
+use crate::properties;
+use crate::scenarios::{CANCEL_ALONE, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, Scenario, TWO_JOBS};
+use crate::variants::Variant;
+use stateright::{Checker, HasDiscoveries, Model};
+use std::collections::BTreeSet;
+
+/// Asserts that some run breaks a property.
+fn breaks(property: &'static str, scenario: Scenario) {
+    let found = HasDiscoveries::AnyOf(BTreeSet::from([property]));
+    let checker = scenario.checker().finish_when(found).spawn_bfs().join();
+    checker.assert_any_discovery(property);
+}
+
+/// How a run of the scenario fails to end.
+fn endless(scenario: Scenario) -> Option<Endless> {
+    Graph::of(&scenario).endless()
+}
+
+/// Two workers that both think the page is theirs settle it twice; one that was not told of the cancel settles after it.
+#[test]
+fn a_settle_without_the_fence() {
+    let variant = Variant::SettleWithoutFence;
+    breaks(properties::SETTLED_ONCE, Scenario { variant, ..LOST_DOORBELLS });
+    breaks(properties::FENCE, Scenario { variant, ..CANCEL_ALONE });
+}
+
+/// The worker dies after its ack: no message is left that brings the page back. (The lease runs out in the end, so that
+/// with the sweeper this is a delay of seconds for each page of a worker that dies; hence the scenario without it.)
+#[test]
+fn an_ack_before_the_commit() {
+    let endless = endless(Scenario { variant: Variant::AckBeforeCommit, ..MESSAGES_ALONE });
+    assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
+}
+
+/// The worker dies after its settle, before it has rung the next page: the message in its hand, of the page before, was
+/// the only one.
+#[test]
+fn a_stale_redelivery_that_is_acked() {
+    let endless = endless(Scenario { variant: Variant::StaleRedeliveryAcked, ..MESSAGES_ALONE });
+    assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
+}
+
+/// The next page is rung and claimed; then the message of the page before comes back, its ack being lost, and takes the
+/// page from a worker that is well. Nothing is written twice, but the page is fetched twice and the worker charged.
+#[test]
+fn a_takeover_on_any_redelivery() {
+    breaks(properties::NOT_ROBBED, Scenario { variant: Variant::TakeoverOnAnyRedelivery, ..ONE_FAULT });
+}
+
+/// While a doorbell is in a hand, markers come back in a bunch and its slice is rung again; by the time that it claims it
+/// is outdated, and so is the next. Nothing goes wrong, and nothing is ever settled.
+#[test]
+fn a_claim_that_only_the_newest_ring_may_make() {
+    let endless =
+        endless(Scenario { variant: Variant::NewestRingOnly, faults: 0, kinds: &[], ..LOST_DOORBELLS });
+    assert!(matches!(endless, Some(Endless::Livelock(_))), "{endless:?}");
+}
+
+/// Write skew: two workers release in the same moment, each sees the other's lease, and neither ends the cancel.
+#[test]
+fn a_cancel_ended_by_the_statement_that_releases() {
+    let endless = endless(Scenario { variant: Variant::CancelEndedByRelease, ..CANCEL_ALONE });
+    assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
+}
+
+#[test]
+fn a_start_that_reads_and_then_inserts() {
+    breaks(
+        properties::ONE_ACTIVE,
+        Scenario { variant: Variant::StartReadsThenInserts, faults: 0, kinds: &[], ..TWO_JOBS },
+    );
+}
