@@ -1,7 +1,7 @@
 //! Everything that a consumer publishes, in the words of the protocol.
 
 use chrono::{DateTime, Utc};
-use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology, WorkQueue};
+use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology};
 use common::command::{Reply, Undecodable};
 use common::ids::{JobId, WorkerId};
 use common::slice::Ring;
@@ -70,7 +70,7 @@ impl Bell {
     /// Publishes a marker among the doorbells.
     ///
     /// # Errors
-    /// When the broker does not confirm; the marker counts as outstanding until it is known to be lost.
+    /// When the broker does not confirm; the marker is out, and sent again when the next one is due.
     pub async fn marker(&self, number: i64) -> Result<(), PublishError> {
         let body = json!(MarkerMessage { marker: number }).to_string();
         let envelope =
@@ -138,11 +138,6 @@ impl Bell {
     pub async fn canary(&self, worker: WorkerId) -> Result<(), PublishError> {
         let queue = self.topology.process_queue(worker);
         self.publisher.publish(Envelope::new(Destination::Canary { queue }, "canary", "{}")).await
-    }
-
-    /// How many doorbells wait in the pages queue, not counting those that consumers hold; `None` if unknown.
-    pub async fn waiting_doorbells(&self) -> Option<u32> {
-        self.publisher.queue_ready_count(WorkQueue::Pages).await.ok()
     }
 
     /// Whether there is a connection to publish on that the broker does not block.

@@ -164,7 +164,6 @@ impl Fixture {
             ("LEASES__RENEW_EVERY_MS", "300"),
             ("SWEEPER__EVERY_MS", "50"),
             ("SWEEPER__MARKER_EVERY_MS", "200"),
-            ("SWEEPER__MARKER_LOST_AFTER_MS", "400"),
             ("SWEEPER__START_GRACE_MS", "1000"),
             ("SHUTDOWN__DRAIN_MS", "5000"),
             ("FETCH__ALLOW_PRIVATE_ADDRESSES", "true"),

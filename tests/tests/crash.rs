@@ -40,7 +40,6 @@ async fn doomed(mut environment: HashMap<String, String>, quantum: &str) -> Resu
         ("LEASES__DURATION_MS", "300000"),
         ("LEASES__RENEW_EVERY_MS", "100000"),
         ("SWEEPER__MARKER_EVERY_MS", "300000"),
-        ("SWEEPER__MARKER_LOST_AFTER_MS", "300000"),
         ("PAGES__QUANTUM_MS", quantum),
         ("PAGES__BUDGET_MS", "300000"),
         ("DATABASE__LOCK_TIMEOUT_MS", &PATIENT.to_string()),

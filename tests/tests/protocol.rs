@@ -353,15 +353,16 @@ async fn a_lost_doorbell_is_rung_again_after_two_markers() -> Result<()> {
     let ring = world.rings().await?[0];
     for number in 1..=2 {
         assert!(world.store.rering_lost(10).await?.is_empty(), "after {} markers", number - 1);
-        assert_eq!(world.store.admit_marker(Duration::ZERO, false).await?, Some(number));
-        assert_eq!(world.store.admit_marker(Duration::ZERO, false).await?, None, "one is out");
+        assert_eq!(world.store.admit_marker(Duration::ZERO).await?, Some(number));
+        assert_eq!(world.store.admit_marker(LEASE).await?, None, "not yet due");
+        assert_eq!(world.store.admit_marker(Duration::ZERO).await?, Some(number), "out, and sent again");
         world.store.marker_returned(number).await?;
     }
     let rung = world.store.rering_lost(10).await?;
     assert_eq!(rung, [Ring { ring: ring.ring + 1, ..ring }]);
     // A page in the hands of a worker is not rung, however many markers pass.
     claimed(world.claim(rung[0], false, WorkerId::random()).await?)?;
-    assert_eq!(world.store.admit_marker(Duration::ZERO, false).await?, None, "nothing is rung");
+    assert_eq!(world.store.admit_marker(Duration::ZERO).await?, None, "nothing is rung");
     assert!(world.store.rering_lost(10).await?.is_empty());
     world.end().await
 }

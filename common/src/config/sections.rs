@@ -191,10 +191,7 @@ pub struct SweeperConfig {
     /// Between two markers of the whole fleet (`marker_every_ms`, default 10 s).
     #[serde(rename = "marker_every_ms", deserialize_with = "millis")]
     pub marker_every: Duration,
-    /// Age at which an outstanding marker counts as lost and the next may go out (`marker_lost_after_ms`, default 60 s).
-    #[serde(rename = "marker_lost_after_ms", deserialize_with = "millis")]
-    pub marker_lost_after: Duration,
-    /// Age at which a start that was never confirmed is published again (`start_grace_ms`, default 15 s).
+    /// Age at which a start that was never confirmed is planned by the sweeper (`start_grace_ms`, default 15 s).
     #[serde(rename = "start_grace_ms", deserialize_with = "millis")]
     pub start_grace: Duration,
     /// A running job that settles no page for so long fails (`no_progress_ms`, default 24 h).
@@ -209,7 +206,6 @@ impl Default for SweeperConfig {
         Self {
             every: Duration::from_secs(1),
             marker_every: Duration::from_secs(10),
-            marker_lost_after: Duration::from_secs(60),
             start_grace: Duration::from_secs(15),
             no_progress: Duration::from_secs(24 * 60 * 60),
             batch: 500,

@@ -141,14 +141,6 @@ impl Settings {
         demand(!sweeper.marker_every.is_zero(), "sweeper.marker_every_ms must not be 0".to_owned());
         demand(sweeper.batch > 0, "sweeper.batch must be at least 1".to_owned());
         demand(
-            sweeper.marker_lost_after >= sweeper.marker_every,
-            format!(
-                "sweeper.marker_lost_after_ms ({}) must be at least sweeper.marker_every_ms ({})",
-                sweeper.marker_lost_after.as_millis(),
-                sweeper.marker_every.as_millis()
-            ),
-        );
-        demand(
             sweeper.no_progress > self.pages.budget + self.pages.retry.max,
             format!(
                 "sweeper.no_progress_ms ({}) must be above pages.budget_ms + pages.retry.max_ms ({}), or one slow \

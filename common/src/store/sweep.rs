@@ -25,15 +25,6 @@ pub struct CancelDue {
     pub overdue: bool,
 }
 
-/// How the markers stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MarkerState {
-    /// Whether a marker is out that has not come back.
-    pub outstanding: bool,
-    /// Whether enough time has passed since the last one.
-    pub due: bool,
-}
-
 /// When a duty last ran.
 #[derive(Clone, Debug)]
 pub struct SweepRow {
@@ -77,38 +68,20 @@ impl Store {
         Ok(sqlx::query_file_as!(Ring, "src/store/sql/rering.sql", limit).fetch_all(&self.pool).await?)
     }
 
-    /// Whether a marker is out, and whether another is due.
+    /// Admits a marker, one per `every` over the whole fleet, while anything is rung: the next one, or the last one once
+    /// more if that is still out, since it may be lost. Returns its number.
     ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn marker_state(&self, every: Duration) -> Result<MarkerState, StoreError> {
-        Ok(sqlx::query_as!(
-            MarkerState,
-            r#"select returned < published as "outstanding!",
-                      published_at + $1::float8 * interval '1 ms' <= now() as "due!" from markers"#,
-            millis(every)
-        )
-        .fetch_one(&self.pool)
-        .await?)
-    }
-
-    /// Admits one marker, over the whole fleet, while anything is rung; none while one is out, unless that one is known
-    /// to be lost. Returns its number.
+    /// A copy of a marker that is merely late changes nothing when it comes back.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn admit_marker(
-        &self,
-        every: Duration,
-        outstanding_is_lost: bool,
-    ) -> Result<Option<i64>, StoreError> {
+    pub async fn admit_marker(&self, every: Duration) -> Result<Option<i64>, StoreError> {
         Ok(sqlx::query_scalar!(
-            "update markers set published = published + 1, published_at = now()
-              where published_at + $1::float8 * interval '1 ms' <= now() and (returned = published or $2)
+            "update markers set published = published + (returned = published)::int, published_at = now()
+              where published_at + $1::float8 * interval '1 ms' <= now()
                 and exists (select from slices where status = 'ready' and lease_token is null)
              returning published",
-            millis(every),
-            outstanding_is_lost
+            millis(every)
         )
         .fetch_optional(&self.pool)
         .await?)

@@ -47,11 +47,11 @@
 //! | messages alone | 1 × 1 × 3 | 2 | 2 of 6 kinds | | none | 5,923 |
 //! | one fault too many | 1 × 1 × 2 | 2 | 3 of 6 kinds | | expire, finish, re-ring | 141,846 |
 //! | one fault | 1 × 2 × 2 | 2 | 1 of 5 kinds | | none | 3,964 |
-//! | cancel alone | 1 × 3 × 2, from the start | 2 | 1 of 1 kind | 2 | none | 39,290 |
-//! | lost doorbells | 1 × 1 × 2 | 2 | 2 of 5 kinds | | expire, finish, re-ring, markers | 74,395 |
-//! | window | 1 × 3 × 1 | 1 | 2 of 6 kinds | | finish, refill, re-ring | 176,653 |
-//! | two jobs | 2 × 1 × 1, from the start | 2 | 1 of 4 kinds | 2 | all but re-ring and markers | 35,295 |
-//! | everything | 1 × 2 × 1 | 2 | 2 of 12 kinds | 1 | all but markers, and the deadline | 360,536 |
+//! | cancel alone | 1 × 3 × 2, from the start | 2 | 1 of 4 kinds | 2 | none | 45,158 |
+//! | lost doorbells | 1 × 1 × 2 | 2 | 2 of 5 kinds | | expire, finish, re-ring, markers | 48,949 |
+//! | window | 1 × 3 × 1 | 1 | 2 of 6 kinds | | finish, refill, re-ring | 176,665 |
+//! | two jobs | 2 × 1 × 1, from the start | 2 | 1 of 4 kinds | 2 | all but re-ring and markers | 35,547 |
+//! | everything | 1 × 2 × 1 | 2 | 2 of 12 kinds | 1 | all but markers, and the deadline | 360,928 |
 
 mod actions;
 mod checks;

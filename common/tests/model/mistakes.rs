@@ -66,6 +66,22 @@ fn a_cancel_ended_by_the_statement_that_releases() {
     assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
 }
 
+/// Between the release of the last lease and the end of the cancel a worker dies, loses the answer, or ends and gives its
+/// message back; whoever gets it finds nothing to do, and nobody ends the cancel but the sweeper at its next tick.
+#[test]
+fn a_redelivery_of_a_closed_slice_that_is_acked() {
+    let endless = endless(Scenario { variant: Variant::ClosedSliceAcked, ..CANCEL_ALONE });
+    assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
+}
+
+/// Behind a backlog that never ends the queue is never found empty, no marker follows the lost one, and a doorbell that
+/// is lost stays lost.
+#[test]
+fn a_marker_that_is_missed_only_in_an_empty_queue() {
+    let endless = endless(Scenario { variant: Variant::MarkerMissedInEmptyQueue, ..LOST_DOORBELLS });
+    assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
+}
+
 #[test]
 fn a_start_that_reads_and_then_inserts() {
     breaks(

@@ -49,9 +49,10 @@ impl State {
         match slice.status {
             SliceStatus::Ready => {}
             SliceStatus::Done => return Claim::SliceDone,
+            // Without a lease, its holder may have died between its release and the end of the cancel.
             SliceStatus::Cancelled | SliceStatus::Failed
                 if answers
-                    || (variant == Variant::ClosedSliceEndsCancel && bell.redelivered && held.is_none()) =>
+                    || (bell.redelivered && held.is_none() && variant != Variant::ClosedSliceAcked) =>
             {
                 slice.lease = None;
                 return Claim::LeaseEnded;

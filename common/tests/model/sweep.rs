@@ -136,24 +136,22 @@ impl State {
             && under_way < DOORBELLS_OF_A_SLICE
     }
 
-    /// `Store::admit_marker`: none while one is out, unless the queue is found empty. A marker may still be under way
-    /// then, for an unacked message is not counted.
+    /// `Store::admit_marker`: while one is out, it is sent again with its number. A second copy says nothing new, so that
+    /// here it is sent only once the first is lost.
     fn admits_marker(&self, scenario: &Scenario) -> bool {
-        let out = self.markers.published > 0;
         let mut slices = self.slices.iter();
         slices.any(|slice| slice.status == SliceStatus::Ready && slice.lease.is_none())
-            && if scenario.variant == Variant::MarkerSentAgain {
-                // A second copy says nothing new, so that it is enough to send one once the first is lost.
-                !self.markers.under_way.contains(&self.markers.published)
+            && if scenario.variant == Variant::MarkerMissedInEmptyQueue {
+                self.markers.published == 0 || (!scenario.backlog && self.doorbells.is_empty())
             } else {
-                !out || (!scenario.backlog && self.doorbells.is_empty())
+                !self.markers.under_way.contains(&self.markers.published)
             }
             && self.markers.under_way.len() < MARKERS_AT_ONCE
     }
 
     fn send_marker(&mut self, scenario: &Scenario) {
-        let again = scenario.variant == Variant::MarkerSentAgain && self.markers.published > 0;
-        self.markers.published += i8::from(!again);
+        let new = scenario.variant == Variant::MarkerMissedInEmptyQueue || self.markers.published == 0;
+        self.markers.published += i8::from(new);
         self.markers.under_way.push(self.markers.published);
     }
 }

@@ -101,13 +101,7 @@ impl Sweeper {
 
     /// Sends the next marker, if it is this process that may.
     async fn markers(&self) -> Result<(), DutyError> {
-        let state = self.store.marker_state(self.config.marker_every).await?;
-        if !state.due {
-            return Ok(());
-        }
-        // A marker that is out is lost if no message waits in the queue: it would have been among them.
-        let lost = state.outstanding && self.bell.waiting_doorbells().await == Some(0);
-        if let Some(number) = self.store.admit_marker(self.config.marker_every, lost).await? {
+        if let Some(number) = self.store.admit_marker(self.config.marker_every).await? {
             self.bell.marker(number).await?;
         }
         Ok(())

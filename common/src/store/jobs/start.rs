@@ -128,7 +128,8 @@ async fn insert(transaction: &mut PgConnection, request: &StartRequest) -> Resul
                              cancel_requested_at, cancel_reason, cancel_requested_by, pages_at_fence, finished_at)
            select $1, $2, $3, $4, $5, $6, $7, $8, case when t.job_id is null then 'pending' else 'cancelled' end::job_status,
                   t.created_at, t.reason, t.requested_by, case when t.job_id is not null then 0 end,
-                  case when t.job_id is not null then now() end
+                  -- The cancel may have come while this transaction, whose now() is older, was under way.
+                  case when t.job_id is not null then greatest(now(), t.created_at) end
              from (select) one left join tombstones t on t.job_id = $1"#,
         job.0,
         connection.tenant.0,

@@ -14,8 +14,9 @@ with settings as materialized (
            case
                when s.lease_token = $7 then 'won'
                when s.status = 'done' then 'done'
-               -- Closed: the message of the lost holder comes back, so its lease ends here.
-               when s.status in ('cancelled', 'failed') and s.lease_token is not null and $5 and s.leased_ring = $4
+               -- Closed: the message of the lost holder comes back, so its lease ends here. Without a lease the holder had
+               -- released it, and may have died before it saw whether that was the cancel's end.
+               when s.status in ('cancelled', 'failed') and $5 and (s.lease_token is null or s.leased_ring = $4)
                    then 'released'
                when s.status <> 'ready' then 'stale'
                when s.lease_token is null and ($5 or s.page = $3) then 'claimed'
