@@ -132,6 +132,16 @@ impl Command for StartCommand {
         {
             return Err(format!("date_from ({from}) must be before date_to ({to})"));
         }
+        match self.mode {
+            JobMode::Range => {}
+            JobMode::Incremental if self.date_from.is_none() && self.date_to.is_none() => {}
+            JobMode::Incremental => {
+                return Err(
+                    "mode incremental goes from what is known to now; leave out date_from and date_to, or use mode range"
+                        .to_owned(),
+                );
+            }
+        }
         check_text("command_id", self.command_id.as_deref())?;
         check_text("name", self.name.as_deref())?;
         check_text("requested_by", self.requested_by.as_deref())
@@ -232,6 +242,11 @@ mod tests {
             (
                 r#"{"connection_id": "018f0000-0000-7000-8000-000000000001",
                     "date_from": "2026-01-02T00:00:00Z", "date_to": "2026-01-01T00:00:00Z"}"#,
+                "invalid",
+            ),
+            (
+                r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "mode": "incremental",
+                    "date_from": "2026-01-02T00:00:00Z"}"#,
                 "invalid",
             ),
         ];

@@ -125,6 +125,8 @@ pub enum JobMode {
     /// Exactly the requested span; deletes nothing.
     #[default]
     Range,
+    /// From what is known to now: the begin is found when the job is planned. Deletes nothing.
+    Incremental,
 }
 
 /// The counters of a job or of a slice.

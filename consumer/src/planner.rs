@@ -27,9 +27,9 @@ impl Planner {
     /// # Errors
     /// When the database cannot be written; the sweeper plans the job later.
     pub async fn plan(&self, job: JobId) -> Result<(), StoreError> {
-        let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
-        let slicing = match source::slicing(&plannable.source, &plannable.settings) {
-            Ok(slicing) => slicing,
+        let Some(mut plannable) = self.store.plannable(job).await? else { return Ok(()) };
+        let planning = match source::planning(&plannable.source, &plannable.settings) {
+            Ok(planning) => planning,
             Err(error) => {
                 let error = JobError { cause: error.to_string(), slice: None, page: None, body: None };
                 if self.store.fail(job, &error, FailRight::Job).await? {
@@ -38,7 +38,8 @@ impl Planner {
                 return Ok(());
             }
         };
-        if self.store.plan(&plannable, slicing).await? {
+        plannable.reach_back(planning.overlap);
+        if self.store.plan(&plannable, planning.slicing).await? {
             tracing::info!(%job, "a job is planned");
             let rings = self.store.refill(plannable.tenant, RAMP_STEP).await?;
             self.bell.ring_all(rings).await;

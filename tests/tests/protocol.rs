@@ -12,7 +12,8 @@ use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, JobError, StartOutcome, StartRequest,
 };
 use common::store::slices::{
-    Claim, ClaimRequest, Lease, PageContext, PageRecord, Settled, Settlement, Suspicion, Verdict, Whereabouts,
+    Claim, ClaimRequest, Lease, PageContext, PageRecord, Reach, Settled, Settlement, Suspicion, Verdict,
+    Whereabouts,
 };
 use common::store::sweep::Expired;
 use harness::database::Database;
@@ -128,6 +129,7 @@ fn page(ids: &[&str], next: Option<&str>, go_on: bool) -> Settlement {
         next: next.map(ToOwned::to_owned),
         anchor: None,
         total: None,
+        reach: Reach::default(),
         go_on,
     }
 }

@@ -6,7 +6,7 @@ use common::ids::{JobId, LeaseToken, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::slice::Slicing;
 use common::store::jobs::{CancelRequest, CancelTarget, StartOutcome, StartRequest};
-use common::store::slices::{Claim, ClaimRequest, Lease, Settled, Settlement, Suspicion};
+use common::store::slices::{Claim, ClaimRequest, Lease, Reach, Settled, Settlement, Suspicion};
 use common::store::{Store, StoreError};
 use futures::future::{join_all, try_join_all};
 use harness::fixture::{Account, Fixture};
@@ -204,7 +204,14 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
 
 /// What a worker does with a slice's last page.
 async fn settle_and_finish(store: Store, lease: Lease) -> Result<bool> {
-    let page = Settlement { records: Vec::new(), next: None, anchor: None, total: None, go_on: true };
+    let page = Settlement {
+        records: Vec::new(),
+        next: None,
+        anchor: None,
+        total: None,
+        reach: Reach::default(),
+        go_on: true,
+    };
     let settled = store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
     let Settled::SliceDone(_, job) = settled else { anyhow::bail!("not done: {settled:?}") };
     Ok(store.finish(job).await?)

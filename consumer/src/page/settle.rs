@@ -5,7 +5,7 @@ use crate::disposition::Outcome;
 use crate::source::{Content, FetchedPage, ParsedRecord};
 use common::slice::Ring;
 use common::store::StoreError;
-use common::store::slices::{Lease, PageRecord, Settled, Settlement, Tally, Verdict, Whereabouts};
+use common::store::slices::{Lease, PageRecord, Reach, Settled, Settlement, Tally, Verdict, Whereabouts};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ impl PageHandler {
             anchor: next_anchor(&lease, &stint.context, next.as_ref()),
             next,
             total: page.total,
+            reach: reach(&page.records),
             go_on: !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum,
             records: page.records.into_iter().map(judged).collect(),
         };
@@ -176,6 +177,20 @@ impl PageHandler {
         }
         Ok(convicted)
     }
+}
+
+fn reach(records: &[ParsedRecord]) -> Reach {
+    let mut reach = Reach::default();
+    for record in records {
+        match record.content {
+            Content::Stored { .. } => reach.newest = reach.newest.max(record.time),
+            Content::Deferred => {
+                reach.oldest_deferred = [reach.oldest_deferred, record.time].into_iter().flatten().min();
+            }
+            Content::Failed { .. } => {}
+        }
+    }
+    reach
 }
 
 fn judged(record: ParsedRecord) -> PageRecord {

@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use common::slice::{Slicing, Span};
 use url::Url;
 
@@ -75,11 +76,20 @@ pub fn open(endpoint: &Endpoint) -> Result<Box<dyn Source>, SourceError> {
     }
 }
 
-/// How jobs of a connection are cut into slices; `None` means one slice. Needs no credentials, so planning can ask.
-pub fn slicing(kind: &str, settings: &serde_json::Value) -> Result<Option<Slicing>, SourceError> {
+/// What the planner asks of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planning {
+    /// How jobs are cut into slices; `None` means one slice.
+    pub slicing: Option<Slicing>,
+    /// How far before the end of what is known an incremental job begins.
+    pub overlap: TimeDelta,
+}
+
+/// How jobs of a connection are planned. Needs no credentials.
+pub fn planning(kind: &str, settings: &serde_json::Value) -> Result<Planning, SourceError> {
     match kind {
-        paged_json::KIND => paged_json::slicing(settings),
-        ultravox::KIND => ultravox::slicing(settings),
+        paged_json::KIND => paged_json::planning(settings),
+        ultravox::KIND => ultravox::planning(settings),
         unknown => Err(SourceError::UnknownKind { kind: unknown.to_owned() }),
     }
 }

@@ -4,13 +4,13 @@
 //! instants that are right under both readings, and calls outside the slice's half-open span are dropped by their
 //! `created`. Calls that have not ended are deferred.
 
-use common::slice::Slicing;
 use serde::Deserialize;
 
 use super::paged_json::{
     Auth, Dates, Next, OneOrMany, PageSize, PagedJson, Parameter, Records, Settings, SliceSettings,
+    default_overlap_hours,
 };
-use super::{Endpoint, SourceError};
+use super::{Endpoint, Planning, SourceError};
 
 /// The name of this source in a connection's row.
 pub const KIND: &str = "ultravox";
@@ -28,11 +28,19 @@ pub struct UltravoxSettings {
     pub max_slices: u32,
     /// Value of `sort`. Default none: the server's own order.
     pub sort: Option<String>,
+    /// How many hours before the end of what is known an incremental job begins. Default 24.
+    pub overlap_hours: u32,
 }
 
 impl Default for UltravoxSettings {
     fn default() -> Self {
-        Self { page_size: 100, slice_days: 7, max_slices: 1000, sort: None }
+        Self {
+            page_size: 100,
+            slice_days: 7,
+            max_slices: 1000,
+            sort: None,
+            overlap_hours: default_overlap_hours(),
+        }
     }
 }
 
@@ -41,11 +49,11 @@ pub fn open(endpoint: &Endpoint) -> Result<PagedJson, SourceError> {
     PagedJson::new(&endpoint.base_url, &endpoint.credentials, &preset(&endpoint.settings)?)
 }
 
-/// How jobs of an Ultravox connection are cut into slices.
-pub fn slicing(settings: &serde_json::Value) -> Result<Option<Slicing>, SourceError> {
+/// How jobs of an Ultravox connection are planned.
+pub fn planning(settings: &serde_json::Value) -> Result<Planning, SourceError> {
     let settings = preset(settings)?;
     settings.check()?;
-    Ok(settings.slicing())
+    Ok(settings.planning())
 }
 
 fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {
@@ -73,5 +81,6 @@ fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {
         }),
         auth: Some(Auth { header: "X-API-Key".to_owned(), value: "{api_key}".to_owned() }),
         slicing: Some(SliceSettings { days: ours.slice_days, max_slices: ours.max_slices }),
+        overlap_hours: ours.overlap_hours,
     })
 }

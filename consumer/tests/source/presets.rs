@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use common::slice::{Slicing, Span};
-use consumer::source::{Endpoint, PageRequest, open, slicing};
+use consumer::source::{Endpoint, PageRequest, open, planning};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -122,11 +123,14 @@ async fn a_cursor_goes_into_its_parameter() {
 
 #[test]
 fn planning_reads_how_to_slice() {
-    assert_eq!(slicing("ultravox", &json!({})).unwrap(), Some(Slicing { days: 7, max_slices: 1000 }));
+    let slicing = |kind, settings: &Value| planning(kind, settings).unwrap().slicing;
+    assert_eq!(slicing("ultravox", &json!({})), Some(Slicing { days: 7, max_slices: 1000 }));
     let few = json!({"slice_days": 1, "max_slices": 5});
-    assert_eq!(slicing("ultravox", &few).unwrap(), Some(Slicing { days: 1, max_slices: 5 }));
-    assert_eq!(slicing("paged_json", &datasette()).unwrap(), Some(Slicing { days: 30, max_slices: 20 }));
-    assert_eq!(slicing("paged_json", &list_settings()).unwrap(), None);
+    assert_eq!(slicing("ultravox", &few), Some(Slicing { days: 1, max_slices: 5 }));
+    assert_eq!(slicing("paged_json", &datasette()), Some(Slicing { days: 30, max_slices: 20 }));
+    assert_eq!(slicing("paged_json", &list_settings()), None);
+    assert_eq!(planning("ultravox", &json!({ "overlap_hours": 2 })).unwrap().overlap, TimeDelta::hours(2));
+    assert_eq!(planning("paged_json", &list_settings()).unwrap().overlap, TimeDelta::days(1));
 }
 
 #[test]

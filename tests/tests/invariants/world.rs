@@ -11,7 +11,7 @@ use common::store::jobs::{
     CancelRequest, CancelTarget, FailRight, JobError, JobFilter, StartOutcome, StartRequest,
 };
 use common::store::slices::{
-    Claim, ClaimRequest, Lease, PageRecord, Settled, Settlement, Suspicion, Verdict,
+    Claim, ClaimRequest, Lease, PageRecord, Reach, Settled, Settlement, Suspicion, Verdict,
 };
 use harness::database::Database;
 use serde_json::json;
@@ -117,6 +117,7 @@ impl World {
             next: next.map(ToOwned::to_owned),
             anchor: None,
             total: None,
+            reach: Reach::default(),
             go_on: true,
         };
         let settled = self.store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;

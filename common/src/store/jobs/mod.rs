@@ -122,7 +122,7 @@ impl Store {
             return Ok(false);
         }
         let finished = sqlx::query!(
-            "update jobs set status = 'completed', finished_at = now()
+            "update jobs set status = 'completed', finished_at = now(), covered_to = coverage(jobs)
               where id = $1 and not exists (select from slices where job_id = $1 and status <> 'done')",
             job.0
         )

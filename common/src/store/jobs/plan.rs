@@ -3,9 +3,9 @@
 use super::super::{Store, StoreError, events};
 use super::lock;
 use crate::ids::{JobId, TenantId};
-use crate::job::JobEvent;
+use crate::job::{JobEvent, JobMode};
 use crate::slice::{Slicing, Span};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 /// What the planner needs to know of a job.
@@ -15,12 +15,31 @@ pub struct Plannable {
     pub job: JobId,
     /// Its tenant.
     pub tenant: TenantId,
+    /// What it pulls.
+    pub mode: JobMode,
     /// The span to cut.
     pub span: Span,
+    /// How far the connection is known without a gap.
+    pub covered_to: Option<DateTime<Utc>>,
     /// The kind of source of the connection.
     pub source: String,
     /// The settings of the connection.
     pub settings: Value,
+}
+
+impl Plannable {
+    /// Finds where an incremental job begins: so much before the end of what is known. With nothing known, it has no lower
+    /// bound. The span of a job of another mode stays as it was asked for.
+    pub fn reach_back(&mut self, overlap: TimeDelta) {
+        match self.mode {
+            JobMode::Range => {}
+            JobMode::Incremental => {
+                let latest = self.span.to - TimeDelta::microseconds(1);
+                let from = self.covered_to.and_then(|known| known.checked_sub_signed(overlap));
+                self.span.from = from.map(|from| from.min(latest));
+            }
+        }
+    }
 }
 
 impl Store {
@@ -30,8 +49,12 @@ impl Store {
     /// When the database cannot be read.
     pub async fn plannable(&self, job: JobId) -> Result<Option<Plannable>, StoreError> {
         let row = sqlx::query!(
-            r#"select j.tenant_id as "tenant: TenantId", j.date_from, j.date_to, c.source, c.settings
+            r#"select j.tenant_id as "tenant: TenantId", j.mode as "mode: JobMode", j.date_from, j.date_to, c.source,
+                      c.settings, before.covered_to as "covered_to?"
                  from jobs j join connections c on c.id = j.connection_id
+                 left join lateral (
+                        select covered_to from jobs where connection_id = j.connection_id and status = 'completed'
+                         order by created_at desc, id desc limit 1) before on true
                 where j.id = $1 and j.status = 'pending'"#,
             job.0
         )
@@ -40,6 +63,8 @@ impl Store {
         Ok(row.map(|row| Plannable {
             job,
             tenant: row.tenant,
+            mode: row.mode,
+            covered_to: row.covered_to,
             span: Span { from: row.date_from, to: row.date_to },
             source: row.source,
             settings: row.settings,
@@ -71,9 +96,13 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
-        sqlx::query!("update jobs set status = 'running', started_at = now() where id = $1", plannable.job.0)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query!(
+            "update jobs set status = 'running', started_at = now(), date_from = $2 where id = $1",
+            plannable.job.0,
+            plannable.span.from
+        )
+        .execute(&mut *transaction)
+        .await?;
         events::record(&mut transaction, plannable.job, "started", json!({ "slices": spans.len() })).await?;
         transaction.commit().await?;
         Ok(true)

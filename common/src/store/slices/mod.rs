@@ -7,7 +7,7 @@ mod settle;
 
 pub use claim::{Claim, ClaimRequest, PageContext, Suspicion};
 pub use release::{SliceNow, Whereabouts};
-pub use settle::{PageRecord, Settled, Settlement, Tally, Verdict};
+pub use settle::{PageRecord, Reach, Settled, Settlement, Tally, Verdict};
 
 use crate::ids::{JobId, LeaseToken, WorkerId};
 use crate::slice::Ring;

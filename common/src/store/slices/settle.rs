@@ -4,6 +4,7 @@ use super::super::{Store, StoreError};
 use super::Lease;
 use crate::ids::JobId;
 use crate::slice::{Ring, SliceStatus};
+use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -35,6 +36,15 @@ pub enum Verdict {
     },
 }
 
+/// How far a page reaches, by the times at which the upstream created its records: where a later incremental job begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The newest record that can be stored; `None` if there is none, or its time is unknown.
+    pub newest: Option<DateTime<Utc>>,
+    /// The oldest record that is not importable yet.
+    pub oldest_deferred: Option<DateTime<Utc>>,
+}
+
 /// A fetched page, ready to be settled.
 #[derive(Clone, Debug)]
 pub struct Settlement {
@@ -46,6 +56,8 @@ pub struct Settlement {
     pub anchor: Option<String>,
     /// What the upstream says of the slice's total.
     pub total: Option<i64>,
+    /// How far the page reaches.
+    pub reach: Reach,
     /// Whether the stint goes on with the next page, if it may.
     pub go_on: bool,
 }
@@ -108,7 +120,9 @@ impl Store {
             page.next.is_none(),
             page.total,
             page.go_on,
-            renewal.as_secs_f64() * 1000.0
+            renewal.as_secs_f64() * 1000.0,
+            page.reach.newest,
+            page.reach.oldest_deferred
         )
         .fetch_optional(&self.pool)
         .await;

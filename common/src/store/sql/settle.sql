@@ -1,7 +1,8 @@
 -- Settle: the one statement that ends a page. Nothing of it happens unless the fence holds.
 -- $1 job, $2 slice, $3 token, $4 page; per record $5 keys, $6 hashes, $7 payloads, and $8 one character each: p storable,
 -- = a repeat of an id whose last occurrence is stored, d deferred, f failed; $9 reasons of the failed; $10 next cursor,
--- $11 anchor, $12 whether this was the last page, $13 the upstream's total, $14 the stint goes on, $15 lease in ms.
+-- $11 anchor, $12 whether this was the last page, $13 the upstream's total, $14 the stint goes on, $15 lease in ms, $16 when
+-- its newest storable record was created, and $17 its oldest deferred one.
 with fence as materialized (
     select s.job_id, s.slice, s.connection_id, s.worker
       from slices s
@@ -59,6 +60,8 @@ with fence as materialized (
 update slices s set
        page = s.page + 1, cursor = $10, anchor = $11, charges = '{}', attempts = 0, last_error = null,
        last_settled_at = now(),
+       newest_at = greatest(s.newest_at, $16::timestamptz),
+       oldest_deferred_at = least(s.oldest_deferred_at, $17::timestamptz),
        inserted = s.inserted + t.inserted, updated = s.updated + t.updated, unchanged = s.unchanged + t.unchanged,
        deferred = s.deferred + t.deferred, failed = s.failed + t.failed,
        -- An upstream's total may be missing, zero with rows there, or shrink; what was processed is a lower bound.

@@ -15,15 +15,18 @@ mod time;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::slice::{Slicing, Span};
+use common::slice::Span;
 use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::fetch::{Body, Get};
-use super::{Endpoint, FetchError, FetchedPage, Fetcher, PageRequest, Source, SourceError};
+use super::{Endpoint, FetchError, FetchedPage, Fetcher, PageRequest, Planning, Source, SourceError};
 use answer::AnswerShape;
 use request::Requests;
-pub use settings::{Auth, Dates, Next, OneOrMany, PageSize, Parameter, Records, Settings, SliceSettings};
+pub use settings::{
+    Auth, Dates, Next, OneOrMany, PageSize, Parameter, Records, Settings, SliceSettings,
+    default_overlap_hours,
+};
 
 /// The name of this source in a connection's row.
 pub const KIND: &str = "paged_json";
@@ -127,9 +130,9 @@ impl Reading {
     }
 }
 
-/// How jobs of a connection with these settings are cut into slices.
-pub fn slicing(settings: &serde_json::Value) -> Result<Option<Slicing>, SourceError> {
+/// How jobs of a connection with these settings are planned.
+pub fn planning(settings: &serde_json::Value) -> Result<Planning, SourceError> {
     let settings = Settings::read(settings)?;
     settings.check()?;
-    Ok(settings.slicing())
+    Ok(settings.planning())
 }

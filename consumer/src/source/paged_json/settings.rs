@@ -1,12 +1,13 @@
 //! The settings of a paged-JSON connection, as they stand in the connection's row.
 
+use chrono::TimeDelta;
 use common::slice::{MAX_SLICES, Slicing};
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::pointer::Pointer;
 use super::template::{DateTemplate, fill_credentials};
-use crate::source::SourceError;
+use crate::source::{Planning, SourceError};
 
 /// How to read one upstream. All pointers are JSON pointers (RFC 6901).
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Settings {
     /// How jobs are cut into slices; needs `dates`. Without it, a job is one slice.
     #[serde(default)]
     pub slicing: Option<SliceSettings>,
+    /// How many hours before the end of what is known an incremental job begins. Default 24.
+    #[serde(default = "default_overlap_hours")]
+    pub overlap_hours: u32,
 }
 
 /// One query parameter.
@@ -137,6 +141,11 @@ pub struct SliceSettings {
     pub max_slices: u32,
 }
 
+/// One day: some upstreams know nothing finer, and records may appear some time after their creation.
+pub const fn default_overlap_hours() -> u32 {
+    24
+}
+
 const fn default_max_slices() -> u32 {
     1000
 }
@@ -151,10 +160,14 @@ impl Settings {
         Self::deserialize(settings).map_err(|error| SourceError::settings(error.to_string()))
     }
 
-    /// How jobs are cut into slices.
+    /// How jobs are planned.
     #[must_use]
-    pub fn slicing(&self) -> Option<Slicing> {
-        self.slicing.map(|slicing| Slicing { days: slicing.days, max_slices: slicing.max_slices })
+    pub fn planning(&self) -> Planning {
+        let slicing = |slicing: SliceSettings| Slicing { days: slicing.days, max_slices: slicing.max_slices };
+        Planning {
+            slicing: self.slicing.map(slicing),
+            overlap: TimeDelta::hours(i64::from(self.overlap_hours)),
+        }
     }
 
     /// Refuses settings that cannot work together. What each part means is checked where it is used.

@@ -76,6 +76,9 @@ pub(crate) struct Start {
     /// End of the span, not part of it [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) to: Option<DateTime<Utc>>,
+    /// From what is known of the connection to now, instead of a span
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub(crate) incremental: bool,
     /// A name for people
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -27,7 +27,7 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
         command_id: Some(id.clone()),
         date_from: arguments.from,
         date_to: arguments.to,
-        mode: JobMode::Range,
+        mode: if arguments.incremental { JobMode::Incremental } else { JobMode::Range },
         name: arguments.name,
         requested_by: Some(requested_by()),
     };

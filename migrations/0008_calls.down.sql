@@ -1,0 +1,2 @@
+drop view calls;
+drop function readable_time(text);
