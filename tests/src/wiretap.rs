@@ -9,8 +9,8 @@ use common::ids::JobId;
 use common::slice::Ring;
 use futures::StreamExt;
 use lapin::options::{
-    BasicConsumeOptions, BasicGetOptions, BasicNackOptions, QueueBindOptions, QueueDeclareOptions,
-    QueuePurgeOptions,
+    BasicConsumeOptions, BasicGetOptions, BasicNackOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -174,6 +174,21 @@ impl Fixture {
         let lost = channel.queue_purge(name.into(), QueuePurgeOptions::default()).await?;
         connection.close(200, "done".into()).await?;
         Ok(lost)
+    }
+
+    /// Takes the exchange away over which aborts are pushed; processes that run have no binding to one that is made anew.
+    pub async fn cut_push(&self) -> Result<()> {
+        let (connection, channel) = self.broker().await?;
+        let name = self.broker_config().topology().aborts();
+        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?;
+        Ok(connection.close(200, "done".into()).await?)
+    }
+
+    /// Makes what is missing of the exchanges and queues.
+    pub async fn declare(&self) -> Result<()> {
+        let (connection, channel) = self.broker().await?;
+        self.broker_config().topology().declare(&channel, LONGEST).await?;
+        Ok(connection.close(200, "done".into()).await?)
     }
 
     /// A proxy in front of the broker, and the broker's address through it.

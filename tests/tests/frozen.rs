@@ -4,8 +4,8 @@ use anyhow::Result;
 use common::ids::JobId;
 use common::job::JobStatus;
 use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget};
-use harness::fixture::Fixture;
-use harness::process::Process;
+use harness::fixture::{Fixture, amqp_url};
+use harness::process::{Process, Program};
 use harness::proxy::Direction;
 use harness::sample_upstream::{Answer, Options, TenantOptions};
 use harness::settle_gate::{PATIENT, SettleGate};
@@ -191,4 +191,37 @@ async fn a_cancel_does_not_wait_for_it() -> Result<()> {
     let view = fixture.until_cancelled(job, "nobody is there").await?;
     assert_eq!((view.pages_settled, view.counters.processed()), (0, 0));
     fixture.finish([other]).await
+}
+
+/// A pod that is started again has its predecessor's host name, and nothing else of it: leases belong to a boot.
+#[tokio::test]
+async fn a_successor_on_the_same_host_keeps_no_lease_of_the_dead_alive() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let (proxy, amqp) = fixture.broker_proxy().await?;
+    let program = |amqp: &str| {
+        let program = Program::built("consumer")?.env("HOSTNAME", "consumer-0");
+        let environment = fixture.environment_at(&fixture.database.url(), amqp);
+        environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()
+    };
+    let mut dead = program(&amqp)?;
+    dead.ready().await?;
+    fixture.upstream.hold_if(|asked| asked.number == 1);
+    let job = fixture.publish_start(account.connection).await?;
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    // The broker does not learn of the death, so the message stays where it is.
+    proxy.stall_both();
+    dead.kill().await?;
+
+    let successor = program(&amqp_url())?;
+    successor.ready().await?;
+    let view = fixture.until_over(job, JobStatus::Completed).await?;
+    assert_eq!((view.pages_settled, view.counters.inserted), (3, 25));
+    // The expiry rang the first page again; a message that had come back would not have.
+    fixture.until_sql("select count(distinct worker) = 1 from page_log").await?;
+    fixture.until_sql("select ring >= 2 and charges = '{}' from slices").await?;
+    fixture.exact(account, "acme").await?;
+    proxy.cut().await;
+    ends_in_order(successor).await?;
+    fixture.finish([]).await
 }

@@ -1,6 +1,6 @@
 //! A deploy: SIGTERM in the middle of a page is not a failed attempt.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use common::ids::JobId;
 use common::job::JobStatus;
 use harness::fixture::Fixture;
@@ -99,5 +99,43 @@ async fn a_settle_is_not_cut() -> Result<()> {
         first.is_some_and(|(_, times)| times == 1),
         "the page that was being settled is not fetched again"
     );
+    fixture.finish([staying]).await
+}
+
+/// Of a busy fleet all but one process leave at once. Each page goes from hand to hand, at most once per leaver, and never
+/// back to one.
+#[tokio::test]
+async fn a_scale_down_hands_pages_over_without_ping_pong() -> Result<()> {
+    let fixture = Fixture::with_calls(8 * 144).await?;
+    let account = fixture.account("acme", json!({ "slice_days": 1, "page_size": 100 })).await?;
+    let start = || unhurried(&fixture)?.env("BACKHAUL__SHUTDOWN__DRAIN_MS", "2000").start();
+    let mut leaving = [start()?, start()?];
+    for process in &leaving {
+        process.ready().await?;
+    }
+    fixture.upstream.hold();
+    let mut command = Fixture::start_command(account.connection, JobId::random());
+    command.date_from = Some("2025-01-01T00:00:00Z".parse()?);
+    command.date_to = Some("2025-01-09T00:00:00Z".parse()?);
+    fixture.publish_start_command(&command).await?;
+    fixture.upstream.until(|seen| seen.held == 8).await;
+    let staying = fixture.consumer_with(fixture.unhurried()?).await?;
+
+    for process in &leaving {
+        process.terminate()?;
+    }
+    for process in &mut leaving {
+        assert!(process.exit().await?.success());
+    }
+    fixture.upstream.until(|seen| seen.held == 8).await;
+    fixture.until_sql(UNBLEMISHED).await?;
+    let most = fixture.upstream.fetches().into_values().max();
+    assert!(most <= Some(3), "a page was asked for {most:?} times");
+
+    fixture.upstream.release();
+    let job = command.job_id.context("chosen here")?;
+    let view = fixture.until_over(job, JobStatus::Completed).await?;
+    assert_eq!(view.counters.inserted, 8 * 144);
+    fixture.exact(account, "acme").await?;
     fixture.finish([staying]).await
 }

@@ -1,6 +1,6 @@
 //! Settling a fetched page, and finding out what became of it when the answer does not say.
 
-use super::{BETWEEN_TRIES, Next, PageHandler, Stint, TRIES, checked_next, next_anchor};
+use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
 use crate::disposition::Outcome;
 use crate::source::{Content, FetchedPage, ParsedRecord};
 use common::slice::Ring;
@@ -33,18 +33,25 @@ impl PageHandler {
         // The bytes are counted until the settle is over.
         let _reservation = page.reservation;
         let begun = Instant::now();
-        let result = self.settle(lease, stint, &mut settlement).await;
+        let result = self.settle(lease, stint, &mut settlement, ending).await;
         histogram!("page_settle_seconds").record(begun.elapsed().as_secs_f64());
         result
     }
 
+    /// Settles, again and again while the database is away: the page is fetched, and its lease outlives a restart of
+    /// Postgres. After the lease's time somebody else may have the page, so the delivery asks anew.
     async fn settle(
         &self,
         mut lease: Lease,
         stint: &mut Stint,
         settlement: &mut Settlement,
+        ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        let mut tries = 1;
+        let begun = Instant::now();
+        let mut said = false;
+        let goes_on = |error: &StoreError| {
+            error.is_transient() && !ending.is_cancelled() && begun.elapsed() < self.leases.duration
+        };
         loop {
             let page = lease.page();
             match self.store.settle(lease, settlement, self.leases.duration).await {
@@ -58,21 +65,30 @@ impl PageHandler {
                     lease = kept;
                     continue;
                 }
-                Err((_, error)) if tries >= TRIES || !error.is_transient() => return Err(error),
+                Err((_, error)) if !goes_on(&error) => return Err(error),
                 Err((kept, error)) => {
-                    tracing::info!(job = %kept.job(), slice = kept.slice(), page, %error, "a settle is tried again");
+                    if !said {
+                        tracing::info!(job = %kept.job(), slice = kept.slice(), page, %error, "a settle is tried again");
+                        said = true;
+                    }
                     lease = kept;
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
             }
-            if let Some(next) = self.look(&mut lease, stint).await? {
-                return Ok(Err(next));
+            match self.look(&mut lease, stint).await {
+                Ok(None) => {}
+                Ok(Some(next)) => return Ok(Err(next)),
+                Err(error) if !goes_on(&error) => return Err(error),
+                // The next settle finds out.
+                Err(_passing) => {
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                    continue;
+                }
             }
             if lease.page() != page {
                 // Our settle had happened, and only its answer was lost.
                 return Ok(Ok(lease));
             }
-            tries += 1;
         }
     }
 
