@@ -27,9 +27,13 @@ pub fn database_url() -> String {
 }
 
 impl Database {
-    /// Makes one.
+    /// Makes one on the server that tests use.
     pub async fn create() -> Result<Self> {
-        let admin: Url = database_url().parse().context("DATABASE_URL is not a URL")?;
+        Self::create_on(database_url().parse().context("DATABASE_URL is not a URL")?).await
+    }
+
+    /// Makes one on the server of this address.
+    pub async fn create_on(admin: Url) -> Result<Self> {
         let mut connection = connect(&admin).await?;
         let template = template(&admin, &mut connection).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -77,19 +81,18 @@ pub struct NamedDatabase {
 }
 
 impl NamedDatabase {
-    /// Makes it, empty, in the place of the one that an earlier owner left.
+    /// Makes it on the server of this address, empty, in the place of the one that an earlier owner left.
     ///
     /// # Errors
     /// When another process uses that name, or the server refuses.
-    pub async fn create(name: &str) -> Result<Self> {
-        let admin: Url = database_url().parse().context("DATABASE_URL is not a URL")?;
-        let mut owner = connect(&admin).await?;
+    pub async fn create(admin: &Url, name: &str) -> Result<Self> {
+        let mut owner = connect(admin).await?;
         let lock = "select pg_try_advisory_lock(hashtextextended($1, 0))";
         let ours: bool = sqlx::query_scalar(lock).bind(name).fetch_one(&mut owner).await?;
         ensure!(ours, "the database {name} is in use by another run of this program; end that one first");
         execute(&mut owner, format!("drop database if exists {name} with (force)")).await?;
         execute(&mut owner, format!("create database {name}")).await?;
-        Ok(Self { url: at(&admin, name), _owner: owner })
+        Ok(Self { url: at(admin, name), _owner: owner })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::database::Database;
 use crate::process::Program;
 use crate::proxy::FaultProxy;
 use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
+use crate::servers::Servers;
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
 use common::command::{CancelCommand, StartCommand};
@@ -54,7 +55,7 @@ pub struct Fixture {
     pub upstream: SampleUpstream,
     /// Publishes commands, as an upstream service would.
     pub publisher: Publisher,
-    amqp: AmqpConfig,
+    pub(crate) amqp: AmqpConfig,
     dead_letters: u32,
 }
 
@@ -86,12 +87,17 @@ impl Fixture {
 
     /// A world with this upstream.
     pub async fn start(options: Options) -> Result<Self> {
+        Self::start_on(&Servers::from_environment()?, options).await
+    }
+
+    /// The same on these servers: private ones, for a test that harms them.
+    pub async fn start_on(servers: &Servers, options: Options) -> Result<Self> {
         common::telemetry::install_tls_provider();
         log_to_the_test();
-        let database = Database::create().await?;
+        let database = Database::create_on(servers.database.clone()).await?;
         let store = Database::store_at(&database.url())?;
         let namespace = format!("test_{}", Uuid::new_v4().simple());
-        let amqp = amqp_config(&amqp_url(), &namespace)?;
+        let amqp = amqp_config(&servers.amqp, &namespace)?;
         let publisher = Publisher::start(amqp.clone(), &format!("{namespace} publishing"), "backhaul-test");
         let upstream = SampleUpstream::start(options).await?;
         Ok(Self { database, store, namespace, upstream, publisher, amqp, dead_letters: 0 })
@@ -126,7 +132,7 @@ impl Fixture {
     /// Settings with every time scaled down, so that a test sees in a second what production sees in minutes.
     pub fn settings(&self) -> Result<Settings> {
         let url = self.database.url();
-        self.settings_at(&url, &amqp_url())
+        self.settings_at(&url, &self.amqp.url)
     }
 
     /// As [`Self::settings`], with leases that outlast the test: on a machine under load none expires by accident.
@@ -143,7 +149,7 @@ impl Fixture {
 
     /// The same as environment variables of a process.
     pub fn environment(&self) -> HashMap<String, String> {
-        self.environment_at(&self.database.url(), &amqp_url())
+        self.environment_at(&self.database.url(), &self.amqp.url)
     }
 
     /// As [`Self::environment`], with other addresses (through proxies).
@@ -173,12 +179,7 @@ impl Fixture {
 
     /// A proxy in front of the database, and the database's address through it; in clear, so that the proxy can read.
     pub async fn database_proxy(&self) -> Result<(FaultProxy, Url)> {
-        let mut url = self.database.url();
-        let host = (url.host_str().context("DATABASE_URL names no host")?, url.port().unwrap_or(5432));
-        let target = tokio::net::lookup_host(host).await?.next().context("the database's host is unknown")?;
-        let proxy = FaultProxy::start(target).await?;
-        url.set_host(Some("127.0.0.1"))?;
-        url.set_port(Some(proxy.address().port())).ok().context("DATABASE_URL takes no port")?;
+        let (proxy, mut url) = FaultProxy::before(&self.database.url(), 5432).await?;
         url.query_pairs_mut().append_pair("sslmode", "disable");
         Ok((proxy, url))
     }

@@ -1,10 +1,10 @@
 //! What a test does to the messages of its namespace: it overhears them, repeats them, loses them, and has them
 //! delivered again.
 
-use crate::fixture::{Fixture, amqp_url};
+use crate::fixture::Fixture;
 use crate::proxy::FaultProxy;
 use anyhow::{Context, Result, ensure};
-use common::amqp::{AmqpConfig, Destination, Envelope, KEY_CANCEL, KEY_PAGE, KEY_START, WorkQueue};
+use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_PAGE, KEY_START, WorkQueue};
 use common::ids::JobId;
 use common::slice::Ring;
 use futures::StreamExt;
@@ -54,7 +54,7 @@ impl Wiretap {
     /// Listens in.
     pub async fn on(fixture: &Fixture) -> Result<Self> {
         let (connection, channel) = fixture.broker().await?;
-        let topology = fixture.broker_config().topology();
+        let topology = fixture.amqp.topology();
         topology.declare(&channel, LONGEST).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
@@ -141,7 +141,7 @@ impl Fixture {
     /// redelivery. Returns how many they were.
     pub async fn redeliver(&self, queue: WorkQueue) -> Result<u32> {
         let (connection, channel) = self.broker().await?;
-        let name = self.broker_config().topology().queue(queue);
+        let name = self.amqp.topology().queue(queue);
         let (mut number, mut last) = (0, None);
         while let Some(got) =
             channel.basic_get(name.as_str().into(), BasicGetOptions { no_ack: false }).await?
@@ -170,7 +170,7 @@ impl Fixture {
     /// Loses every message that waits in a queue. Returns how many they were.
     pub async fn lose(&self, queue: WorkQueue) -> Result<u32> {
         let (connection, channel) = self.broker().await?;
-        let name = self.broker_config().topology().queue(queue);
+        let name = self.amqp.topology().queue(queue);
         let lost = channel.queue_purge(name.into(), QueuePurgeOptions::default()).await?;
         connection.close(200, "done".into()).await?;
         Ok(lost)
@@ -193,21 +193,13 @@ impl Fixture {
 
     /// A proxy in front of the broker, and the broker's address through it.
     pub async fn broker_proxy(&self) -> Result<(FaultProxy, String)> {
-        let mut url: url::Url = amqp_url().parse().context("AMQP_URL is not a URL")?;
-        let host = (url.host_str().context("AMQP_URL names no host")?, url.port().unwrap_or(5672));
-        let target = tokio::net::lookup_host(host).await?.next().context("the broker's host is unknown")?;
-        let proxy = FaultProxy::start(target).await?;
-        url.set_host(Some("127.0.0.1"))?;
-        url.set_port(Some(proxy.address().port())).ok().context("AMQP_URL takes no port")?;
+        let url = self.amqp.url.parse().context("AMQP_URL is not a URL")?;
+        let (proxy, url) = FaultProxy::before(&url, 5672).await?;
         Ok((proxy, url.to_string()))
     }
 
-    fn broker_config(&self) -> AmqpConfig {
-        AmqpConfig { url: amqp_url(), namespace: self.namespace.clone(), ..AmqpConfig::default() }
-    }
-
     async fn broker(&self) -> Result<(Connection, Channel)> {
-        let connection = common::amqp::connect(&self.broker_config(), "backhaul-test").await?;
+        let connection = common::amqp::connect(&self.amqp, "backhaul-test").await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))
     }

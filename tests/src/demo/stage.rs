@@ -2,8 +2,8 @@
 
 use super::words::thousands;
 use crate::database::NamedDatabase;
-use crate::fixture::amqp_url;
 use crate::process::{Program, log_folder};
+use crate::servers::Servers;
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Publisher, connect};
 use common::ids::ConnectionId;
@@ -63,8 +63,17 @@ impl Stage {
     /// # Errors
     /// When one of the servers is away, or the same demo runs already.
     pub async fn set(name: &str) -> Result<Self> {
-        let amqp = AmqpConfig { url: amqp_url(), namespace: name.to_owned(), ..AmqpConfig::default() };
-        let database = NamedDatabase::create(&format!("backhaul_{name}")).await?;
+        Self::set_on(name, &Servers::from_environment()?).await
+    }
+
+    /// The same on these servers.
+    ///
+    /// # Errors
+    /// As [`Stage::set`].
+    pub async fn set_on(name: &str, servers: &Servers) -> Result<Self> {
+        let amqp =
+            AmqpConfig { url: servers.amqp.clone(), namespace: name.to_owned(), ..AmqpConfig::default() };
+        let database = NamedDatabase::create(&servers.database, &format!("backhaul_{name}")).await?;
         let limits =
             SessionLimits { statement_timeout: Duration::from_secs(120), ..SessionLimits::default() };
         let store = Store::new(database.url.as_str(), name, 4, limits)?;

@@ -5,6 +5,7 @@ mod connection;
 #[cfg(test)]
 mod tests;
 
+use anyhow::Context;
 use connection::Connection;
 use std::collections::BTreeSet;
 use std::io;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
 
 /// What has not happened by then never will.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -96,6 +98,20 @@ impl FaultProxy {
         let stop = CancellationToken::new();
         tokio::spawn(accept(listener, target, Arc::clone(&state), stop.clone()));
         Ok(Self { address, state, _stop: stop.drop_guard() })
+    }
+
+    /// A proxy in front of the server that an address names, and the address through it.
+    ///
+    /// # Errors
+    /// When the server's host is unknown, or no port can be bound.
+    pub async fn before(url: &Url, default_port: u16) -> anyhow::Result<(Self, Url)> {
+        let host = (url.host_str().context("the address names no host")?, url.port().unwrap_or(default_port));
+        let target = tokio::net::lookup_host(host).await?.next().context("the server's host is unknown")?;
+        let proxy = Self::start(target).await?;
+        let mut url = url.clone();
+        url.set_host(Some("127.0.0.1"))?;
+        url.set_port(Some(proxy.address.port())).ok().context("the address takes no port")?;
+        Ok((proxy, url))
     }
 
     /// Where clients connect.

@@ -1,0 +1,89 @@
+//! Servers of a test's own, to be stopped, killed and started again while it runs: [`PrivatePostgres`] and
+//! [`PrivateRabbit`], from the programs that this machine has installed. Each has its own ports of loopback and a
+//! temporary folder, runs as an unprivileged user, and is gone with its value: it ends when that is dropped, and
+//! dies with the thread that started it.
+
+mod folder;
+mod postgres;
+mod rabbit;
+#[cfg(test)]
+mod tests;
+
+pub use postgres::PrivatePostgres;
+pub use rabbit::PrivateRabbit;
+
+use anyhow::{Context, Result, bail, ensure};
+use folder::Folder;
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::TcpListener;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The longest a healthy server takes to start or to stop, on a machine under load.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at whether it answers.
+const LOOK: Duration = Duration::from_millis(20);
+/// A port that was free a moment ago may be taken: a first start is tried on so many.
+const TRIES: u32 = 3;
+
+/// A server's process.
+#[derive(Debug)]
+struct Server {
+    name: &'static str,
+    child: Child,
+}
+
+impl Server {
+    /// Asks it to end, and waits until it has.
+    async fn end(mut self, signal: Signal) -> Result<ExitStatus> {
+        let id = self.child.id().with_context(|| format!("{} has ended by itself", self.name))?;
+        kill_process(pid(id)?, signal).with_context(|| format!("cannot signal {} ({id})", self.name))?;
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        Ok(ended.with_context(|| format!("{} does not end within {PATIENCE:?}", self.name))??)
+    }
+
+    /// Waits until it answers. False if it has ended instead.
+    async fn answers(&mut self, mut look: impl AsyncFnMut() -> bool) -> Result<bool> {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if self.child.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if look().await {
+                return Ok(true);
+            }
+            sleep(LOOK).await;
+        }
+        bail!("{} does not answer within {PATIENCE:?}", self.name)
+    }
+}
+
+fn pid(id: u32) -> Result<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw).context("a process id is a positive number")
+}
+
+/// Free ports below the range from which the kernel takes those of outgoing connections: nobody takes one while its
+/// server is down.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let free = (0..500).map(|_try| rand::random_range(20_000..32_000));
+        let listener = free.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).next();
+        let listener = listener.context("no free port was found between 20000 and 31999")?;
+        *port = listener.local_addr()?.port();
+        // Held until all are chosen, or two could be the same.
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// What a server's program said, when it failed.
+fn succeeded(what: &str, output: &std::process::Output) -> Result<String> {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what} failed ({}): {said}{complained}", output.status);
+    Ok(said)
+}
