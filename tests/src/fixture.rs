@@ -285,11 +285,13 @@ impl Fixture {
         let mut last = None;
         let met = tokio::time::timeout(LONGEST, async {
             loop {
-                if let Some(view) = self.store.job(job, None).await? {
-                    if enough(&view) {
-                        return anyhow::Ok(view);
-                    }
-                    last = Some(view);
+                match self.store.job(job, None).await {
+                    Ok(Some(view)) if enough(&view) => return anyhow::Ok(view),
+                    Ok(Some(view)) => last = Some(view),
+                    Ok(None) => {}
+                    // The test may have broken the database itself.
+                    Err(error) if error.is_transient() => {}
+                    Err(error) => return Err(error.into()),
                 }
                 tokio::time::sleep(LOOK).await;
             }

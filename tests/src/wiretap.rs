@@ -10,7 +10,7 @@ use common::slice::Ring;
 use futures::StreamExt;
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicNackOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueuePurgeOptions,
+    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -176,10 +176,41 @@ impl Fixture {
         Ok(lost)
     }
 
+    /// The name of a work queue.
+    #[must_use]
+    pub fn queue(&self, queue: WorkQueue) -> String {
+        self.amqp.topology().queue(queue)
+    }
+
+    /// Deletes a queue, with what is in it.
+    pub async fn delete_queue(&self, queue: WorkQueue) -> Result<()> {
+        let (connection, channel) = self.broker().await?;
+        channel.queue_delete(self.queue(queue).into(), QueueDeleteOptions::default()).await?;
+        Ok(connection.close(200, "done".into()).await?)
+    }
+
+    /// Waits until a queue is there and has a consumer.
+    pub async fn until_consumed(&self, queue: WorkQueue) -> Result<()> {
+        let consumed = tokio::time::timeout(LONGEST, async {
+            loop {
+                let (connection, channel) = self.broker().await?;
+                let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                let found =
+                    channel.queue_declare(self.queue(queue).into(), options, FieldTable::default()).await;
+                drop(connection.close(200, "looked".into()).await);
+                if found.is_ok_and(|found| found.consumer_count() > 0) {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        consumed.await.with_context(|| format!("nobody consumes the queue of {queue}"))?
+    }
+
     /// Takes the exchange away over which aborts are pushed; processes that run have no binding to one that is made anew.
     pub async fn cut_push(&self) -> Result<()> {
         let (connection, channel) = self.broker().await?;
-        let name = self.broker_config().topology().aborts();
+        let name = self.amqp.topology().aborts();
         channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?;
         Ok(connection.close(200, "done".into()).await?)
     }
@@ -187,7 +218,7 @@ impl Fixture {
     /// Makes what is missing of the exchanges and queues.
     pub async fn declare(&self) -> Result<()> {
         let (connection, channel) = self.broker().await?;
-        self.broker_config().topology().declare(&channel, LONGEST).await?;
+        self.amqp.topology().declare(&channel, LONGEST).await?;
         Ok(connection.close(200, "done".into()).await?)
     }
 
