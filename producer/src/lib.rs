@@ -7,4 +7,5 @@ pub mod api_key;
 pub mod config;
 pub mod database;
 pub mod engine;
+pub mod explain;
 pub mod http;

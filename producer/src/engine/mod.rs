@@ -17,7 +17,7 @@ use common::job::JobStatus;
 use common::store::Store;
 use common::store::commands::CommandIdentity;
 use common::store::jobs::{
-    CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobView, StartOutcome, StartRequest,
+    CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobSituation, JobView, StartOutcome, StartRequest,
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,6 +155,14 @@ impl Engine {
     /// [`EngineError::NoJob`] (also for another tenant's job) or [`EngineError::Store`].
     pub async fn job(&self, tenant: TenantId, job: JobId) -> Result<JobView, EngineError> {
         self.store.job(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
+    }
+
+    /// One job of the tenant, and what it waits for.
+    ///
+    /// # Errors
+    /// As [`Engine::job`].
+    pub async fn situation(&self, tenant: TenantId, job: JobId) -> Result<JobSituation, EngineError> {
+        self.store.situation(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
     }
 
     /// Jobs of the tenant, newest first.

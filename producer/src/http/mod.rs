@@ -23,6 +23,7 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .route("/api/v1/jobs", get(jobs::list).post(jobs::start))
         .route("/api/v1/jobs/{id}", get(jobs::show))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/api/v1/jobs/{id}/explain", get(jobs::explain))
         .with_state(engine);
     native
         .merge(health)

@@ -2,11 +2,13 @@
 //! statement of the same transaction: a statement that waits for the lock would see the slices as they were before.
 
 mod cancel;
+mod explain;
 mod plan;
 mod start;
 mod status;
 
 pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};
+pub use explain::{JobSituation, SliceSituation};
 pub use plan::Plannable;
 pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobView, SliceCounts};

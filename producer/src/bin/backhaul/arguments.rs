@@ -43,6 +43,11 @@ pub(crate) enum Action {
         /// The job
         job: JobId,
     },
+    /// Say why a job is where it is: what it waits for, who holds its pages, why it failed
+    Explain {
+        /// The job
+        job: JobId,
+    },
     /// List jobs, newest first
     List(List),
     /// Follow jobs until all of them have ended; exits with 1 if one has failed

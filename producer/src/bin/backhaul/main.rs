@@ -38,6 +38,7 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Action::Start(start) => Box::pin(commands::start(&context, start)).await,
         Action::Cancel(cancel) => Box::pin(commands::cancel(&context, cancel)).await,
         Action::Status { job } => status::status(&context, job).await,
+        Action::Explain { job } => status::explain(&context, job).await,
         Action::List(list) => status::list(&context, list).await,
         Action::Watch { jobs } => watch::watch(&context, jobs).await,
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,

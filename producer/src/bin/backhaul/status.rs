@@ -19,6 +19,16 @@ pub(crate) async fn status(context: &Context, job: JobId) -> Result<(), Failure>
     context.output.either(&JobJson::from(&job), || in_full(&job, &names.of(&job)))
 }
 
+pub(crate) async fn explain(context: &Context, job: JobId) -> Result<(), Failure> {
+    let store = context.store()?;
+    let situation = store.situation(job, None).await?.ok_or_else(|| no_job(job))?;
+    let reasons = producer::explain::explain(&situation);
+    context.output.either(&reasons, || {
+        let lines: Vec<_> = reasons.iter().map(|reason| format!("- {}", clean(&reason.text))).collect();
+        format!("{}\n{}", state(&situation.job), lines.join("\n"))
+    })
+}
+
 pub(crate) fn no_job(job: JobId) -> Failure {
     Failure::Refused(format!(
         "there is no job {job}: it was never started, or no consumer has taken its start yet; `backhaul list` shows the \

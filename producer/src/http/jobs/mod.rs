@@ -8,6 +8,7 @@ pub use body::{CountersBody, JobBody};
 use super::auth::Caller;
 use super::error::Problem;
 use crate::engine::{Cursor, CursorError, Engine, JobQuery};
+use crate::explain::{self, Reason};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -63,6 +64,26 @@ pub(super) async fn show(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
     Ok(response)
+}
+
+#[derive(Serialize)]
+struct ExplainBody {
+    job_id: JobId,
+    status: JobStatus,
+    paused: bool,
+    reasons: Vec<Reason>,
+}
+
+/// `GET /api/v1/jobs/{id}/explain`: why the job is where it is, in words.
+pub(super) async fn explain(
+    Caller(tenant): Caller,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+) -> Result<Response, Problem> {
+    let situation = engine.situation(tenant, job).await?;
+    let (status, paused) = (situation.job.status, situation.job.paused);
+    Ok(Json(ExplainBody { job_id: job, status, paused, reasons: explain::explain(&situation) })
+        .into_response())
 }
 
 /// The query of a list. A misspelt filter is refused: ignoring it would list what was not asked for.

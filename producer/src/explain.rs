@@ -1,0 +1,179 @@
+//! Says in words why a job is where it is, from what the store knows of it. The same words serve the API and the command
+//! line.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use common::job::JobStatus;
+use common::slice::SliceStatus;
+use common::store::jobs::{JobSituation, SliceSituation};
+use serde::Serialize;
+
+/// One reason: a stable word for programs, and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// A stable word.
+    pub code: &'static str,
+    /// What holds, and since or until when.
+    pub text: String,
+    /// The slice that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<i32>,
+}
+
+impl Reason {
+    const fn new(code: &'static str, text: String) -> Self {
+        Self { code, text, slice: None }
+    }
+}
+
+/// Why the job is where it is, the most telling reason first. Never empty.
+#[must_use]
+pub fn explain(situation: &JobSituation) -> Vec<Reason> {
+    let job = &situation.job;
+    let now = job.read_at;
+    let mut reasons = Vec::new();
+    let mut add = |code, text| reasons.push(Reason::new(code, text));
+    match job.status {
+        JobStatus::Pending => {
+            let since = age(job.created_at, now);
+            let command = if situation.start_confirmed {
+                "its start command was confirmed by the broker, and no consumer has planned it yet"
+            } else {
+                "the broker has not confirmed its start command; a consumer's sweeper plans it all the same"
+            };
+            add("pending", format!("accepted {since} ago; {command}"));
+        }
+        JobStatus::Running if job.paused => {
+            add("paused", "paused on request: no page is begun until it is unpaused".to_owned());
+        }
+        JobStatus::Running => {}
+        JobStatus::Cancelling => {
+            let since = job.cancel_requested_at.map(|at| age(at, now)).unwrap_or_default();
+            let leased = count(job.slices.leased, "page is", "pages are");
+            let text = format!(
+                "cancelling for {since}{}: nothing more is imported; {leased} still in a worker's hands",
+                because(job.cancel_reason.as_deref())
+            );
+            add("cancelling", text);
+        }
+        JobStatus::Completed => add("completed", format!("completed {}", at(job.finished_at))),
+        JobStatus::Cancelled => {
+            let by = job.cancel_requested_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let text =
+                format!("cancelled{by} {}{}", at(job.finished_at), because(job.cancel_reason.as_deref()));
+            add("cancelled", text);
+        }
+        JobStatus::Failed => add("failed", failure(situation)),
+    }
+    if job.status.is_terminal() {
+        return reasons;
+    }
+    if situation.live_workers == 0 {
+        add("no_consumer", "no consumer process was seen in the last seconds: start one".to_owned());
+    }
+    if situation.connection_deleted {
+        add("connection_deleted", format!("its connection {} was deleted", situation.connection));
+    }
+    if let Some(until) = situation.connection_paused_until {
+        let rest = age(now, until);
+        let text = format!(
+            "the upstream asked for a pause: connection {} rests until {}, for another {rest}",
+            situation.connection,
+            moment(until)
+        );
+        add("connection_paused", text);
+    }
+    if job.slices.queued > 0 && !job.paused && situation.connection_paused_until.is_none() {
+        let queued = count(job.slices.queued, "slice waits", "slices wait");
+        let (rung, most) = (situation.rung, situation.max_slices);
+        let text =
+            format!("{queued} for the tenant's turn: {rung} of at most {most} of its slices are worked on");
+        add("tenants_turn", text);
+    }
+    reasons.extend(situation.slices.iter().filter_map(|slice| of_slice(slice, situation, now)));
+    if reasons.is_empty() {
+        let text = "every page is settled; a consumer is about to complete it".to_owned();
+        reasons.push(Reason::new("finishing", text));
+    }
+    reasons
+}
+
+fn failure(situation: &JobSituation) -> String {
+    let part = |name: &str| situation.job.error.as_ref().and_then(|error| error.get(name)).cloned();
+    let cause = part("cause").and_then(|cause| cause.as_str().map(str::to_owned));
+    let place =
+        match (part("slice").and_then(|part| part.as_i64()), part("page").and_then(|part| part.as_i64())) {
+            (Some(slice), Some(page)) => format!(" at page {page} of slice {slice}"),
+            _ => String::new(),
+        };
+    let cause = cause.unwrap_or_else(|| "no cause was written down".to_owned());
+    format!("failed{place} {}: {cause}", at(situation.job.finished_at))
+}
+
+fn of_slice(slice: &SliceSituation, situation: &JobSituation, now: DateTime<Utc>) -> Option<Reason> {
+    let page = format!("slice {}, page {}", slice.slice, slice.page);
+    let deaths = match slice.deaths {
+        0 => String::new(),
+        deaths => format!("; {} died while it held this page", count(i64::from(deaths), "worker", "workers")),
+    };
+    let since = slice.rung_at.max(slice.last_settled_at).map(|at| age(at, now));
+    let since = since.as_deref().unwrap_or("some time");
+    let reason = |code, text| Some(Reason { code, text, slice: Some(slice.slice) });
+    if let (Some(worker), Some(until)) = (slice.worker, slice.leased_until) {
+        let host = slice.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+        let (code, lease) = if until < now {
+            ("lease_expired", format!("whose lease ran out {} ago", age(until, now)))
+        } else {
+            ("leased", format!("which renews its lease (until in {})", age(now, until)))
+        };
+        return reason(
+            code,
+            format!("{page}: for {since} in the hands of worker {worker}{host}, {lease}{deaths}"),
+        );
+    }
+    match slice.status {
+        SliceStatus::Waiting => {
+            let until = slice.not_before.map(|until| age(now, until.max(now))).unwrap_or_default();
+            let attempts = count(i64::from(slice.attempts), "attempt", "attempts");
+            let error = slice.last_error.as_deref().unwrap_or("no error was written down");
+            reason("retry", format!("{page}: tried again in {until}, after {attempts}: {error}{deaths}"))
+        }
+        SliceStatus::Ready => {
+            let why = if situation.live_workers == 0 {
+                "nobody is there to take it"
+            } else if situation.markers_out == 0 {
+                "a consumer takes it when a slot is free"
+            } else {
+                "a consumer takes it when a slot is free; if its message was lost, it is rung again"
+            };
+            reason("rung", format!("{page}: rung {since} ago; {why}{deaths}"))
+        }
+        // Said of all of them together.
+        SliceStatus::Queued | SliceStatus::Done | SliceStatus::Cancelled | SliceStatus::Failed => None,
+    }
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" (reason: {reason})")).unwrap_or_default()
+}
+
+fn at(moment_of: Option<DateTime<Utc>>) -> String {
+    moment_of.map(|at| format!("at {}", moment(at))).unwrap_or_default()
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn count(number: i64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// How long it is from one moment to another, in the unit that matters.
+fn age(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    match (to - from).num_seconds() {
+        seconds @ ..=119 => format!("{} s", seconds.max(0)),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
