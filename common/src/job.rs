@@ -172,7 +172,7 @@ impl Counters {
         match total? {
             ..=0 => done.then_some(100),
             total => {
-                let percent = (self.processed().saturating_mul(200) / total + 1) / 2;
+                let percent = (i128::from(self.processed()) * 200 / i128::from(total) + 1) / 2;
                 u8::try_from(percent.clamp(0, 100)).ok()
             }
         }
@@ -182,6 +182,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const EVENTS: [JobEvent; 7] = [
         JobEvent::Planned,
@@ -229,5 +230,17 @@ mod tests {
         assert_eq!(seen(0).percent(None, true), None);
         assert_eq!(seen(0).percent(Some(0), true), Some(100));
         assert_eq!(seen(0).percent(Some(0), false), None);
+    }
+
+    proptest! {
+        #[test]
+        fn percent_is_the_nearest_whole_one(unchanged in 0..i64::MAX, total in 1..i64::MAX, done: bool) {
+            let percent = Counters { unchanged, ..Counters::default() }.percent(Some(total), done);
+            let percent = i128::from(percent.expect("the total is known"));
+            // |processed / total - percent / 100| is at most half a per cent, and a half is rounded up.
+            let off = i128::from(unchanged) * 200 - percent * 2 * i128::from(total);
+            prop_assert!(off >= -i128::from(total));
+            prop_assert!(percent == 100 || off < i128::from(total));
+        }
     }
 }

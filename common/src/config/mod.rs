@@ -4,13 +4,15 @@
 //! environment. `DATABASE_URL` and `AMQP_URL` are taken when neither names `database.url` or `amqp.url`.
 //! Producer and consumer read the same file, so a section that only one of them knows is listed here for both.
 
+mod auth;
 mod error;
 mod secret;
 mod sections;
 mod settings;
 
+pub use auth::AuthConfig;
 pub use error::ConfigError;
-pub use secret::{SecretUrl, mask_url};
+pub use secret::{Secret, SecretUrl, mask_url};
 pub use sections::{
     CancelConfig, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig, LogConfig, LogFormat,
     PagesConfig, ShutdownConfig, SweeperConfig,
@@ -28,7 +30,7 @@ pub const FILE_VARIABLE: &str = "BACKHAUL_CONFIG";
 /// Every section that any Backhaul process reads. Another one is a misspelling.
 pub const SECTIONS: &[&str] = &[
     "database", "amqp", "http", "log", "pages", "leases", "cancel", "sweeper", "fairness", "shutdown",
-    "fetch", "api",
+    "fetch", "api", "auth",
 ];
 
 /// Well-known variables that other tools set too, and the key that each stands in for.

@@ -5,6 +5,7 @@ use crate::ids::{ConnectionId, TenantId};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A tenant.
@@ -66,6 +67,8 @@ pub struct ConnectionView {
     pub settings: Value,
     /// Until when the upstream asked for a pause.
     pub paused_until: Option<DateTime<Utc>>,
+    /// Whether it is the one that its tenant's agency historical sync pulls.
+    pub historical_sync: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -194,23 +197,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when there is no such tenant.
     pub async fn put_connection(&self, new: &NewConnection) -> Result<ConnectionId, StoreError> {
-        Ok(sqlx::query_scalar!(
-            r#"insert into connections (id, tenant_id, name, source, base_url, credentials, settings)
-               values ($1, $2, $3, $4, $5, $6, $7)
-               on conflict (tenant_id, name) where deleted_at is null do update
-               set source = excluded.source, base_url = excluded.base_url, credentials = excluded.credentials,
-                   settings = excluded.settings
-               returning id as "id: ConnectionId""#,
-            ConnectionId::random().0,
-            new.tenant.0,
-            new.name,
-            new.source,
-            new.base_url,
-            new.credentials,
-            new.settings
-        )
-        .fetch_one(&self.pool)
-        .await?)
+        let mut connection = self.pool.acquire().await?;
+        put(&mut connection, new).await
     }
 
     /// The connections of a tenant, or of all.
@@ -221,7 +209,7 @@ impl Store {
         Ok(sqlx::query_as!(
             ConnectionView,
             r#"select id as "id: ConnectionId", tenant_id as "tenant_id: TenantId", name, source, base_url, settings,
-                      paused_until, created_at
+                      paused_until, historical_sync, created_at
                  from connections
                 where deleted_at is null and ($1::uuid is null or tenant_id = $1) order by tenant_id, name"#,
             tenant.map(|tenant| tenant.0)
@@ -229,4 +217,27 @@ impl Store {
         .fetch_all(&self.pool)
         .await?)
     }
+}
+
+pub(super) async fn put(
+    connection: &mut PgConnection,
+    new: &NewConnection,
+) -> Result<ConnectionId, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"insert into connections (id, tenant_id, name, source, base_url, credentials, settings)
+           values ($1, $2, $3, $4, $5, $6, $7)
+           on conflict (tenant_id, name) where deleted_at is null do update
+           set source = excluded.source, base_url = excluded.base_url, credentials = excluded.credentials,
+               settings = excluded.settings
+           returning id as "id: ConnectionId""#,
+        ConnectionId::random().0,
+        new.tenant.0,
+        new.name,
+        new.source,
+        new.base_url,
+        new.credentials,
+        new.settings
+    )
+    .fetch_one(connection)
+    .await?)
 }

@@ -4,10 +4,12 @@ pub mod commands;
 pub mod connections;
 mod error;
 pub mod events;
+mod historical_sync;
 pub mod jobs;
 pub mod records;
 pub mod slices;
 pub mod sweep;
+pub mod users;
 pub mod workers;
 
 pub use error::{SessionLimits, StoreError};

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod explain;
+mod latest;
 mod plan;
 mod start;
 mod status;

@@ -190,13 +190,15 @@ impl Store {
     /// When the database cannot be read.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        let rows = read(&mut connection, filter).await?;
-        Ok(rows.into_iter().map(JobView::from).collect())
+        read(&mut connection, filter).await
     }
 }
 
-async fn read(connection: &mut PgConnection, filter: &JobFilter) -> Result<Vec<Row>, StoreError> {
-    Ok(sqlx::query_file_as!(
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    filter: &JobFilter,
+) -> Result<Vec<JobView>, StoreError> {
+    let rows = sqlx::query_file_as!(
         Row,
         "src/store/sql/jobs.sql",
         filter.job.map(|id| id.0),
@@ -208,5 +210,6 @@ async fn read(connection: &mut PgConnection, filter: &JobFilter) -> Result<Vec<R
         filter.limit
     )
     .fetch_all(connection)
-    .await?)
+    .await?;
+    Ok(rows.into_iter().map(JobView::from).collect())
 }

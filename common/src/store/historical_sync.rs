@@ -1,0 +1,47 @@
+//! The one connection of a tenant that its agency historical sync pulls.
+
+use super::connections::{NewConnection, put};
+use super::{Store, StoreError};
+use crate::ids::{ConnectionId, TenantId};
+
+impl Store {
+    /// As [`Store::put_connection`], and makes the connection its tenant's designated one, in the place of another.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when there is no such tenant.
+    pub async fn put_historical_connection(&self, new: &NewConnection) -> Result<ConnectionId, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        // Two designations of one tenant wait for each other here, before either holds a connection.
+        sqlx::query!("select id from tenants where id = $1 for no key update", new.tenant.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let id = put(&mut transaction, new).await?;
+        // The old one first: the index allows no second one at any moment.
+        sqlx::query!(
+            "update connections set historical_sync = false where tenant_id = $1 and historical_sync and id <> $2",
+            new.tenant.0,
+            id.0
+        )
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query!("update connections set historical_sync = true where id = $1", id.0)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// The tenant's designated connection, if it has one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn historical_connection(&self, tenant: TenantId) -> Result<Option<ConnectionId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select id as "id: ConnectionId" from connections
+                where tenant_id = $1 and historical_sync and deleted_at is null"#,
+            tenant.0
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+}
