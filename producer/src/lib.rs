@@ -4,6 +4,7 @@
 //! [`http`] is an adapter that maps words and status codes, and holds no logic of its own.
 
 pub mod api_key;
+pub mod auth;
 pub mod config;
 pub mod database;
 pub mod engine;

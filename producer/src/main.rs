@@ -3,9 +3,10 @@
 use anyhow::Context;
 use clap::Parser;
 use common::amqp::{AmqpConfig, Publisher};
-use common::config::{Settings, load};
+use common::config::{AuthConfig, Settings, load};
 use common::health::{Health, serve};
 use common::telemetry;
+use producer::auth::Tokens;
 use producer::config::ApiConfig;
 use producer::database::{self, DatabaseWatch};
 use producer::engine::Engine;
@@ -34,6 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let settings = Settings::read(&loaded)?;
     let api: ApiConfig = loaded.section("api")?;
     api.check().map_err(anyhow::Error::msg)?;
+    let auth: AuthConfig = loaded.section("auth")?;
 
     let metrics = telemetry::init(&settings.log, "producer")?;
     telemetry::install_tls_provider();
@@ -43,7 +45,8 @@ async fn main() -> anyhow::Result<()> {
     // An answer waits for a confirm, so the publisher gives up after what an answer may wait.
     let amqp = AmqpConfig { publish_timeout: api.publish_wait, ..settings.amqp };
     let publisher = Publisher::start(amqp, &connection_name(), "backhaul-producer");
-    let engine = Arc::new(Engine::new(store.clone(), publisher.clone()));
+    let tokens = Tokens::start(&auth).map_err(anyhow::Error::msg)?;
+    let engine = Arc::new(Engine::new(store.clone(), publisher.clone()).with_tokens(tokens));
 
     // The broker is no condition: without it starts are still accepted, and cancels still hold.
     let watch = DatabaseWatch::start(store.clone());

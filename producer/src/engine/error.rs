@@ -1,5 +1,6 @@
 //! Why the engine refuses, or cannot.
 
+use crate::auth::TokenError;
 use common::ids::{ConnectionId, JobId};
 use common::job::JobStatus;
 use common::store::StoreError;
@@ -7,9 +8,30 @@ use common::store::StoreError;
 /// An answer of the engine that is not a success.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// The caller is not known. The text is for the caller.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The caller is known, and has no tenant.
+    #[error("you have no agency; ask the operator to give you one")]
+    NoAgency,
+    /// The caller may only read.
+    #[error("you may look, but neither start nor cancel (role viewer); ask the operator for another role")]
+    ReadOnly,
+    /// The caller's token cannot be checked at this moment.
+    #[error(transparent)]
+    NoKeys(TokenError),
     /// The tenant has no such job.
     #[error("the tenant has no job {0}; list its jobs to see those that there are")]
     NoJob(JobId),
+    /// The job is another tenant's. An adapter that must not tell says the same as for [`EngineError::NoJob`].
+    #[error("job {0} belongs to another agency")]
+    OthersJob(JobId),
+    /// The tenant has no connection for the agency historical sync.
+    #[error(
+        "your agency has no connection for the historical sync; have the operator set one up (backhaul admin connection \
+         put --historical-sync)"
+    )]
+    NoHistoricalConnection,
     /// The tenant has no such connection.
     #[error("the tenant has no connection {0}; check the identifier, or have the connection set up")]
     NoConnection(ConnectionId),

@@ -6,10 +6,14 @@
 
 mod cursor;
 mod error;
+mod historical_sync;
+mod identity;
 
 pub use cursor::{Cursor, CursorError};
 pub use error::EngineError;
+pub use identity::Identity;
 
+use crate::auth::Tokens;
 use common::amqp::{Destination, Envelope, KEY_START, Publisher};
 use common::command::{CancelCommand, Command, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
@@ -49,24 +53,23 @@ pub struct JobPage {
 pub struct Engine {
     store: Store,
     publisher: Publisher,
+    tokens: Tokens,
     /// The broker did not confirm the last command. Said once per outage, not once per request.
     unconfirmed: AtomicBool,
 }
 
 impl Engine {
     /// An engine that writes to `store` and publishes with `publisher`, whose publish time-out bounds how long an
-    /// answer waits for the broker.
+    /// answer waits for the broker. It believes no token.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher) -> Self {
-        Self { store, publisher, unconfirmed: AtomicBool::new(false) }
+        Self { store, publisher, tokens: Tokens::closed(), unconfirmed: AtomicBool::new(false) }
     }
 
-    /// The tenant that an API key with this hash belongs to, if it is known and not revoked.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
-    pub async fn tenant_of_key(&self, hash: &[u8; 32]) -> Result<Option<TenantId>, EngineError> {
-        Ok(self.store.authenticate(hash).await?)
+    /// The same, believing these tokens.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Tokens) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Accepts a job: its row, then its start command. A repeat (of `job_id`, or of `command_id`) is answered with the
@@ -115,7 +118,8 @@ impl Engine {
     /// the first.
     ///
     /// # Errors
-    /// [`EngineError::NoJob`], [`EngineError::NotCancellable`], [`EngineError::Invalid`] or [`EngineError::Store`].
+    /// [`EngineError::NoJob`], [`EngineError::OthersJob`], [`EngineError::NotCancellable`], [`EngineError::Invalid`] or
+    /// [`EngineError::Store`].
     pub async fn cancel(
         &self,
         tenant: TenantId,
@@ -123,6 +127,18 @@ impl Engine {
         reason: Option<String>,
         requested_by: &str,
     ) -> Result<JobView, EngineError> {
+        self.fence(tenant, job, reason, requested_by).await?;
+        self.job(tenant, job).await
+    }
+
+    /// Whether this call was the first to cancel the job.
+    async fn fence(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        reason: Option<String>,
+        requested_by: &str,
+    ) -> Result<bool, EngineError> {
         let command = CancelCommand {
             job_id: Some(job),
             reason,
@@ -139,14 +155,17 @@ impl Engine {
             keep_if_unknown: false,
         };
         match self.store.cancel(&request).await? {
-            CancelOutcome::Cancelling { .. } => self.broadcast_abort(job).await,
-            CancelOutcome::Cancelled { .. } => {}
-            CancelOutcome::Over { status, .. } => return Err(EngineError::NotCancellable { job, status }),
+            CancelOutcome::Cancelling { newly, .. } => {
+                self.broadcast_abort(job).await;
+                Ok(newly)
+            }
+            CancelOutcome::Cancelled { .. } => Ok(true),
+            CancelOutcome::Over { status, .. } => Err(EngineError::NotCancellable { job, status }),
             CancelOutcome::Unknown | CancelOutcome::Kept { .. } | CancelOutcome::NoEffect => {
-                return Err(EngineError::NoJob(job));
+                let exists = self.store.tenant_of_job(job).await?.is_some();
+                Err(if exists { EngineError::OthersJob(job) } else { EngineError::NoJob(job) })
             }
         }
-        self.job(tenant, job).await
     }
 
     /// One job of the tenant.

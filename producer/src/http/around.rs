@@ -1,10 +1,9 @@
 //! What is done around every request: its identifier, a limit to its time, a defect turned into an answer, metrics.
 
-use super::error::Problem;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures::FutureExt;
 use metrics::{counter, histogram};
 use std::panic::AssertUnwindSafe;
@@ -16,14 +15,32 @@ use uuid::Uuid;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
-pub(super) async fn around(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+/// Why a handler has given no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It panicked.
+    Defect,
+    /// It took too long; what it did may or may not stay.
+    TooLate,
+}
+
+/// How a contract's requests are treated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Treatment {
+    /// How long a handler may take.
+    pub(super) limit: Duration,
+    /// The answer, in the contract's form, where the handler has none.
+    pub(super) answer: fn(Fault) -> Response,
+}
+
+pub(super) async fn around(State(treatment): State<Treatment>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default(), method, route);
 
-    let mut response = guarded(limit, next.run(request)).instrument(span.clone()).await;
+    let mut response = guarded(treatment, next.run(request)).instrument(span.clone()).await;
 
     let status = response.status().as_u16().to_string();
     let elapsed = began.elapsed();
@@ -38,21 +55,18 @@ pub(super) async fn around(State(limit): State<Duration>, request: Request, next
 }
 
 /// The handler's answer, or one of our own if it takes too long or panics.
-async fn guarded(limit: Duration, handler: impl Future<Output = Response>) -> Response {
+async fn guarded(treatment: Treatment, handler: impl Future<Output = Response>) -> Response {
+    let Treatment { limit, answer } = treatment;
     match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
         Ok(Ok(response)) => response,
         // The panic's own text went to stderr when it happened.
         Ok(Err(_panic)) => {
             tracing::error!("a request met a defect and was answered with 500");
-            Problem::internal().into_response()
+            answer(Fault::Defect)
         }
         Err(_elapsed) => {
-            tracing::warn!(limit_ms = limit.as_millis(), "a request took too long and was answered with 503");
-            Problem::unavailable(
-                "the request took too long; it may or may not have been carried out: look, or repeat it (a start with \
-                 the same job_id or command_id is applied once)",
-            )
-            .into_response()
+            tracing::warn!(limit_ms = limit.as_millis(), "a request took too long and was given up");
+            answer(Fault::TooLate)
         }
     }
 }
@@ -85,6 +99,8 @@ fn known(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::error::Problem;
+    use crate::http::historical_sync::Refusal;
     use axum::http::StatusCode;
 
     fn id_for(given: &str) -> String {
@@ -103,9 +119,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_handler_that_hangs_or_panics_is_answered_for() {
-        let hangs = guarded(Duration::from_secs(20), std::future::pending()).await;
-        assert_eq!(hangs.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let panics = guarded(Duration::from_secs(20), async { panic!("on purpose") }).await;
-        assert_eq!(panics.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        for (answer, too_late) in [
+            (Problem::of_fault as fn(Fault) -> Response, StatusCode::SERVICE_UNAVAILABLE),
+            (Refusal::of_fault, StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            let treatment = Treatment { limit: Duration::from_secs(20), answer };
+            let hangs = guarded(treatment, std::future::pending()).await;
+            assert_eq!(hangs.status(), too_late);
+            let panics = guarded(treatment, async { panic!("on purpose") }).await;
+            assert_eq!(panics.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        }
     }
 }

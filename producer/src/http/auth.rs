@@ -1,30 +1,27 @@
-//! Who calls: `Authorization: Bearer <API key>`.
+//! Who calls, by what the request carries. Which of these a contract takes is the contract's business: each has an
+//! extractor of its own, which refuses in the contract's form.
 
-use super::error::Problem;
 use crate::api_key;
-use crate::engine::Engine;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use crate::engine::{Engine, EngineError, Identity};
 use axum::http::{HeaderMap, header};
-use common::ids::TenantId;
-use std::sync::Arc;
 
-/// The tenant whose key the request carries. As an argument of a handler it refuses everybody else.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller(pub(super) TenantId);
+/// By `Authorization: Bearer <JSON Web Token>`.
+pub(super) async fn by_token(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
+    let token = bearer(headers).ok_or_else(|| missing("JSON Web Token"))?;
+    engine.token_holder(token).await
+}
 
-impl FromRequestParts<Arc<Engine>> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
-        let key = bearer(&parts.headers).ok_or_else(|| {
-            Problem::unauthorized("the request needs the header `Authorization: Bearer <API key>`")
-        })?;
-        let tenant = engine.tenant_of_key(&api_key::hash(key)).await?;
-        tenant.map(Self).ok_or_else(|| {
-            Problem::unauthorized("the API key is unknown or was revoked; ask the operator for another")
-        })
+/// By `Authorization: Bearer <API key or JSON Web Token>`. A token has dots, a key has none.
+pub(super) async fn by_key_or_token(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
+    match bearer(headers) {
+        Some(token) if token.contains('.') => engine.token_holder(token).await,
+        Some(key) => engine.key_holder(&api_key::hash(key)).await,
+        None => Err(missing("API key or JSON Web Token")),
     }
+}
+
+fn missing(what: &str) -> EngineError {
+    EngineError::Unauthenticated(format!("the request needs the header `Authorization: Bearer <{what}>`"))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

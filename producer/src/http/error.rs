@@ -1,6 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), each with a `code` that never changes. The text of a server's own
 //! error goes to the log, never into an answer.
 
+use super::around::Fault;
 use crate::engine::EngineError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,6 +10,13 @@ use common::command::Undecodable;
 use common::store::StoreError;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+/// All that a caller may know of a defect.
+pub(super) const DEFECT: &str =
+    "the request failed for a reason that the operator can find in the log by x-request-id";
+
+/// Beside every 401.
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"backhaul\"");
 
 /// An answer that is not a success.
 #[derive(Clone, Debug, Serialize)]
@@ -45,18 +53,25 @@ impl Problem {
     }
 
     /// A defect of ours. What it is stays in the log.
-    pub(super) fn internal() -> Self {
-        let detail = "the request failed for a reason that the operator can find in the log by x-request-id";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", DEFECT)
+    }
+
+    /// In the place of a handler's answer.
+    pub(super) fn of_fault(fault: Fault) -> Response {
+        match fault {
+            Fault::Defect => Self::internal(),
+            Fault::TooLate => Self::unavailable(
+                "the request took too long; it may or may not have been carried out: look, or repeat it (a start with \
+                 the same job_id or command_id is applied once)",
+            ),
+        }
+        .into_response()
     }
 
     /// No answer in time, or the database is away.
-    pub(super) fn unavailable(detail: &'static str) -> Self {
+    fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-    }
-
-    pub(super) fn unauthorized(detail: &'static str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
     pub(super) fn no_job(id: &str) -> Self {
@@ -72,7 +87,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"backhaul\""));
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -85,8 +100,16 @@ impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         let detail = error.to_string();
         match error {
-            EngineError::NoJob(job) => Self::no_job(&job.to_string()),
-            EngineError::NoConnection(_) => Self::new(StatusCode::NOT_FOUND, "connection_not_found", detail),
+            EngineError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail),
+            EngineError::NoAgency | EngineError::ReadOnly => {
+                Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+            }
+            EngineError::NoKeys(_) => Self::unavailable(detail),
+            // Whether another tenant has it is nobody's business.
+            EngineError::NoJob(job) | EngineError::OthersJob(job) => Self::no_job(&job.to_string()),
+            EngineError::NoConnection(_) | EngineError::NoHistoricalConnection => {
+                Self::new(StatusCode::NOT_FOUND, "connection_not_found", detail)
+            }
             EngineError::JobActive { active, .. } => {
                 Self::new(StatusCode::CONFLICT, "job_active", detail).with("job_id", active.to_string())
             }

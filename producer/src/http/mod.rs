@@ -1,15 +1,17 @@
-//! The HTTP API. One file per contract; what they share is here: the problem documents, authentication, and what is
-//! done around every request.
+//! The HTTP API. One folder per contract, with its words, its extractor of the caller and its form of errors; what they
+//! share is here: authentication, and what is done around every request.
 
 mod around;
 mod auth;
 mod error;
+mod historical_sync;
 pub mod jobs;
 
 pub use error::Problem;
 
 use crate::config::ApiConfig;
 use crate::engine::Engine;
+use around::Treatment;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
@@ -24,13 +26,15 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .route("/api/v1/jobs/{id}", get(jobs::show))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/v1/jobs/{id}/explain", get(jobs::explain))
-        .with_state(engine);
+        .with_state(Arc::clone(&engine));
+    let treatment = Treatment { limit: config.request_timeout, answer: Problem::of_fault };
     native
         .merge(health)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(axum::middleware::from_fn_with_state(treatment, around::around))
+        .merge(historical_sync::router(engine, config.request_timeout))
         .layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
-        .layer(axum::middleware::from_fn_with_state(config.request_timeout, around::around))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -15,7 +15,7 @@ Configuration: DATABASE_URL and AMQP_URL, or a TOML file (--config, BACKHAUL_CON
 /// Options of every action are listed after its own.
 const EVERYWHERE: &str = "Options everywhere";
 
-/// Starts, cancels and watches syncs, and sets up tenants, keys and connections.
+/// Starts, cancels and watches syncs, and sets up tenants, keys, connections and users.
 #[derive(Debug, Parser)]
 #[command(name = "backhaul", version, after_help = AFTER, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -65,7 +65,7 @@ pub(crate) enum Action {
         #[arg(long, requires = "down")]
         yes: bool,
     },
-    /// Set up tenants, API keys and connections
+    /// Set up tenants, API keys, connections and users
     #[command(subcommand)]
     Admin(Admin),
 }
@@ -158,6 +158,9 @@ pub(crate) enum Admin {
     /// Tenants' accounts at upstreams
     #[command(subcommand)]
     Connection(Connection),
+    /// People who call the HTTP API with a JSON Web Token
+    #[command(subcommand)]
+    User(User),
 }
 
 #[derive(Debug, Subcommand)]
@@ -230,6 +233,62 @@ pub(crate) struct PutConnection {
     /// Settings of the source: a JSON object, @FILE, or @- for stdin [default: as they are, or none]
     #[arg(long, value_name = "JSON")]
     pub(crate) settings: Option<String>,
+    /// Make it the one that the tenant's agency historical sync pulls, in the place of another
+    #[arg(long)]
+    pub(crate) historical_sync: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user, or change and enable the one of that subject
+    Put(PutUser),
+    /// List users
+    List {
+        /// Only those of this tenant, by name or identifier
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Disable a user, at once; `put` enables it again
+    Remove {
+        /// The `sub` of its tokens
+        subject: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutUser {
+    /// The `sub` of its tokens
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// The agency: a tenant's name or identifier
+    #[arg(long, required_unless_present = "no_tenant", conflicts_with = "no_tenant")]
+    pub(crate) tenant: Option<String>,
+    /// Without an agency: known, and refused
+    #[arg(long)]
+    pub(crate) no_tenant: bool,
+    /// What it may do [default: as it is, or member]
+    #[arg(long, value_enum)]
+    pub(crate) role: Option<Role>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Role {
+    /// Read, start and cancel
+    Admin,
+    /// Read, start and cancel
+    Member,
+    /// Read
+    Viewer,
+}
+
+impl From<Role> for common::store::users::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Admin => Self::Admin,
+            Role::Member => Self::Member,
+            Role::Viewer => Self::Viewer,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

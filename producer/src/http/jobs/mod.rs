@@ -5,9 +5,9 @@ mod etag;
 
 pub use body::{CountersBody, JobBody};
 
-use super::auth::Caller;
+use super::auth;
 use super::error::Problem;
-use crate::engine::{Cursor, CursorError, Engine, JobQuery};
+use crate::engine::{Cursor, CursorError, Engine, Identity, JobQuery};
 use crate::explain::{self, Reason};
 use axum::Json;
 use axum::body::Bytes;
@@ -25,21 +25,21 @@ use std::sync::Arc;
 
 const DEFAULT_LIMIT: u16 = 20;
 const MAX_LIMIT: u16 = 100;
-/// Who asked, where the caller does not say.
+/// Who asked, where the caller does not say and is no user.
 const REQUESTED_BY: &str = "api";
 /// How much of an ignored field's name a warning repeats.
 const WARNING_CHARS: usize = 200;
 
 /// `POST /api/v1/jobs`: the body of a start message.
 pub(super) async fn start(
-    Caller(tenant): Caller,
+    Changer(caller): Changer,
     State(engine): State<Arc<Engine>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let decoded = decode::<StartCommand>(&whole(body)?, None)?;
     let mut command = decoded.command;
-    command.requested_by.get_or_insert_with(|| REQUESTED_BY.to_owned());
-    let job = engine.start(tenant, command).await?;
+    command.requested_by.get_or_insert_with(|| requested_by(&caller).to_owned());
+    let job = engine.start(caller.tenant, command).await?;
     let mut response = accepted(&job);
     let location = HeaderValue::from_str(&format!("/api/v1/jobs/{}", job.id)).ok();
     response.headers_mut().extend(location.map(|location| (header::LOCATION, location)));
@@ -49,12 +49,12 @@ pub(super) async fn start(
 
 /// `GET /api/v1/jobs/{id}`. With `If-None-Match`, 304 while nothing about the job has changed.
 pub(super) async fn show(
-    Caller(tenant): Caller,
+    Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let body = JobBody::from(&engine.job(tenant, job).await?);
+    let body = JobBody::from(&engine.job(caller.tenant, job).await?);
     let tag = etag::of(&body);
     let unchanged = etag::matches(&headers, &tag);
     let mut response =
@@ -76,11 +76,11 @@ struct ExplainBody {
 
 /// `GET /api/v1/jobs/{id}/explain`: why the job is where it is, in words.
 pub(super) async fn explain(
-    Caller(tenant): Caller,
+    Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
 ) -> Result<Response, Problem> {
-    let situation = engine.situation(tenant, job).await?;
+    let situation = engine.situation(caller.tenant, job).await?;
     let (status, paused) = (situation.job.status, situation.job.paused);
     Ok(Json(ExplainBody { job_id: job, status, paused, reasons: explain::explain(&situation) })
         .into_response())
@@ -111,7 +111,7 @@ struct Pagination {
 
 /// `GET /api/v1/jobs`: newest first.
 pub(super) async fn list(
-    Caller(tenant): Caller,
+    Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -129,7 +129,10 @@ pub(super) async fn list(
         None => None,
     };
     let page = engine
-        .jobs(tenant, &JobQuery { connection: query.connection_id, status: query.status, limit, after })
+        .jobs(
+            caller.tenant,
+            &JobQuery { connection: query.connection_id, status: query.status, limit, after },
+        )
         .await?;
     let next_cursor = page.next.map(|cursor| cursor.to_string());
     let pagination = Pagination { limit, has_more: next_cursor.is_some(), next_cursor };
@@ -144,7 +147,7 @@ struct CancelBody {
 
 /// `POST /api/v1/jobs/{id}/cancel`. The body may be empty, or `{"reason": "…"}`.
 pub(super) async fn cancel(
-    Caller(tenant): Caller,
+    Changer(caller): Changer,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
     body: Result<Bytes, BytesRejection>,
@@ -160,7 +163,29 @@ pub(super) async fn cancel(
             Problem::new(status, code, format!("the body must be empty or {{\"reason\": \"…\"}}: {error}"))
         })?
     };
-    Ok(accepted(&engine.cancel(tenant, job, reason, REQUESTED_BY).await?))
+    Ok(accepted(&engine.cancel(caller.tenant, job, reason, requested_by(&caller)).await?))
+}
+
+/// Whose key or token the request carries. As an argument of a handler it refuses everybody else.
+pub(super) struct Caller(Identity);
+
+impl FromRequestParts<Arc<Engine>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
+        Ok(Self(auth::by_key_or_token(engine, &parts.headers).await?))
+    }
+}
+
+/// A [`Caller`] who may start and cancel.
+pub(super) struct Changer(Identity);
+
+impl FromRequestParts<Arc<Engine>> for Changer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
+        Ok(Self(auth::by_key_or_token(engine, &parts.headers).await?.to_change()?))
+    }
 }
 
 /// The job that a path names. What is no UUID names none.
@@ -176,6 +201,10 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
             .map(Self)
             .map_err(|_not_a_uuid| Problem::no_job(&format!("{id:?} (an identifier is a UUID)")))
     }
+}
+
+fn requested_by(caller: &Identity) -> &str {
+    caller.user.as_deref().unwrap_or(REQUESTED_BY)
 }
 
 fn accepted(job: &JobView) -> Response {

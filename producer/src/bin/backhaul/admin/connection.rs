@@ -40,15 +40,22 @@ async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), F
         credentials: credentials.unwrap_or_else(|| json!({})),
         settings: settings.or(kept).unwrap_or_else(|| json!({})),
     };
-    let id = store.put_connection(&new).await?;
+    let id = if put.historical_sync {
+        store.put_historical_connection(&new).await?
+    } else {
+        store.put_connection(&new).await?
+    };
+    let historical_sync =
+        put.historical_sync || existing.as_ref().is_some_and(|connection| connection.historical_sync);
     let told = json!({
         "id": id, "tenant_id": tenant.id, "name": name, "source": new.source, "base_url": new.base_url,
-        "settings": new.settings, "created": existing.is_none(),
+        "settings": new.settings, "historical_sync": historical_sync, "created": existing.is_none(),
     });
     context.output.either(&told, || {
         let done = if existing.is_some() { "changed" } else { "made" };
+        let role = if historical_sync { ", for the agency historical sync" } else { "" };
         format!(
-            "connection {id}  {}/{name} is {done}; start a sync with: backhaul start --connection {id}",
+            "connection {id}  {}/{name} is {done}{role}; start a sync with: backhaul start --connection {id}",
             tenant.name
         )
     })
@@ -63,7 +70,9 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     };
     let connections = store.connections(tenant).await?;
     context.output.either(&connections, || {
-        let mut table = table(["CONNECTION", "TENANT", "NAME", "SOURCE", "BASE URL", "PAUSED UNTIL"]);
+        let header =
+            ["CONNECTION", "TENANT", "NAME", "SOURCE", "BASE URL", "HISTORICAL SYNC", "PAUSED UNTIL"];
+        let mut table = table(header);
         for connection in &connections {
             let owner = tenants.iter().find(|tenant| tenant.id == connection.tenant_id);
             table.add_row([
@@ -72,6 +81,7 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
                 connection.name.clone(),
                 connection.source.clone(),
                 connection.base_url.clone(),
+                if connection.historical_sync { "yes".to_owned() } else { String::new() },
                 connection.paused_until.map(moment).unwrap_or_default(),
             ]);
         }

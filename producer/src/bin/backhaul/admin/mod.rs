@@ -2,6 +2,7 @@
 
 mod connection;
 mod key;
+mod user;
 
 use crate::arguments::{Admin, Tenant};
 use crate::context::Context;
@@ -17,6 +18,7 @@ pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure>
         Admin::Tenant(Tenant::List) => list_tenants(context).await,
         Admin::Key(action) => key::run(context, action).await,
         Admin::Connection(action) => connection::run(context, action).await,
+        Admin::User(action) => user::run(context, action).await,
     }
 }
 

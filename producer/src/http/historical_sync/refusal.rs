@@ -1,0 +1,113 @@
+//! Errors as this contract has them: `{"error": "…"}`, and beside it what a caller needs to go on. The text of a server's
+//! own error goes to the log, never into an answer.
+
+use super::body::word;
+use crate::engine::EngineError;
+use crate::http::around::Fault;
+use crate::http::error::{CHALLENGE, DEFECT};
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use common::store::StoreError;
+use serde_json::{Map, Value};
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(in crate::http) struct Refusal {
+    status: StatusCode,
+    fields: Map<String, Value>,
+    /// Whether the same request may succeed in a moment.
+    again: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, fields: Map::new(), again: false }.with("error", why.into())
+    }
+
+    pub(super) fn bad_request(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    /// In the place of a handler's answer.
+    pub(in crate::http) fn of_fault(fault: Fault) -> Response {
+        match fault {
+            Fault::Defect => Self::internal(),
+            Fault::TooLate => Self::for_now(
+                "the request took too long, and may or may not have been carried out; get-sync-status tells",
+            ),
+        }
+        .into_response()
+    }
+
+    fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, DEFECT)
+    }
+
+    /// The contract knows no 503.
+    fn for_now(why: impl Into<String>) -> Self {
+        Self { again: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, why) }
+    }
+
+    fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(field.to_owned(), value.into());
+        self
+    }
+
+    fn of_store(error: &StoreError) -> Self {
+        if error.is_transient() {
+            tracing::warn!(%error, "a request was turned away: the database is not available");
+            return Self::for_now("the database is not available at the moment; repeat the request");
+        }
+        tracing::error!(%error, "a request failed in the database");
+        if matches!(error, StoreError::Refused(_)) {
+            return Self::bad_request("a value of the request cannot be stored; check the dates");
+        }
+        Self::internal()
+    }
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Self {
+        let why = error.to_string();
+        match error {
+            EngineError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, why),
+            EngineError::NoAgency | EngineError::ReadOnly | EngineError::OthersJob(_) => {
+                Self::new(StatusCode::FORBIDDEN, why)
+            }
+            EngineError::NoKeys(_) => Self::for_now(why),
+            EngineError::NoJob(job) => Self::new(StatusCode::NOT_FOUND, format!("there is no job {job}")),
+            EngineError::JobActive { active, .. } => {
+                let why =
+                    "a sync of this agency is pending or in progress; wait for its end, or cancel it first";
+                Self::new(StatusCode::CONFLICT, why).with("job_id", active.to_string())
+            }
+            EngineError::NotCancellable { job, status } => {
+                let status = word(status);
+                Self::bad_request(format!("job {job} cannot be cancelled: it is {status} already"))
+                    .with("current_status", status)
+            }
+            EngineError::NoHistoricalConnection | EngineError::NoConnection(_) | EngineError::Invalid(_) => {
+                Self::bad_request(why)
+            }
+            EngineError::IdTaken(job) => {
+                tracing::error!(%job, "a fresh identifier of a job was taken");
+                Self::internal()
+            }
+            EngineError::Store(error) => Self::of_store(&error),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.fields)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        if self.again {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
