@@ -67,7 +67,7 @@ impl Worker {
             store: store.clone(),
             bell: bell.clone(),
             fetcher,
-            sources: Sources::default(),
+            sources: Sources::new(settings.credentials.keyring()?),
             in_flight: in_flight.clone(),
             slots: Semaphore::new(usize::from(settings.pages.slots)),
             pages: settings.pages.clone(),

@@ -4,13 +4,15 @@
 //! environment. `DATABASE_URL` and `AMQP_URL` are taken when neither names `database.url` or `amqp.url`.
 //! Producer and consumer read the same file, so a section that only one of them knows is listed here for both.
 
+mod credentials;
 mod error;
 mod secret;
 mod sections;
 mod settings;
 
+pub use credentials::CredentialsConfig;
 pub use error::ConfigError;
-pub use secret::{SecretUrl, mask_url};
+pub use secret::{SecretText, SecretUrl, mask_url};
 pub use sections::{
     CancelConfig, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig, LogConfig, LogFormat,
     PagesConfig, ShutdownConfig, SweeperConfig,
@@ -27,8 +29,19 @@ pub const FILE_VARIABLE: &str = "BACKHAUL_CONFIG";
 
 /// Every section that any Backhaul process reads. Another one is a misspelling.
 pub const SECTIONS: &[&str] = &[
-    "database", "amqp", "http", "log", "pages", "leases", "cancel", "sweeper", "fairness", "shutdown",
-    "fetch", "api",
+    "database",
+    "amqp",
+    "http",
+    "log",
+    "pages",
+    "leases",
+    "cancel",
+    "sweeper",
+    "fairness",
+    "shutdown",
+    "fetch",
+    "api",
+    "credentials",
 ];
 
 /// Well-known variables that other tools set too, and the key that each stands in for.

@@ -1,8 +1,8 @@
 //! The sections that both programs read, together, and whether they agree with each other.
 
 use super::{
-    CancelConfig, ConfigError, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig, Loaded, LogConfig,
-    PagesConfig, ShutdownConfig, SweeperConfig,
+    CancelConfig, ConfigError, CredentialsConfig, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig,
+    Loaded, LogConfig, PagesConfig, ShutdownConfig, SweeperConfig,
 };
 use crate::amqp::AmqpConfig;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub struct Settings {
     pub sweeper: SweeperConfig,
     pub fairness: FairnessConfig,
     pub shutdown: ShutdownConfig,
+    pub credentials: CredentialsConfig,
 }
 
 impl Settings {
@@ -45,6 +46,7 @@ impl Settings {
             sweeper: loaded.section("sweeper")?,
             fairness: loaded.section("fairness")?,
             shutdown: loaded.section("shutdown")?,
+            credentials: loaded.section("credentials")?,
         };
         if settings.database.url.is_empty() {
             return Err(ConfigError::missing("database.url"));

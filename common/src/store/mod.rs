@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod connections;
+pub mod credentials;
 mod error;
 pub mod events;
 pub mod jobs;

@@ -158,6 +158,11 @@ pub(crate) enum Admin {
     /// Tenants' accounts at upstreams
     #[command(subcommand)]
     Connection(Connection),
+    /// Print a fresh key for the credentials of connections
+    GenerateKey,
+    /// Put the credentials of all connections under the current key; repeatable, and consumers may run. Exits with 1 if
+    /// there are some that no configured key opens
+    RotateKey,
 }
 
 #[derive(Debug, Subcommand)]

@@ -37,10 +37,11 @@ async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), F
         name: name.to_owned(),
         source: put.source.kind().to_owned(),
         base_url: put.base_url.to_string(),
-        credentials: credentials.unwrap_or_else(|| json!({})),
         settings: settings.or(kept).unwrap_or_else(|| json!({})),
     };
-    let id = store.put_connection(&new).await?;
+    let (keyring, credentials) = (context.keyring()?, credentials.unwrap_or_default());
+    let seal = |id| keyring.seal(id, &credentials).map_err(|error| Failure::Refused(error.to_string()));
+    let id = store.put_connection(&new, seal).await?;
     let told = json!({
         "id": id, "tenant_id": tenant.id, "name": name, "source": new.source, "base_url": new.base_url,
         "settings": new.settings, "created": existing.is_none(),
@@ -63,7 +64,8 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     };
     let connections = store.connections(tenant).await?;
     context.output.either(&connections, || {
-        let mut table = table(["CONNECTION", "TENANT", "NAME", "SOURCE", "BASE URL", "PAUSED UNTIL"]);
+        let mut table =
+            table(["CONNECTION", "TENANT", "NAME", "SOURCE", "BASE URL", "CREDENTIALS KEY", "PAUSED UNTIL"]);
         for connection in &connections {
             let owner = tenants.iter().find(|tenant| tenant.id == connection.tenant_id);
             table.add_row([
@@ -72,6 +74,7 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
                 connection.name.clone(),
                 connection.source.clone(),
                 connection.base_url.clone(),
+                connection.credentials_key.map(|key| key.to_string()).unwrap_or_default(),
                 connection.paused_until.map(moment).unwrap_or_default(),
             ]);
         }

@@ -1,6 +1,7 @@
 //! `migrate` and `admin`: what is set up once.
 
 mod connection;
+mod credentials;
 mod key;
 
 use crate::arguments::{Admin, Tenant};
@@ -17,6 +18,8 @@ pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure>
         Admin::Tenant(Tenant::List) => list_tenants(context).await,
         Admin::Key(action) => key::run(context, action).await,
         Admin::Connection(action) => connection::run(context, action).await,
+        Admin::GenerateKey => credentials::generate(context),
+        Admin::RotateKey => credentials::rotate(context).await,
     }
 }
 
