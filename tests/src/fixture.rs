@@ -222,9 +222,9 @@ impl Fixture {
 
     /// As [`Self::spawn`], with these limits of fetching. The sample upstream is on loopback, so private addresses are
     /// allowed in any case.
-    pub async fn spawn_fetching(settings: Settings, limits: FetchConfig) -> Result<Consumer> {
-        let fetch = FetchConfig { allow_private_addresses: true, ..limits };
-        let worker = Worker::new(settings, fetch)?;
+    pub async fn spawn_fetching(mut settings: Settings, limits: FetchConfig) -> Result<Consumer> {
+        settings.fetch = FetchConfig { allow_private_addresses: true, ..limits };
+        let worker = Worker::new(settings)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();

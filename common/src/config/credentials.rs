@@ -3,20 +3,20 @@
 use super::secret::SecretText;
 use crate::credentials::{Key, KeyError, Keyring};
 use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// `[credentials]`: the keys that seal the credentials of connections. Each is 32 bytes in base64, as
 /// `backhaul admin generate-key` prints them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CredentialsConfig {
     /// The key that seals. Without one only connections without credentials can be stored.
     pub key: SecretText,
     /// The file that holds it, instead of `key`.
-    pub key_file: PathBuf,
+    pub key_file: Option<PathBuf>,
     /// Keys that still open what they sealed; in the environment separated by commas.
     #[serde(deserialize_with = "list")]
     pub old_keys: Vec<SecretText>,
@@ -31,15 +31,14 @@ impl CredentialsConfig {
     /// # Errors
     /// Names the key or file that cannot be used; never shows a key.
     pub fn keyring(&self) -> Result<Keyring, KeyError> {
-        let given = (!self.key.is_empty(), !self.key_file.as_os_str().is_empty());
-        let current = match given {
-            (true, true) => {
+        let current = match (!self.key.is_empty(), &self.key_file) {
+            (true, Some(_)) => {
                 let problem = "is given beside credentials.key_file: keep one of them";
                 return Err(KeyError::new("credentials.key", problem));
             }
-            (true, false) => Some(Key::parse("credentials.key", self.key.expose())?),
-            (false, true) => Some(read("credentials.key_file", &self.key_file)?),
-            (false, false) => None,
+            (true, None) => Some(Key::parse("credentials.key", self.key.expose())?),
+            (false, Some(file)) => Some(read("credentials.key_file", file)?),
+            (false, None) => None,
         };
         let mut old = Vec::new();
         for key in &self.old_keys {

@@ -4,14 +4,20 @@
 //! environment. `DATABASE_URL` and `AMQP_URL` are taken when neither names `database.url` or `amqp.url`.
 //! Producer and consumer read the same file, so a section that only one of them knows is listed here for both.
 
+mod check;
 mod credentials;
 mod error;
+mod fetch;
+pub mod millis;
+mod reference;
 mod secret;
 mod sections;
 mod settings;
 
 pub use credentials::CredentialsConfig;
 pub use error::ConfigError;
+pub use fetch::FetchConfig;
+pub use reference::{Entry, REFERENCE, flattened};
 pub use secret::{SecretText, SecretUrl, mask_url};
 pub use sections::{
     CancelConfig, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig, LogConfig, LogFormat,
@@ -19,6 +25,7 @@ pub use sections::{
 };
 pub use settings::Settings;
 
+use crate::amqp::AmqpConfig;
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -76,6 +83,16 @@ pub fn load_from(
     let file = argument.map(PathBuf::from).or_else(|| variable(FILE_VARIABLE).map(PathBuf::from));
 
     let mut builder = Config::builder();
+    // Half of a retry policy may be set; which defaults the other half has depends on whose policy it is.
+    for (key, policy) in
+        [("pages.retry", PagesConfig::default().retry), ("amqp.reconnect", AmqpConfig::default().reconnect)]
+    {
+        for (part, time) in [("initial_ms", policy.initial), ("max_ms", policy.max)] {
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            let value = Value::new(None, millis);
+            builder = builder.set_default(format!("{key}.{part}"), value).map_err(ConfigError::unreadable)?;
+        }
+    }
     for (name, key) in FALLBACKS {
         if let Some(url) = variable(name) {
             let value = Value::new(Some(&format!("the environment variable {name}")), url);
@@ -115,7 +132,18 @@ impl Loaded {
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         let empty = Value::new(None, ValueKind::Table(HashMap::default()));
         let value = self.sections.get(name).unwrap_or(&empty);
-        T::deserialize(value.clone()).map_err(|error| ConfigError::of_section(name, value, error))
+        serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+            let path = error.path().to_string();
+            ConfigError::of_section(name, value, &path, error.into_inner())
+        })
+    }
+
+    /// Where a key (`section.key`) was set, in words; `None` if it has its default.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<String> {
+        let (section, path) = key.split_once('.')?;
+        let value = error::lookup(self.sections.get(section)?, path)?;
+        value.origin().map(|_| error::origin(value, key))
     }
 }
 

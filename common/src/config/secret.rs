@@ -1,6 +1,6 @@
 //! Values that must not be shown: keys, and URLs that carry a password.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use url::Url;
 use zeroize::Zeroizing;
@@ -27,6 +27,13 @@ impl SecretUrl {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+// Written as it is shown: for people.
+impl Serialize for SecretUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (!self.is_empty()).then(|| self.to_string()).serialize(serializer)
     }
 }
 
@@ -69,6 +76,13 @@ impl From<String> for SecretText {
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+// Written as it is shown: for people.
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (!self.is_empty()).then_some("***").serialize(serializer)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod connections;
 pub mod credentials;
 mod error;
 pub mod events;
+pub mod examine;
 pub mod jobs;
 pub mod records;
 pub mod slices;

@@ -112,6 +112,9 @@ async fn credentials_appear_nowhere() -> Result<()> {
         ["admin", "connection", "list"].as_slice(),
         &["admin", "connection", "list", "--json"],
         &["admin", "rotate-key", "--json"],
+        &["config"],
+        &["config", "--json"],
+        &["doctor"],
         &["list", "--json"],
     ] {
         system.backhaul(arguments).await?;

@@ -68,6 +68,14 @@ pub(crate) enum Action {
     /// Set up tenants, API keys and connections
     #[command(subcommand)]
     Admin(Admin),
+    /// Show the configuration in effect as TOML, and where each value was set; secrets are masked
+    Config {
+        /// Show every key with its meaning and its default instead
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Check everything that a sync needs, and say what to do about what is wrong; exits with 1 if anything is
+    Doctor,
 }
 
 #[derive(Debug, Args)]
