@@ -3,6 +3,7 @@
 pub mod amqp;
 pub mod command;
 pub mod config;
+pub mod credentials;
 pub mod health;
 pub mod ids;
 pub mod job;

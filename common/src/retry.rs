@@ -6,9 +6,10 @@
 //! Every delay has *full jitter*: it is uniform between (almost) nothing and a cap that doubles with each try.
 //! A fleet that lost its broker at one instant therefore does not come back at one instant.
 
+use crate::config::millis;
 use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The least delay there is. Jitter may draw zero; a loop that then retries at once would spin.
@@ -17,14 +18,14 @@ const FLOOR: Duration = Duration::from_millis(10);
 /// Where delays start, and what they never exceed.
 ///
 /// Deserialized from `initial_ms` and `max_ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// The cap of the first delay.
-    #[serde(rename = "initial_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "initial_ms", with = "millis")]
     pub initial: Duration,
     /// The cap that doubling ends at.
-    #[serde(rename = "max_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "max_ms", with = "millis")]
     pub max: Duration,
 }
 
@@ -93,10 +94,6 @@ impl Iterator for Delays {
 /// `None` from the crate means that its elapsed-time limit was reached. We set none; the cap stands in for it.
 fn draw(backoff: &mut ExponentialBackoff, max: Duration) -> Duration {
     backoff.next_backoff().unwrap_or(max).clamp(FLOOR.min(max), max)
-}
-
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
 }
 
 #[cfg(test)]

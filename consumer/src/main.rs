@@ -5,7 +5,6 @@ use clap::Parser;
 use common::config::{self, Settings};
 use common::health::Health;
 use common::telemetry;
-use consumer::source::FetchConfig;
 use consumer::worker::Worker;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
@@ -29,14 +28,13 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let loaded = config::load(arguments.config.as_deref())?;
     let settings = Settings::read(&loaded)?;
-    let fetch: FetchConfig = loaded.section("fetch")?;
     let metrics = telemetry::init(&settings.log, "consumer")?;
     telemetry::install_tls_provider();
     die_of_panics();
 
     let address = settings.http.listen_or(DEFAULT_PORT);
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let worker = Worker::new(settings, fetch)?;
+    let worker = Worker::new(settings)?;
     tracing::info!(worker = %worker.id(), "listening on http://{}", listener.local_addr()?);
 
     let shutdown = CancellationToken::new();

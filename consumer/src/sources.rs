@@ -1,6 +1,7 @@
 //! The sources of connections in use, opened once and kept while the connection's row stays the same.
 
 use crate::source::{self, Endpoint, Source, SourceError};
+use common::credentials::{Keyring, Redactor, Sealed};
 use common::ids::ConnectionId;
 use common::store::slices::PageContext;
 use serde_json::Value;
@@ -11,15 +12,24 @@ use url::Url;
 /// More connections than this in use at once, and the cache starts anew.
 const MOST: usize = 1024;
 
+/// An opened source.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The connector.
+    pub source: Arc<dyn Source>,
+    /// Takes the connection's credentials out of whatever its upstream sent back and is to be kept.
+    pub redactor: Arc<Redactor>,
+}
+
 struct Open {
     kind: String,
     base_url: String,
-    credentials: Value,
+    credentials: Option<Sealed>,
     settings: Value,
-    source: Arc<dyn Source>,
+    opened: Opened,
 }
 
-// The credentials stay out of logs.
+// Settings may be long.
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Open")
@@ -29,45 +39,55 @@ impl std::fmt::Debug for Open {
     }
 }
 
-/// Opened sources by connection.
-#[derive(Debug, Default)]
-pub struct Sources(Mutex<HashMap<ConnectionId, Open>>);
+/// Opened sources by connection, and the keys that open credentials.
+#[derive(Debug)]
+pub struct Sources {
+    keyring: Keyring,
+    open: Mutex<HashMap<ConnectionId, Open>>,
+}
 
 impl Sources {
+    /// No source is open yet.
+    #[must_use]
+    pub fn new(keyring: Keyring) -> Self {
+        Self { keyring, open: Mutex::default() }
+    }
+
     /// The source of a page's connection.
     ///
     /// # Errors
-    /// When the connection's settings, address or credentials do not fit its source.
-    pub fn of(&self, page: &PageContext) -> Result<Arc<dyn Source>, SourceError> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// When no key opens the connection's credentials, or its settings, address or credentials do not fit its source.
+    pub fn of(&self, page: &PageContext) -> Result<Opened, SourceError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = open.get(&page.connection)
             && known.kind == page.source
             && known.base_url == page.base_url
             && known.credentials == page.credentials
             && known.settings == page.settings
         {
-            return Ok(Arc::clone(&known.source));
+            return Ok(known.opened.clone());
         }
         let base_url = Url::parse(&page.base_url)
             .map_err(|error| SourceError::BaseUrl { reason: format!("{:?}: {error}", page.base_url) })?;
-        let endpoint = Endpoint {
-            kind: page.source.clone(),
-            base_url,
-            credentials: page.credentials.clone(),
-            settings: page.settings.clone(),
-        };
-        let source: Arc<dyn Source> = Arc::from(source::open(&endpoint)?);
+        let credentials = self
+            .keyring
+            .open(page.connection, page.credentials.as_ref())
+            .map_err(|error| SourceError::Credentials { reason: error.to_string() })?;
+        let redactor = Arc::new(Redactor::of(&credentials));
+        let settings = page.settings.clone();
+        let endpoint = Endpoint { kind: page.source.clone(), base_url, credentials, settings };
+        let opened = Opened { source: Arc::from(source::open(&endpoint)?), redactor };
         if open.len() >= MOST {
             open.clear();
         }
         let kept = Open {
             kind: endpoint.kind,
             base_url: page.base_url.clone(),
-            credentials: endpoint.credentials,
+            credentials: page.credentials.clone(),
             settings: endpoint.settings,
-            source: Arc::clone(&source),
+            opened: opened.clone(),
         };
         open.insert(page.connection, kept);
-        Ok(source)
+        Ok(opened)
     }
 }

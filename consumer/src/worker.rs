@@ -8,7 +8,7 @@ use crate::intake::ConsumerIntake;
 use crate::page::PageHandler;
 use crate::planner::Planner;
 use crate::renewal::Renewal;
-use crate::source::{FetchConfig, Fetcher};
+use crate::source::Fetcher;
 use crate::sources::Sources;
 use crate::sweeper::Sweeper;
 use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus, WorkQueue};
@@ -51,7 +51,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the settings cannot be worked with.
-    pub fn new(settings: Settings, fetch: FetchConfig) -> anyhow::Result<Self> {
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let id = WorkerId::random();
         let name = format!("backhaul/consumer {id}");
         let store = open_store(&settings.database, &name, settings.database.max_connections)?;
@@ -61,13 +61,13 @@ impl Worker {
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let bell = Bell::new(publisher.clone(), settings.amqp.topology());
         let in_flight = InFlight::default();
-        let fetcher = Arc::new(Fetcher::new(fetch, usize::from(settings.pages.slots))?);
+        let fetcher = Arc::new(Fetcher::new(settings.fetch.clone(), usize::from(settings.pages.slots))?);
         let pages = PageHandler {
             worker: id,
             store: store.clone(),
             bell: bell.clone(),
             fetcher,
-            sources: Sources::default(),
+            sources: Sources::new(settings.credentials.keyring()?),
             in_flight: in_flight.clone(),
             slots: Semaphore::new(usize::from(settings.pages.slots)),
             pages: settings.pages.clone(),

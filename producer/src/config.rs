@@ -1,18 +1,19 @@
 //! The section that only the producer reads.
 
-use serde::{Deserialize, Deserializer};
+use common::config::millis;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// `[api]`: how the HTTP API behaves. Keys that end in `_ms` are milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
     /// How long an answer waits for the broker to confirm a command (`publish_wait_ms`, default 2 s). A start that is
     /// not confirmed by then is accepted all the same: its row is planned by a sweeper.
-    #[serde(rename = "publish_wait_ms", deserialize_with = "millis")]
+    #[serde(rename = "publish_wait_ms", with = "millis")]
     pub publish_wait: Duration,
     /// Longest handling of one request (`request_timeout_ms`, default 20 s).
-    #[serde(rename = "request_timeout_ms", deserialize_with = "millis")]
+    #[serde(rename = "request_timeout_ms", with = "millis")]
     pub request_timeout: Duration,
 }
 
@@ -41,8 +42,4 @@ impl ApiConfig {
         }
         Ok(())
     }
-}
-
-fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
 }

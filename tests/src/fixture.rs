@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
 use common::command::{CancelCommand, StartCommand};
 use common::config::{Settings, load_from};
+use common::credentials::Keyring;
 use common::health::Health;
 use common::ids::{ConnectionId, JobId, TenantId, WorkerId};
 use common::job::JobStatus;
@@ -41,6 +42,9 @@ const LOOK: Duration = Duration::from_millis(10);
 pub fn amqp_url() -> String {
     std::env::var("AMQP_URL").unwrap_or_else(|_unset| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned())
 }
+
+/// Seals the credentials of every test's connections.
+pub const CREDENTIALS_KEY: &str = "dGhlIGtleSBvZiB0ZXN0cywgMzIgYnl0ZXMgbG9uZyE=";
 
 /// A test's world.
 #[derive(Debug)]
@@ -115,18 +119,26 @@ impl Fixture {
         for (key, value) in settings.as_object().context("settings are an object")? {
             merged[key] = value.clone();
         }
-        let connection = self
-            .store
-            .put_connection(&NewConnection {
-                tenant,
-                name: name.to_owned(),
-                source: "ultravox".to_owned(),
-                base_url: base_url.to_owned(),
-                credentials: json!({ "api_key": self.upstream.key(name) }),
-                settings: merged,
-            })
-            .await?;
+        let new = NewConnection {
+            tenant,
+            name: name.to_owned(),
+            source: "ultravox".to_owned(),
+            base_url: base_url.to_owned(),
+            settings: merged,
+        };
+        let connection = self.put_connection(&new, &json!({ "api_key": self.upstream.key(name) })).await?;
         Ok(Account { tenant, connection })
+    }
+
+    /// Stores a connection with these credentials.
+    pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
+        let keyring = self.keyring()?;
+        self.store.put_connection(new, |id| Ok(keyring.seal(id, credentials)?)).await
+    }
+
+    /// The keys of this world.
+    pub fn keyring(&self) -> Result<Keyring> {
+        Ok(self.settings()?.credentials.keyring()?)
     }
 
     /// Settings with every time scaled down, so that a test sees in a second what production sees in minutes.
@@ -172,6 +184,7 @@ impl Fixture {
             ("SWEEPER__MARKER_EVERY_MS", "200"),
             ("SWEEPER__START_GRACE_MS", "1000"),
             ("SHUTDOWN__DRAIN_MS", "5000"),
+            ("CREDENTIALS__KEY", CREDENTIALS_KEY),
             ("FETCH__ALLOW_PRIVATE_ADDRESSES", "true"),
         ];
         values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect()
@@ -209,9 +222,9 @@ impl Fixture {
 
     /// As [`Self::spawn`], with these limits of fetching. The sample upstream is on loopback, so private addresses are
     /// allowed in any case.
-    pub async fn spawn_fetching(settings: Settings, limits: FetchConfig) -> Result<Consumer> {
-        let fetch = FetchConfig { allow_private_addresses: true, ..limits };
-        let worker = Worker::new(settings, fetch)?;
+    pub async fn spawn_fetching(mut settings: Settings, limits: FetchConfig) -> Result<Consumer> {
+        settings.fetch = FetchConfig { allow_private_addresses: true, ..limits };
+        let worker = Worker::new(settings)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();

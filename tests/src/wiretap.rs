@@ -119,6 +119,29 @@ impl Wiretap {
     }
 }
 
+/// Gets everything that is told of jobs, from its making on.
+#[derive(Debug)]
+pub struct Events {
+    connection: Connection,
+    channel: Channel,
+    queue: lapin::types::ShortString,
+}
+
+impl Events {
+    /// Everything that was told, properties and body, and stops listening.
+    pub async fn end(self) -> Result<Vec<String>> {
+        let mut told = Vec::new();
+        while let Some(got) =
+            self.channel.basic_get(self.queue.clone(), BasicGetOptions { no_ack: true }).await?
+        {
+            let body = String::from_utf8_lossy(&got.delivery.data);
+            told.push(format!("{} {:?} {body}", got.delivery.routing_key, got.delivery.properties));
+        }
+        self.connection.close(200, "done".into()).await?;
+        Ok(told)
+    }
+}
+
 fn rings(heard: &[Overheard], job: JobId) -> Vec<Ring> {
     heard.iter().filter_map(Overheard::ring).filter(|ring| ring.job == job).collect()
 }
@@ -154,6 +177,18 @@ impl Fixture {
         }
         connection.close(200, "done".into()).await?;
         Ok(number)
+    }
+
+    /// Listens to what is told of jobs.
+    pub async fn listen_to_events(&self) -> Result<Events> {
+        let (connection, channel) = self.broker().await?;
+        let topology = self.amqp.topology();
+        topology.declare(&channel, LONGEST).await?;
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
+        let (events, options) = (topology.events().into(), QueueBindOptions::default());
+        channel.queue_bind(queue.clone(), events, "#".into(), options, FieldTable::default()).await?;
+        Ok(Events { connection, channel, queue })
     }
 
     /// Waits until every message of a queue is in a consumer's hands, or gone.

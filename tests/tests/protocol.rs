@@ -7,7 +7,7 @@ use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::slice::{Ring, Slicing};
 use common::store::Store;
-use common::store::connections::NewConnection;
+use common::store::connections::{NewConnection, no_credentials};
 use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, JobError, StartOutcome, StartRequest,
 };
@@ -37,14 +37,16 @@ impl World {
         let store = Database::store_at(&database.url())?;
         let tenant = store.create_tenant("acme", 16).await?.id;
         let connection = store
-            .put_connection(&NewConnection {
-                tenant,
-                name: "calls".to_owned(),
-                source: "ultravox".to_owned(),
-                base_url: "http://127.0.0.1:1/".to_owned(),
-                credentials: json!({}),
-                settings: json!({}),
-            })
+            .put_connection(
+                &NewConnection {
+                    tenant,
+                    name: "calls".to_owned(),
+                    source: "ultravox".to_owned(),
+                    base_url: "http://127.0.0.1:1/".to_owned(),
+                    settings: json!({}),
+                },
+                no_credentials,
+            )
             .await?;
         let from = Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).single().context("a date")?;
         let request = StartRequest {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use common::ids::{JobId, TenantId};
 use common::job::{JobEvent, JobStatus};
 use common::store::Store;
-use common::store::connections::NewConnection;
+use common::store::connections::{NewConnection, no_credentials};
 use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError};
 use harness::database::Database;
 use serde_json::json;
@@ -25,10 +25,9 @@ impl World {
             name: job.to_string(),
             source: "ultravox".to_owned(),
             base_url: "http://127.0.0.1:1/".to_owned(),
-            credentials: json!({}),
             settings: json!({}),
         };
-        let connection = self.store.put_connection(&new).await?;
+        let connection = self.store.put_connection(&new, no_credentials).await?;
         let word = serde_json::to_value(status)?.as_str().context("a word")?.to_owned();
         let (over, fenced) =
             (status.is_terminal(), matches!(status, JobStatus::Cancelling | JobStatus::Cancelled));

@@ -7,10 +7,11 @@
 //! lapin's automatic recovery stays off: it hides lost deliveries from their consumers, leaves a consumer silent
 //! for ever after a channel error, and hangs for ever once its tries run out.
 
+use crate::config::{mask_url, millis};
 use crate::retry::RetryPolicy;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 mod delivery;
 mod envelope;
 mod epoch;
+mod inspect;
 mod publisher;
 mod session;
 mod subscription;
@@ -26,33 +28,35 @@ mod topology;
 
 pub use delivery::{ConsumedQueue, Delivery, SettleError};
 pub use envelope::{Destination, Envelope};
+pub use inspect::{Inspected, Part, Standing, round_trip};
 pub use publisher::{PublishError, Publisher};
 pub use supervisor::{Intake, Prefetch, Supervisor, SupervisorOptions, SupervisorStatus};
 pub use topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology, WorkQueue};
 
 /// Names end at 255 bytes, and that of a process queue adds 45 to its namespace.
-const NAMESPACE_LIMIT: usize = 200;
+pub(crate) const NAMESPACE_LIMIT: usize = 200;
 
 /// How to reach the broker, and how long to wait for it.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AmqpConfig {
     /// `amqp://user:password@host:port/vhost`, or `amqps://`. Holds a password: never printed, see [`Self::shown`].
+    #[serde(serialize_with = "masked")]
     pub url: String,
     /// The first word of every exchange's and queue's name. Two namespaces share a vhost without meeting.
     pub namespace: String,
     /// The broker is given up after two of these without a sign of life, in seconds.
     pub heartbeat_seconds: u16,
     /// The longest that a call (connect, declare, consume, ack …) may take. `call_timeout_ms` in the configuration.
-    #[serde(rename = "call_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "call_timeout_ms", with = "millis")]
     pub call_timeout: Duration,
     /// The longest that a publish may take: waiting for a connection, writing, and the broker's confirm.
     /// `publish_timeout_ms` in the configuration.
-    #[serde(rename = "publish_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "publish_timeout_ms", with = "millis")]
     pub publish_timeout: Duration,
     /// A consumer that has brought nothing for this long is replaced, see the supervisor. `renew_idle_after_ms` in
     /// the configuration.
-    #[serde(rename = "renew_idle_after_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "renew_idle_after_ms", with = "millis")]
     pub renew_idle_after: Duration,
     /// The delays between tries to reconnect. There is no limit to the number of tries.
     pub reconnect: RetryPolicy,
@@ -175,8 +179,8 @@ pub(crate) async fn bounded<T>(
     }
 }
 
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
+fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&mask_url(url))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    async fn open(connection: &Connection, limit: Duration) -> Result<Self, AmqpError> {
+    pub(super) async fn open(connection: &Connection, limit: Duration) -> Result<Self, AmqpError> {
         let channel = bounded(limit, "open a channel", connection.create_channel()).await?;
         let select = channel.confirm_select(ConfirmSelectOptions { nowait: false });
         bounded(limit, "turn on publisher confirms", select).await?;

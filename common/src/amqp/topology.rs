@@ -57,6 +57,18 @@ pub const KEY_CANCEL: &str = "sync.cancel";
 /// The routing key of a page work item, and of a marker.
 pub const KEY_PAGE: &str = "page";
 
+/// The exchanges, and whether the catch-all takes what they cannot route. The catch-all comes first: others name it.
+/// Nobody listening to aborts or events is normal, so these two have none.
+pub(super) const EXCHANGES: [(&str, ExchangeKind, bool); 5] = [
+    ("unrouted", ExchangeKind::Fanout, false),
+    ("commands", ExchangeKind::Direct, true),
+    ("pages", ExchangeKind::Direct, true),
+    ("aborts", ExchangeKind::Fanout, false),
+    ("events", ExchangeKind::Topic, false),
+];
+/// The queues that stay.
+pub(super) const QUEUES: [&str; 5] = ["pages", "starts", "cancels", "dead", "unrouted"];
+
 /// The names of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
@@ -124,7 +136,7 @@ impl Topology {
         self.name(&format!("process.{worker}"))
     }
 
-    fn name(&self, rest: &str) -> String {
+    pub(super) fn name(&self, rest: &str) -> String {
         format!("{}.{rest}", self.namespace)
     }
 
@@ -134,20 +146,12 @@ impl Topology {
     /// The broker does not answer in time, or refuses: most likely something of that name exists with other
     /// options (delete it, or choose another namespace), or the user lacks the `configure` permission.
     pub async fn declare(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
-        // The catch-all comes first: the exchanges below name it.
-        self.exchange(channel, limit, "unrouted", ExchangeKind::Fanout, false).await?;
-        self.exchange(channel, limit, "commands", ExchangeKind::Direct, true).await?;
-        self.exchange(channel, limit, "pages", ExchangeKind::Direct, true).await?;
-        // Nobody listening to aborts or events is normal, so these two have no catch-all.
-        self.exchange(channel, limit, "aborts", ExchangeKind::Fanout, false).await?;
-        self.exchange(channel, limit, "events", ExchangeKind::Topic, false).await?;
-
-        for queue in WorkQueue::ALL {
-            self.quorum_queue(channel, limit, queue.word()).await?;
+        for (word, kind, catch_all) in EXCHANGES {
+            self.exchange(channel, limit, word, kind, catch_all).await?;
         }
-        self.quorum_queue(channel, limit, "dead").await?;
-        self.quorum_queue(channel, limit, "unrouted").await?;
-
+        for word in QUEUES {
+            self.quorum_queue(channel, limit, word).await?;
+        }
         self.bind(channel, limit, "starts", "commands", KEY_START).await?;
         self.bind(channel, limit, "cancels", "commands", KEY_CANCEL).await?;
         self.bind(channel, limit, "pages", "pages", KEY_PAGE).await?;
@@ -212,10 +216,10 @@ impl Topology {
     /// # Errors
     /// The broker does not answer in time, or refuses.
     pub async fn delete(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
-        for word in ["pages", "starts", "cancels", "dead", "unrouted"] {
+        for word in QUEUES {
             self.drop_queue(channel, limit, word).await?;
         }
-        for word in ["commands", "pages", "aborts", "events", "unrouted"] {
+        for (word, _, _) in EXCHANGES {
             let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
             let delete = channel.exchange_delete(self.name(word).into(), options);
             bounded(limit, "delete an exchange", delete).await?;
@@ -223,7 +227,7 @@ impl Topology {
         Ok(())
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         channel: &Channel,
         limit: Duration,
@@ -248,7 +252,12 @@ impl Topology {
         bounded(limit, "declare an exchange", declare).await
     }
 
-    async fn quorum_queue(&self, channel: &Channel, limit: Duration, word: &str) -> Result<(), AmqpError> {
+    pub(super) async fn quorum_queue(
+        &self,
+        channel: &Channel,
+        limit: Duration,
+        word: &str,
+    ) -> Result<(), AmqpError> {
         let options = QueueDeclareOptions {
             passive: false,
             durable: true, // Quorum queues must be, and doorbells should outlive a broker's restart.

@@ -1,7 +1,8 @@
 //! `[auth]`: whose JSON Web Tokens the HTTP API believes.
 
-use super::secret::{Secret, SecretUrl};
-use serde::{Deserialize, Deserializer};
+use super::millis;
+use super::secret::{SecretText, SecretUrl};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -14,11 +15,11 @@ const LONGEST_FETCH: Duration = Duration::from_secs(10);
 
 /// `[auth]`: tokens are accepted if a shared secret, the address of a key set, or both are given; else none is. What a
 /// token may be signed with follows from what is given here: HS256 with the secret, RS256 or ES256 with a key of the set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// The secret of HS256 tokens, at least 32 bytes. Default: none, and HS256 is refused.
-    pub hs256_secret: Secret,
+    pub hs256_secret: SecretText,
     /// Where the JSON Web Key Set of the issuer is: https, or http on loopback. Default: none, and RS256 and ES256 are
     /// refused.
     pub jwks_url: SecretUrl,
@@ -27,24 +28,24 @@ pub struct AuthConfig {
     /// What a token's `aud` must be or contain. Required with either of the above.
     pub audience: String,
     /// How far the issuer's clock may be off, in whole seconds (`leeway_ms`, default 30 s, at most 5 minutes).
-    #[serde(rename = "leeway_ms", deserialize_with = "millis")]
+    #[serde(rename = "leeway_ms", with = "millis")]
     pub leeway: Duration,
     /// Between two fetches of the key set (`refresh_every_ms`, default 10 minutes).
-    #[serde(rename = "refresh_every_ms", deserialize_with = "millis")]
+    #[serde(rename = "refresh_every_ms", with = "millis")]
     pub refresh_every: Duration,
     /// How soon the key set may be fetched again because a token names a key that is not in it, or because the last
     /// fetch failed (`refresh_again_ms`, default 10 s).
-    #[serde(rename = "refresh_again_ms", deserialize_with = "millis")]
+    #[serde(rename = "refresh_again_ms", with = "millis")]
     pub refresh_again: Duration,
     /// Longest fetch of the key set (`fetch_timeout_ms`, default 5 s, at most 10 s).
-    #[serde(rename = "fetch_timeout_ms", deserialize_with = "millis")]
+    #[serde(rename = "fetch_timeout_ms", with = "millis")]
     pub fetch_timeout: Duration,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
         Self {
-            hs256_secret: Secret::default(),
+            hs256_secret: SecretText::default(),
             jwks_url: SecretUrl::default(),
             issuer: String::new(),
             audience: String::new(),
@@ -125,17 +126,13 @@ fn judge(text: &str) -> Result<(), String> {
     }
 }
 
-fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn open() -> AuthConfig {
         AuthConfig {
-            hs256_secret: Secret::new("0123456789abcdef0123456789abcdef"),
+            hs256_secret: SecretText::from("0123456789abcdef0123456789abcdef".to_owned()),
             issuer: "https://issuer.example".to_owned(),
             audience: "backhaul".to_owned(),
             ..AuthConfig::default()
@@ -151,7 +148,10 @@ mod tests {
     #[test]
     fn half_a_configuration_is_refused_at_start() {
         let wrong = [
-            (AuthConfig { hs256_secret: Secret::new("short"), ..open() }, "hs256_secret has 5 bytes"),
+            (
+                AuthConfig { hs256_secret: SecretText::from("short".to_owned()), ..open() },
+                "hs256_secret has 5 bytes",
+            ),
             (AuthConfig { issuer: String::new(), ..open() }, "auth.issuer must be set"),
             (AuthConfig { audience: String::new(), ..open() }, "auth.audience must be set"),
             (AuthConfig { leeway: Duration::from_secs(3600), ..open() }, "leeway_ms (3600000)"),

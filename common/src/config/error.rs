@@ -83,17 +83,17 @@ impl ConfigError {
     }
 
     /// A failure while `section` (whose merged value is `table`) was read as its type.
-    pub(super) fn of_section(section: &str, table: &Value, cause: Cause) -> Self {
-        let (path, reason) = match cause {
-            Cause::NotFound(key) => return Self::missing(&format!("{section}.{key}")),
-            Cause::Type { key, expected, .. } => (key.unwrap_or_default(), format!("expected {expected}")),
-            Cause::At { error, key, .. } => (key.unwrap_or_default(), error.to_string()),
-            other => (String::new(), other.to_string()),
-        };
-        let path = match unknown_field(&reason) {
-            Some(field) if path.is_empty() => field.to_owned(),
-            Some(field) => format!("{path}.{field}"),
-            None => path,
+    /// `path` is where in it.
+    pub(super) fn of_section(section: &str, table: &Value, path: &str, cause: Cause) -> Self {
+        let path = if path == "." { String::new() } else { path.to_owned() };
+        let reason = match cause {
+            Cause::NotFound(key) => {
+                let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+                return Self::missing(&format!("{section}.{path}"));
+            }
+            Cause::Type { expected, .. } => format!("expected {expected}"),
+            Cause::At { error, .. } => error.to_string(),
+            other => other.to_string(),
         };
         let key = if path.is_empty() { section.to_owned() } else { format!("{section}.{path}") };
         let found = lookup(table, &path).unwrap_or(table);
@@ -121,11 +121,7 @@ fn variable(key: &str) -> String {
     format!("BACKHAUL__{}", key.to_uppercase().replace('.', "__"))
 }
 
-fn unknown_field(reason: &str) -> Option<&str> {
-    reason.strip_prefix("unknown field `")?.split('`').next()
-}
-
-fn lookup<'a>(table: &'a Value, path: &str) -> Option<&'a Value> {
+pub(super) fn lookup<'a>(table: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').filter(|part| !part.is_empty()).try_fold(table, |at, part| {
         let ValueKind::Table(fields) = &at.kind else { return None };
         fields.get(part)

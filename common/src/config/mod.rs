@@ -5,20 +5,29 @@
 //! Producer and consumer read the same file, so a section that only one of them knows is listed here for both.
 
 mod auth;
+mod check;
+mod credentials;
 mod error;
+mod fetch;
+pub mod millis;
+mod reference;
 mod secret;
 mod sections;
 mod settings;
 
 pub use auth::AuthConfig;
+pub use credentials::CredentialsConfig;
 pub use error::ConfigError;
-pub use secret::{Secret, SecretUrl, mask_url};
+pub use fetch::FetchConfig;
+pub use reference::{Entry, REFERENCE, flattened};
+pub use secret::{SecretText, SecretUrl, mask_url};
 pub use sections::{
     CancelConfig, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig, LogConfig, LogFormat,
     PagesConfig, ShutdownConfig, SweeperConfig,
 };
 pub use settings::Settings;
 
+use crate::amqp::AmqpConfig;
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -29,8 +38,20 @@ pub const FILE_VARIABLE: &str = "BACKHAUL_CONFIG";
 
 /// Every section that any Backhaul process reads. Another one is a misspelling.
 pub const SECTIONS: &[&str] = &[
-    "database", "amqp", "http", "log", "pages", "leases", "cancel", "sweeper", "fairness", "shutdown",
-    "fetch", "api", "auth",
+    "database",
+    "amqp",
+    "http",
+    "log",
+    "pages",
+    "leases",
+    "cancel",
+    "sweeper",
+    "fairness",
+    "shutdown",
+    "fetch",
+    "api",
+    "credentials",
+    "auth",
 ];
 
 /// Well-known variables that other tools set too, and the key that each stands in for.
@@ -65,6 +86,16 @@ pub fn load_from(
     let file = argument.map(PathBuf::from).or_else(|| variable(FILE_VARIABLE).map(PathBuf::from));
 
     let mut builder = Config::builder();
+    // Half of a retry policy may be set; which defaults the other half has depends on whose policy it is.
+    for (key, policy) in
+        [("pages.retry", PagesConfig::default().retry), ("amqp.reconnect", AmqpConfig::default().reconnect)]
+    {
+        for (part, time) in [("initial_ms", policy.initial), ("max_ms", policy.max)] {
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            let value = Value::new(None, millis);
+            builder = builder.set_default(format!("{key}.{part}"), value).map_err(ConfigError::unreadable)?;
+        }
+    }
     for (name, key) in FALLBACKS {
         if let Some(url) = variable(name) {
             let value = Value::new(Some(&format!("the environment variable {name}")), url);
@@ -104,7 +135,18 @@ impl Loaded {
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         let empty = Value::new(None, ValueKind::Table(HashMap::default()));
         let value = self.sections.get(name).unwrap_or(&empty);
-        T::deserialize(value.clone()).map_err(|error| ConfigError::of_section(name, value, error))
+        serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+            let path = error.path().to_string();
+            ConfigError::of_section(name, value, &path, error.into_inner())
+        })
+    }
+
+    /// Where a key (`section.key`) was set, in words; `None` if it has its default.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<String> {
+        let (section, path) = key.split_once('.')?;
+        let value = error::lookup(self.sections.get(section)?, path)?;
+        value.origin().map(|_| error::origin(value, key))
     }
 }
 

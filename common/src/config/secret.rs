@@ -1,8 +1,9 @@
-//! Secrets, URLs that carry a password, and how both are shown without it.
+//! Values that must not be shown: keys, and URLs that carry a password.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use url::Url;
+use zeroize::Zeroizing;
 
 /// A URL that may hold credentials. `Debug` and `Display` show it with the password masked.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -29,6 +30,13 @@ impl SecretUrl {
     }
 }
 
+// Written as it is shown: for people.
+impl Serialize for SecretUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (!self.is_empty()).then(|| self.to_string()).serialize(serializer)
+    }
+}
+
 impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&mask_url(&self.0), f)
@@ -41,19 +49,12 @@ impl fmt::Display for SecretUrl {
     }
 }
 
-/// A text that is never shown.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+/// A text that is never shown, and wiped from memory when dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
 
-impl Secret {
-    /// Wraps a secret as it was given.
-    #[must_use]
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// The secret, for the one call that uses it.
+impl SecretText {
+    /// The text, for the one place that uses it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -66,9 +67,34 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+// Written as it is shown: for people.
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (!self.is_empty()).then_some("***").serialize(serializer)
+    }
+}
+
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "(not set)" } else { "(hidden)" })
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "(not set)" } else { "***" })
     }
 }
 

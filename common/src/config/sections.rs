@@ -1,18 +1,15 @@
 //! One small struct per concern, each with its documented defaults. Keys that end in `_ms` are milliseconds.
 
+use super::millis;
 use super::secret::SecretUrl;
 use crate::retry::RetryPolicy;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
-}
-
 /// `[database]`: the Postgres that holds the truth.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// Required; `DATABASE_URL` stands in for it.
@@ -21,17 +18,17 @@ pub struct DatabaseConfig {
     /// Starts and cancels have two connections of their own beside it.
     pub max_connections: u32,
     /// Longest wait for a row lock (`lock_timeout_ms`, default 5 s).
-    #[serde(rename = "lock_timeout_ms", deserialize_with = "millis")]
+    #[serde(rename = "lock_timeout_ms", with = "millis")]
     pub lock_timeout: Duration,
     /// Longest statement (`statement_timeout_ms`, default 15 s).
-    #[serde(rename = "statement_timeout_ms", deserialize_with = "millis")]
+    #[serde(rename = "statement_timeout_ms", with = "millis")]
     pub statement_timeout: Duration,
     /// When Postgres ends a session that sits in an open transaction, so that a frozen process's locks do not
     /// outlive its lease by much (`idle_in_transaction_timeout_ms`, default 10 s).
-    #[serde(rename = "idle_in_transaction_timeout_ms", deserialize_with = "millis")]
+    #[serde(rename = "idle_in_transaction_timeout_ms", with = "millis")]
     pub idle_in_transaction_timeout: Duration,
     /// Longest wait for a connection, a new one or one of the pool (`connect_timeout_ms`, default 5 s).
-    #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
+    #[serde(rename = "connect_timeout_ms", with = "millis")]
     pub connect_timeout: Duration,
 }
 
@@ -50,7 +47,7 @@ impl Default for DatabaseConfig {
 }
 
 /// `[http]`: the process's own listener (health, readiness, metrics; the producer's API too).
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// `address:port`. Default: loopback, at a port that each program chooses; port 0 takes a free one.
@@ -73,7 +70,7 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
 }
 
 /// `[log]`: what is written to stderr.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// `text` (default) or `json`, one object per line.
@@ -89,8 +86,8 @@ impl Default for LogConfig {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -111,17 +108,17 @@ impl TryFrom<String> for LogFormat {
 }
 
 /// `[pages]`: how a consumer walks pages.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PagesConfig {
     /// Pages in flight per process, and its prefetch. Default 40.
     pub slots: u16,
     /// How long one delivery may go on with its slice's next pages (`quantum_ms`, default 250).
     /// 0 is strictly one page per message.
-    #[serde(rename = "quantum_ms", deserialize_with = "millis")]
+    #[serde(rename = "quantum_ms", with = "millis")]
     pub quantum: Duration,
     /// Longest fetch of one page (`budget_ms`, default 60 s, at most 5 minutes: far below the broker's ack time-out).
-    #[serde(rename = "budget_ms", deserialize_with = "millis")]
+    #[serde(rename = "budget_ms", with = "millis")]
     pub budget: Duration,
     /// Attempts at one page before the job fails; pauses for a 429 are not attempts. Default 8.
     pub max_attempts: u32,
@@ -148,14 +145,14 @@ impl Default for PagesConfig {
 }
 
 /// `[leases]`: how long a page stays with a worker that is not heard of.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LeasesConfig {
     /// `duration_ms`, default 20 s.
-    #[serde(rename = "duration_ms", deserialize_with = "millis")]
+    #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
     /// `renew_every_ms`, default 5 s. A missed cancel push is seen at the next renewal at the latest.
-    #[serde(rename = "renew_every_ms", deserialize_with = "millis")]
+    #[serde(rename = "renew_every_ms", with = "millis")]
     pub renew_every: Duration,
 }
 
@@ -166,12 +163,12 @@ impl Default for LeasesConfig {
 }
 
 /// `[cancel]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CancelConfig {
     /// Age of a cancel request at which the sweeper makes the job cancelled with no worker's help
     /// (`deadline_ms`, default 3 minutes).
-    #[serde(rename = "deadline_ms", deserialize_with = "millis")]
+    #[serde(rename = "deadline_ms", with = "millis")]
     pub deadline: Duration,
 }
 
@@ -182,20 +179,20 @@ impl Default for CancelConfig {
 }
 
 /// `[sweeper]`: the loop that repairs what messages and workers lost.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SweeperConfig {
     /// Between two sweeps of one process (`every_ms`, default 1 s).
-    #[serde(rename = "every_ms", deserialize_with = "millis")]
+    #[serde(rename = "every_ms", with = "millis")]
     pub every: Duration,
     /// Between two markers of the whole fleet (`marker_every_ms`, default 10 s).
-    #[serde(rename = "marker_every_ms", deserialize_with = "millis")]
+    #[serde(rename = "marker_every_ms", with = "millis")]
     pub marker_every: Duration,
     /// Age at which a start that was never confirmed is planned by the sweeper (`start_grace_ms`, default 15 s).
-    #[serde(rename = "start_grace_ms", deserialize_with = "millis")]
+    #[serde(rename = "start_grace_ms", with = "millis")]
     pub start_grace: Duration,
     /// A running job that settles no page for so long fails (`no_progress_ms`, default 24 h).
-    #[serde(rename = "no_progress_ms", deserialize_with = "millis")]
+    #[serde(rename = "no_progress_ms", with = "millis")]
     pub no_progress: Duration,
     /// Rows that one duty touches in one sweep. Default 500.
     pub batch: u32,
@@ -214,7 +211,7 @@ impl Default for SweeperConfig {
 }
 
 /// `[fairness]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FairnessConfig {
     /// Slices of one tenant that may be rung at a time; a tenant's own row holds it, this is the value that a new
@@ -229,12 +226,12 @@ impl Default for FairnessConfig {
 }
 
 /// `[shutdown]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
     /// How long pages in flight may finish after SIGTERM before they are handed back (`drain_ms`, default 25 s:
     /// below the 30 s after which orchestrators usually kill).
-    #[serde(rename = "drain_ms", deserialize_with = "millis")]
+    #[serde(rename = "drain_ms", with = "millis")]
     pub drain: Duration,
 }
 

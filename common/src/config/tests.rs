@@ -64,8 +64,8 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_fallback() {
     let loaded = load_from(None, variables).unwrap();
     let pages: PagesConfig = loaded.section("pages").unwrap();
     assert_eq!((pages.slots, pages.quantum, pages.deaths), (20, Duration::ZERO, 5));
-    let amqp: HashMap<String, String> = loaded.section("amqp").unwrap();
-    assert_eq!(amqp["url"], "amqp://file");
+    let amqp: AmqpConfig = loaded.section("amqp").unwrap();
+    assert_eq!(amqp.url, "amqp://file");
     let database: DatabaseConfig = loaded.section("database").unwrap();
     assert_eq!(database.url.expose(), "postgres://fallback/x");
 }
@@ -120,6 +120,74 @@ fn misspelt_keys_and_sections_are_errors() {
 
     let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES", "3")]);
     assert!(error.starts_with("`pages` is \"3\" in the environment variable BACKHAUL__PAGES:"), "{error}");
+}
+
+#[test]
+fn half_of_a_retry_policy_may_be_set() {
+    let pages: PagesConfig =
+        loaded(&[("BACKHAUL__PAGES__RETRY__INITIAL_MS", "20")]).section("pages").unwrap();
+    assert_eq!((pages.retry.initial, pages.retry.max), (Duration::from_millis(20), Duration::from_secs(60)));
+    let amqp: AmqpConfig = loaded(&[("BACKHAUL__AMQP__RECONNECT__MAX_MS", "900")]).section("amqp").unwrap();
+    assert_eq!((amqp.reconnect.initial.as_millis(), amqp.reconnect.max.as_millis()), (200, 900));
+}
+
+#[test]
+fn keys_of_credentials_are_read_from_everywhere_and_shown_nowhere() {
+    let (key, old) = (crate::credentials::Key::generate(), crate::credentials::Key::generate());
+    let (key_text, old_text) = (key.expose().to_string(), old.expose().to_string());
+    let file = Scratch::new("key", &format!("{old_text}\n"));
+    let list = format!("[credentials]\nold_keys = [\"{key_text}\", \"{old_text}\"]\n");
+    let list = Scratch::new("old-keys", &list);
+    let path = file.0.to_str().unwrap();
+
+    let read = |pairs: &[(&str, &str)]| {
+        let config: CredentialsConfig = loaded(pairs).section("credentials").unwrap();
+        let said = format!("{config:?}");
+        assert!(!said.contains(&key_text) && !said.contains(&old_text), "{said}");
+        config.keyring().map(|ring| ring.ids().collect::<Vec<_>>()).map_err(|error| error.to_string())
+    };
+    let name = "BACKHAUL__CREDENTIALS__KEY";
+    assert_eq!(read(&[]).unwrap(), []);
+    assert_eq!(
+        read(&[(name, &key_text), ("BACKHAUL__CREDENTIALS__OLD_KEY_FILES", path)]).unwrap(),
+        [key.id(), old.id()]
+    );
+    let both = format!("{key_text}, {old_text}");
+    let given =
+        [("BACKHAUL__CREDENTIALS__KEY_FILE", path), ("BACKHAUL__CREDENTIALS__OLD_KEYS", both.as_str())];
+    assert_eq!(read(&given).unwrap(), [old.id(), key.id(), old.id()]);
+    assert_eq!(read(&[("BACKHAUL_CONFIG", list.0.to_str().unwrap())]).unwrap(), [key.id(), old.id()]);
+    assert!(
+        read(&[(name, &key_text), ("BACKHAUL__CREDENTIALS__KEY_FILE", path)])
+            .unwrap_err()
+            .contains("keep one")
+    );
+    assert!(
+        read(&[("BACKHAUL__CREDENTIALS__KEY_FILE", "/nowhere")])
+            .unwrap_err()
+            .contains("key_file: /nowhere cannot")
+    );
+}
+
+#[test]
+fn a_wrong_item_of_a_list_is_named_and_not_shown() {
+    let file = Scratch::new("items", "[credentials]\nold_keys = [\"s3cret\", [\"s3cret\"]]\n");
+    let loaded = load_from(Some(&file.0), HashMap::new()).unwrap();
+    let error = loaded.section::<CredentialsConfig>("credentials").err().unwrap().to_string();
+    assert!(error.starts_with("`credentials.old_keys[1]`") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn an_origin_is_told() {
+    let file = Scratch::new("origin", "[pages]\nslots = 10\n");
+    let variables = [("DATABASE_URL", "postgres://x/y"), ("BACKHAUL__PAGES__RETRY__MAX_MS", "7")];
+    let loaded = load_from(Some(&file.0), environment(&variables)).unwrap();
+    assert!(loaded.origin("pages.slots").unwrap().contains(&Scratch::stem("origin")));
+    assert_eq!(loaded.origin("database.url").unwrap(), "the environment variable DATABASE_URL");
+    let max = loaded.origin("pages.retry.max_ms").unwrap();
+    assert_eq!(max, "the environment variable BACKHAUL__PAGES__RETRY__MAX_MS");
+    assert_eq!(loaded.origin("pages.retry.initial_ms"), None);
+    assert_eq!(loaded.origin("pages.deaths"), None);
 }
 
 #[test]

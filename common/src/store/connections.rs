@@ -1,11 +1,11 @@
 //! Tenants, their API keys, and their connections.
 
 use super::{Store, StoreError};
+use crate::credentials::{KeyId, Sealed};
 use crate::ids::{ConnectionId, TenantId};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A tenant.
@@ -21,8 +21,8 @@ pub struct Tenant {
     pub created_at: DateTime<Utc>,
 }
 
-/// A connection to be made.
-#[derive(Clone)]
+/// A connection to be made; its credentials are sealed once it is known which connection it will be.
+#[derive(Clone, Debug)]
 pub struct NewConnection {
     /// Its tenant.
     pub tenant: TenantId,
@@ -32,22 +32,16 @@ pub struct NewConnection {
     pub source: String,
     /// The upstream's address.
     pub base_url: String,
-    /// The upstream's credentials.
-    pub credentials: Value,
     /// Settings of the source.
     pub settings: Value,
 }
 
-// The credentials stay out of logs.
-impl std::fmt::Debug for NewConnection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewConnection")
-            .field("tenant", &self.tenant)
-            .field("name", &self.name)
-            .field("source", &self.source)
-            .field("base_url", &self.base_url)
-            .finish_non_exhaustive()
-    }
+/// Seals nothing: for a connection without credentials.
+///
+/// # Errors
+/// None.
+pub const fn no_credentials(_connection: ConnectionId) -> Result<Option<Sealed>, StoreError> {
+    Ok(None)
 }
 
 /// A connection, without its credentials.
@@ -65,6 +59,8 @@ pub struct ConnectionView {
     pub base_url: String,
     /// Settings of the source.
     pub settings: Value,
+    /// The key that its credentials are sealed with; none if it has no credentials.
+    pub credentials_key: Option<KeyId>,
     /// Until when the upstream asked for a pause.
     pub paused_until: Option<DateTime<Utc>>,
     /// Whether it is the one that its tenant's agency historical sync pulls.
@@ -192,13 +188,68 @@ impl Store {
         Ok(revoked.rows_affected() == 1)
     }
 
-    /// Makes a connection, or changes the one of that name.
+    /// Makes a connection, or changes the one of that name. `seal` is given the connection's identifier, to which sealed
+    /// credentials are bound, and may be called again should another caller make a connection of that name meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when there is no such tenant.
-    pub async fn put_connection(&self, new: &NewConnection) -> Result<ConnectionId, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        put(&mut connection, new).await
+    /// What `seal` says; [`StoreError::Refused`] when there is no such tenant.
+    pub async fn put_connection<E: From<StoreError>>(
+        &self,
+        new: &NewConnection,
+        seal: impl Fn(ConnectionId) -> Result<Option<Sealed>, E>,
+    ) -> Result<ConnectionId, E> {
+        loop {
+            let id = self.connection_named(new.tenant, &new.name).await?.unwrap_or_else(ConnectionId::random);
+            if self.put_sealed(id, new, seal(id)?.as_ref()).await? {
+                return Ok(id);
+            }
+        }
+    }
+
+    async fn connection_named(
+        &self,
+        tenant: TenantId,
+        name: &str,
+    ) -> Result<Option<ConnectionId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select id as "id: ConnectionId" from connections
+                where tenant_id = $1 and name = $2 and deleted_at is null"#,
+            tenant.0,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// False if the name belongs to another connection by now.
+    async fn put_sealed(
+        &self,
+        id: ConnectionId,
+        new: &NewConnection,
+        sealed: Option<&Sealed>,
+    ) -> Result<bool, StoreError> {
+        let put = sqlx::query!(
+            "insert into connections as c (id, tenant_id, name, source, base_url, settings,
+                                           credentials_key, credentials_nonce, credentials)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             on conflict (tenant_id, name) where deleted_at is null do update
+             set source = excluded.source, base_url = excluded.base_url, settings = excluded.settings,
+                 credentials_key = excluded.credentials_key, credentials_nonce = excluded.credentials_nonce,
+                 credentials = excluded.credentials
+             where c.id = excluded.id",
+            id.0,
+            new.tenant.0,
+            new.name,
+            new.source,
+            new.base_url,
+            new.settings,
+            sealed.map(|sealed| sealed.key.as_bytes()),
+            sealed.map(|sealed| sealed.nonce.as_slice()),
+            sealed.map(|sealed| sealed.ciphertext.as_slice())
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(put.rows_affected() == 1)
     }
 
     /// The connections of a tenant, or of all.
@@ -209,7 +260,8 @@ impl Store {
         Ok(sqlx::query_as!(
             ConnectionView,
             r#"select id as "id: ConnectionId", tenant_id as "tenant_id: TenantId", name, source, base_url, settings,
-                      paused_until, historical_sync, created_at
+                      credentials_key as "credentials_key: KeyId", paused_until, historical_sync,
+                      created_at
                  from connections
                 where deleted_at is null and ($1::uuid is null or tenant_id = $1) order by tenant_id, name"#,
             tenant.map(|tenant| tenant.0)
@@ -217,27 +269,4 @@ impl Store {
         .fetch_all(&self.pool)
         .await?)
     }
-}
-
-pub(super) async fn put(
-    connection: &mut PgConnection,
-    new: &NewConnection,
-) -> Result<ConnectionId, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"insert into connections (id, tenant_id, name, source, base_url, credentials, settings)
-           values ($1, $2, $3, $4, $5, $6, $7)
-           on conflict (tenant_id, name) where deleted_at is null do update
-           set source = excluded.source, base_url = excluded.base_url, credentials = excluded.credentials,
-               settings = excluded.settings
-           returning id as "id: ConnectionId""#,
-        ConnectionId::random().0,
-        new.tenant.0,
-        new.name,
-        new.source,
-        new.base_url,
-        new.credentials,
-        new.settings
-    )
-    .fetch_one(connection)
-    .await?)
 }

@@ -34,6 +34,27 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// What Postgres calls the error, five characters; none if it is not Postgres that complains.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<String> {
+        let error = match self {
+            Self::Unavailable(error) | Self::Refused(error) | Self::Mismatch(error) | Self::Url(error) => {
+                error
+            }
+            Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => error,
+            Self::Migrate(_) => return None,
+        };
+        Some(error.as_database_error()?.code()?.into_owned())
+    }
+
+    /// The cause alone, without what to do about it.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string)
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|database| database.code()).unwrap_or_default();

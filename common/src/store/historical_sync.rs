@@ -1,34 +1,35 @@
 //! The one connection of a tenant that its agency historical sync pulls.
 
-use super::connections::{NewConnection, put};
 use super::{Store, StoreError};
 use crate::ids::{ConnectionId, TenantId};
 
 impl Store {
-    /// As [`Store::put_connection`], and makes the connection its tenant's designated one, in the place of another.
+    /// Makes a connection its tenant's designated one, in the place of another.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when there is no such tenant.
-    pub async fn put_historical_connection(&self, new: &NewConnection) -> Result<ConnectionId, StoreError> {
+    /// When the database cannot be written.
+    pub async fn designate(&self, tenant: TenantId, connection: ConnectionId) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         // Two designations of one tenant wait for each other here, before either holds a connection.
-        sqlx::query!("select id from tenants where id = $1 for no key update", new.tenant.0)
+        sqlx::query!("select id from tenants where id = $1 for no key update", tenant.0)
             .fetch_optional(&mut *transaction)
             .await?;
-        let id = put(&mut transaction, new).await?;
         // The old one first: the index allows no second one at any moment.
         sqlx::query!(
             "update connections set historical_sync = false where tenant_id = $1 and historical_sync and id <> $2",
-            new.tenant.0,
-            id.0
+            tenant.0,
+            connection.0
         )
         .execute(&mut *transaction)
         .await?;
-        sqlx::query!("update connections set historical_sync = true where id = $1", id.0)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(id)
+        sqlx::query!(
+            "update connections set historical_sync = true where id = $1 and tenant_id = $2",
+            connection.0,
+            tenant.0
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// The tenant's designated connection, if it has one.

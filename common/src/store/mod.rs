@@ -2,8 +2,10 @@
 
 pub mod commands;
 pub mod connections;
+pub mod credentials;
 mod error;
 pub mod events;
+pub mod examine;
 mod historical_sync;
 pub mod jobs;
 pub mod records;

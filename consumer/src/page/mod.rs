@@ -12,8 +12,9 @@ use crate::bell::Bell;
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight};
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
-use crate::sources::Sources;
+use crate::sources::{Opened, Sources};
 use common::config::{LeasesConfig, PagesConfig};
+use common::credentials::Redactor;
 use common::ids::{LeaseToken, WorkerId};
 use common::slice::Ring;
 use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, Suspicion};
@@ -69,6 +70,7 @@ struct Stint {
     context: PageContext,
     held: Held,
     source: Arc<dyn Source>,
+    redactor: Arc<Redactor>,
     started: Instant,
 }
 
@@ -168,11 +170,11 @@ impl PageHandler {
             self.store.back_off(&lease, SUSPECT_WAIT, false, why).await?;
             return Ok(Next::Over(Outcome::BackedOff));
         };
-        let source = match self.sources.of(&context) {
-            Ok(source) => source,
+        let Opened { source, redactor } = match self.sources.of(&context) {
+            Ok(opened) => opened,
             Err(error) => return self.fail_page(&lease, &context, error.to_string(), None).await,
         };
-        let mut stint = Stint { context, held, source, started: Instant::now() };
+        let mut stint = Stint { context, held, source, redactor, started: Instant::now() };
         let mut lease = lease;
         loop {
             match self.page(lease, &mut stint, ending).await? {
@@ -207,7 +209,7 @@ impl PageHandler {
         };
         match fetched {
             Ok(Ok(page)) => self.settle_page(lease, stint, page, ending).await,
-            Ok(Err(error)) => self.fetch_failed(&lease, &stint.context, error).await.map(Err),
+            Ok(Err(error)) => self.fetch_failed(&lease, stint, error).await.map(Err),
             Err(Abort::HandBack) => {
                 self.store.release(&lease).await?;
                 tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "handed a page back");
@@ -226,15 +228,22 @@ impl PageHandler {
     async fn fetch_failed(
         &self,
         lease: &Lease,
-        context: &PageContext,
+        stint: &Stint,
         error: FetchError,
     ) -> Result<Next, StoreError> {
+        let context = &stint.context;
+        // Logged, stored and published from here on: the one gate for what an upstream says about a failure.
+        let redacted = |text: String| stint.redactor.redact(&text).into_owned();
         match error {
-            FetchError::Transient { cause, body } => self.back_off(lease, context, cause, body).await,
+            FetchError::Transient { cause, body } => {
+                self.back_off(lease, context, redacted(cause), body.map(redacted)).await
+            }
             FetchError::RateLimited { retry_after, .. } => {
                 self.rate_limited(lease, context, retry_after).await
             }
-            FetchError::Permanent { cause, body } => self.fail_page(lease, context, cause, body).await,
+            FetchError::Permanent { cause, body } => {
+                self.fail_page(lease, context, redacted(cause), body.map(redacted)).await
+            }
         }
     }
 }
@@ -243,8 +252,14 @@ impl PageHandler {
 ///
 /// Comparing with one earlier cursor, renewed at every page number that is a power of two (Brent), finds a loop of any
 /// length without remembering every cursor.
-fn checked_next(lease: &Lease, context: &PageContext, page: &FetchedPage) -> Result<Option<String>, String> {
+fn checked_next(lease: &Lease, stint: &Stint, page: &FetchedPage) -> Result<Option<String>, String> {
+    let context = &stint.context;
     let Some(next) = &page.next else { return Ok(None) };
+    if stint.redactor.finds(next) {
+        return Err("the next page's address or cursor holds the connection's credentials, which are not stored in clear; \
+                    the upstream must not send them back"
+            .to_owned());
+    }
     if context.cursor.as_ref() == Some(next) || context.anchor.as_ref() == Some(next) {
         return Err(format!(
             "cursor loop: page {} of the slice leads back to a page that was settled before",

@@ -3,6 +3,7 @@
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
 use crate::disposition::Outcome;
 use crate::source::{Content, FetchedPage, ParsedRecord};
+use common::credentials::Redactor;
 use common::slice::Ring;
 use common::store::StoreError;
 use common::store::slices::{Lease, PageRecord, Reach, Settled, Settlement, Tally, Verdict, Whereabouts};
@@ -18,7 +19,7 @@ impl PageHandler {
         page: FetchedPage,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        let next = match checked_next(&lease, &stint.context, &page) {
+        let next = match checked_next(&lease, stint, &page) {
             Ok(next) => next,
             Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Err),
         };
@@ -28,7 +29,7 @@ impl PageHandler {
             total: page.total,
             reach: reach(&page.records),
             go_on: !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum,
-            records: page.records.into_iter().map(judged).collect(),
+            records: page.records.into_iter().map(|record| judged(record, &stint.redactor)).collect(),
         };
         // The bytes are counted until the settle is over.
         let _reservation = page.reservation;
@@ -58,8 +59,9 @@ impl PageHandler {
                 Ok(Settled::Fenced(fenced)) => lease = fenced,
                 Ok(settled) => return self.settled(settled, stint, settlement).await,
                 Err((kept, error @ StoreError::Refused(_))) => {
-                    if !self.convict(&mut settlement.records).await? {
+                    if !self.convict(&mut settlement.records, &stint.redactor).await? {
                         let cause = format!("the page cannot be stored: {error}");
+                        let cause = stint.redactor.redact(&cause).into_owned();
                         return self.fail_page(&kept, &stint.context, cause, None).await.map(Err);
                     }
                     lease = kept;
@@ -163,7 +165,7 @@ impl PageHandler {
     }
 
     /// Finds the records that Postgres refuses, and marks them as failed. False if none is at fault.
-    async fn convict(&self, records: &mut [PageRecord]) -> Result<bool, StoreError> {
+    async fn convict(&self, records: &mut [PageRecord], redactor: &Redactor) -> Result<bool, StoreError> {
         let mut suspects = Vec::from([(0, records.len())]);
         let mut convicted = false;
         while let Some((from, to)) = suspects.pop() {
@@ -181,6 +183,7 @@ impl PageHandler {
                 Ok(()) => {}
                 Err(StoreError::Refused(error)) if to - from == 1 => {
                     let reason = format!("the database cannot store it: {error}");
+                    let reason = redactor.redact(&reason).into_owned();
                     records[from].verdict = Verdict::Fail { reason };
                     convicted = true;
                 }
@@ -209,11 +212,11 @@ fn reach(records: &[ParsedRecord]) -> Reach {
     reach
 }
 
-fn judged(record: ParsedRecord) -> PageRecord {
+fn judged(record: ParsedRecord, redactor: &Redactor) -> PageRecord {
     let verdict = match record.content {
         Content::Stored { hash, payload } => Verdict::Store { hash, payload },
         Content::Deferred => Verdict::Defer,
-        Content::Failed { reason } => Verdict::Fail { reason },
+        Content::Failed { reason } => Verdict::Fail { reason: redactor.redact(&reason).into_owned() },
     };
     PageRecord { key: record.key, verdict }
 }

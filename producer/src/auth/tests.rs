@@ -3,7 +3,7 @@
 use super::*;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use common::config::Secret;
+use common::config::SecretText;
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn tokens() -> Tokens {
     Tokens::start(&AuthConfig {
-        hs256_secret: Secret::new(SECRET),
+        hs256_secret: SecretText::from(SECRET.to_owned()),
         issuer: "https://issuer.example".to_owned(),
         audience: "backhaul".to_owned(),
         ..AuthConfig::default()

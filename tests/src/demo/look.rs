@@ -35,7 +35,7 @@ The logs of all processes: {logs}/"
 
     /// The scripts that start a broker say in `MANAGEMENT_URL` where its console is.
     fn console(&self) -> String {
-        let [_, (_, amqp), (_, namespace)] = self.variables();
+        let [_, (_, amqp), (_, namespace), _] = self.variables();
         let user = Url::parse(&amqp).map(|url| url.username().to_owned()).unwrap_or_default();
         let user = if user.is_empty() { "guest" } else { &user };
         let address =

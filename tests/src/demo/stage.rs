@@ -6,6 +6,7 @@ use crate::process::{Program, log_folder};
 use crate::servers::Servers;
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Publisher, connect};
+use common::credentials::Key;
 use common::ids::ConnectionId;
 use common::store::{SessionLimits, Store};
 use lapin::options::QueueDeclareOptions;
@@ -27,6 +28,7 @@ pub struct Stage {
     pub(super) publisher: Publisher,
     database: NamedDatabase,
     amqp: AmqpConfig,
+    key: Key,
 }
 
 /// A tenant with an API key and one connection, to be made.
@@ -82,7 +84,7 @@ impl Stage {
             std::fs::remove_file(old?.path())?;
         }
         let publisher = Publisher::start(amqp.clone(), &format!("{name} publishing"), "backhaul-demo");
-        let stage = Self { store, logs, publisher, database, amqp };
+        let stage = Self { store, logs, publisher, database, amqp, key: Key::generate() };
         stage
             .with_broker(async |stage, channel| {
                 let topology = stage.amqp.topology();
@@ -96,11 +98,12 @@ impl Stage {
 
     /// What a shell needs for the `backhaul` command to find this demo.
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, String); 3] {
+    pub fn variables(&self) -> [(&'static str, String); 4] {
         [
             ("DATABASE_URL", self.database.url.to_string()),
             ("AMQP_URL", self.amqp.url.clone()),
             ("BACKHAUL__AMQP__NAMESPACE", self.amqp.namespace.clone()),
+            ("BACKHAUL__CREDENTIALS__KEY", self.key.expose().to_string()),
         ]
     }
 

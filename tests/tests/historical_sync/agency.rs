@@ -3,7 +3,7 @@
 use crate::signer::{AUDIENCE, ISSUER, SECRET, Signer};
 use anyhow::{Context, Result, ensure};
 use common::amqp::Publisher;
-use common::config::{AuthConfig, Secret};
+use common::config::{AuthConfig, SecretText};
 use common::health::Health;
 use common::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
 use common::slice::Slicing;
@@ -123,7 +123,7 @@ impl Drop for Api {
 /// Tokens of the shared secret are believed.
 pub(crate) fn shared_secret() -> AuthConfig {
     AuthConfig {
-        hs256_secret: Secret::new(SECRET),
+        hs256_secret: SecretText::from(SECRET.to_owned()),
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
         ..AuthConfig::default()
@@ -146,7 +146,7 @@ impl Agency {
     pub(crate) async fn believing(calls: u64, auth: &AuthConfig) -> Result<Self> {
         let fixture = Fixture::with_calls(calls).await?;
         let account = fixture.account("acme", json!({})).await?;
-        fixture.store.put_historical_connection(&calls_of(&fixture, account.tenant, "acme")).await?;
+        fixture.store.designate(account.tenant, account.connection).await?;
         fixture.store.put_user("ann", Some(account.tenant), None).await?;
         let config = ApiConfig::default();
         let api = Api::start(fixture.store.clone(), fixture.publisher.clone(), auth, &config).await?;
@@ -162,8 +162,8 @@ impl Agency {
     /// Another agency with a designated connection, and the token of its user.
     pub(crate) async fn other(&self) -> Result<(TenantId, ConnectionId, String)> {
         let tenant = self.fixture.store.create_tenant("other", 16).await?.id;
-        let connection =
-            self.fixture.store.put_historical_connection(&calls_of(&self.fixture, tenant, "theirs")).await?;
+        let connection = calls_of(&self.fixture, tenant, "theirs").await?;
+        self.fixture.store.designate(tenant, connection).await?;
         Ok((tenant, connection, self.user("bob", Some(tenant), Role::Admin).await?))
     }
 
@@ -208,13 +208,13 @@ impl Agency {
 }
 
 /// A connection to the calls that the upstream has for acme.
-pub(crate) fn calls_of(fixture: &Fixture, tenant: TenantId, name: &str) -> NewConnection {
-    NewConnection {
+pub(crate) async fn calls_of(fixture: &Fixture, tenant: TenantId, name: &str) -> Result<ConnectionId> {
+    let new = NewConnection {
         tenant,
         name: name.to_owned(),
         source: "ultravox".to_owned(),
         base_url: fixture.upstream.base_url(),
-        credentials: json!({ "api_key": fixture.upstream.key("acme") }),
         settings: json!({ "page_size": 10 }),
-    }
+    };
+    fixture.put_connection(&new, &json!({ "api_key": fixture.upstream.key("acme") })).await
 }

@@ -91,8 +91,8 @@ async fn a_cancel_is_final_though_a_page_is_still_held() -> Result<()> {
 #[tokio::test]
 async fn any_job_of_the_agency_can_be_cancelled() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
-    let second = calls_of(&agency.fixture, agency.account.tenant, "second");
-    let elsewhere = agency.fixture.accept(agency.fixture.store.put_connection(&second).await?).await?;
+    let second = calls_of(&agency.fixture, agency.account.tenant, "second").await?;
+    let elsewhere = agency.fixture.accept(second).await?;
     let cancel = agency.call(CANCEL, &json!({ "job_id": elsewhere })).await?;
     assert_eq!((cancel.status, &cancel.body["status"]), (200, &json!("cancelled")), "{cancel:?}");
     agency.fixture.finish([]).await

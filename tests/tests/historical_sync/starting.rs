@@ -67,7 +67,7 @@ async fn without_a_designated_connection_it_says_so() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
     let bare = agency.fixture.store.create_tenant("bare", 16).await?.id;
     // It has a connection, but nobody said that it is the one.
-    agency.fixture.store.put_connection(&calls_of(&agency.fixture, bare, "calls")).await?;
+    calls_of(&agency.fixture, bare, "calls").await?;
     let token = agency.user("bea", Some(bare), Role::Member).await?;
     for function in [START, STATUS] {
         let answer = agency.api.call(function, Some(&token), "{}").await?;
@@ -85,8 +85,8 @@ async fn without_a_designated_connection_it_says_so() -> Result<()> {
 async fn one_job_of_the_connection_at_a_time() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
     // A job of another connection of the agency is no obstacle, and is not shown.
-    let second = calls_of(&agency.fixture, agency.account.tenant, "second");
-    let elsewhere = agency.fixture.accept(agency.fixture.store.put_connection(&second).await?).await?;
+    let second = calls_of(&agency.fixture, agency.account.tenant, "second").await?;
+    let elsewhere = agency.fixture.accept(second).await?;
     assert_eq!(agency.status().await?, json!({ "active": false, "recent_job": null }));
 
     let job = agency.start().await?;
@@ -121,8 +121,8 @@ async fn one_job_of_the_connection_at_a_time() -> Result<()> {
 async fn a_moved_designation_moves_what_is_started_and_seen() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
     let first = agency.start().await?;
-    let second = calls_of(&agency.fixture, agency.account.tenant, "second");
-    let connection = agency.fixture.store.put_historical_connection(&second).await?;
+    let connection = calls_of(&agency.fixture, agency.account.tenant, "second").await?;
+    agency.fixture.store.designate(agency.account.tenant, connection).await?;
     assert_eq!(agency.status().await?, json!({ "active": false, "recent_job": null }));
     let job = agency.start().await?;
     let view = agency.fixture.store.job(job, None).await?.context("it is there")?;

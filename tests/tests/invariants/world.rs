@@ -6,7 +6,7 @@ use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::slice::Slicing;
 use common::store::Store;
-use common::store::connections::NewConnection;
+use common::store::connections::{NewConnection, no_credentials};
 use common::store::jobs::{
     CancelRequest, CancelTarget, FailRight, JobError, JobFilter, StartOutcome, StartRequest,
 };
@@ -68,10 +68,9 @@ impl World {
             name: name.to_owned(),
             source: "ultravox".to_owned(),
             base_url: "http://127.0.0.1:1/".to_owned(),
-            credentials: json!({}),
             settings: json!({}),
         };
-        let connection = self.store.put_connection(&new).await?;
+        let connection = self.store.put_connection(&new, no_credentials).await?;
         let from = Utc.with_ymd_and_hms(2025, 1, 1, 0, 0, 0).single();
         let request = StartRequest {
             job: JobId::random(),

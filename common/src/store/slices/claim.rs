@@ -2,6 +2,7 @@
 
 use super::super::{Store, StoreError};
 use super::Lease;
+use crate::credentials::Sealed;
 use crate::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
 use crate::slice::{Ring, Span};
 use serde_json::Value;
@@ -80,13 +81,13 @@ pub struct PageContext {
     pub source: String,
     /// The upstream's address.
     pub base_url: String,
-    /// The upstream's credentials.
-    pub credentials: Value,
+    /// The upstream's credentials, sealed; none if it needs none.
+    pub credentials: Option<Sealed>,
     /// The connection's settings.
     pub settings: Value,
 }
 
-// The credentials stay out of logs.
+// Settings and sealed credentials would only be noise in a log.
 impl std::fmt::Debug for PageContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PageContext")
@@ -135,6 +136,7 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(Claim::Stale) };
+        let credentials = sealed(row.credentials_key, row.credentials_nonce, row.credentials);
         Ok(match row.verdict {
             Verdict::Won | Verdict::Claimed => Claim::Claimed(Box::new((
                 Lease {
@@ -155,7 +157,7 @@ impl Store {
                     connection: row.connection_id,
                     source: row.source,
                     base_url: row.base_url,
-                    credentials: row.credentials,
+                    credentials,
                     settings: row.settings,
                 },
             ))),
@@ -167,4 +169,9 @@ impl Store {
             Verdict::Poisoned => Claim::Poisoned { deaths: row.charges },
         })
     }
+}
+
+/// The schema's checks hold the three together, and to their lengths.
+fn sealed(key: Option<Vec<u8>>, nonce: Option<Vec<u8>>, ciphertext: Option<Vec<u8>>) -> Option<Sealed> {
+    Sealed::from_columns(&key?, &nonce?, ciphertext?)
 }

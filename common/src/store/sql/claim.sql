@@ -34,7 +34,7 @@ with settings as materialized (
            end, $6) as charged
       from slice s left join workers w on w.id = s.worker
 ), decided as materialized (
-    select s.*, c.source, c.base_url, c.credentials, c.settings,
+    select s.*, c.source, c.base_url, c.credentials_key, c.credentials_nonce, c.credentials, c.settings,
            case
                when s.fate <> 'claimed' then s.fate
                when j.status <> 'running' or c.deleted_at is not null then 'stale'
@@ -65,5 +65,5 @@ select verdict as "verdict!: Verdict", page as "page!", cursor, anchor, attempts
        cardinality(charged) as "charges!", lease_token is not null as "taken_over!",
        span_from, span_to as "span_to!", tenant_id as "tenant_id!: TenantId",
        connection_id as "connection_id!: ConnectionId", source as "source!", base_url as "base_url!",
-       credentials as "credentials!", settings as "settings!"
+       credentials_key, credentials_nonce, credentials, settings as "settings!"
   from decided

@@ -62,7 +62,7 @@ pub struct Body {
 impl Fetcher {
     /// Builds the client. `slots` is how many pages this process fetches at a time.
     pub fn new(config: FetchConfig, slots: usize) -> Result<Self, FetchConfigError> {
-        config.check(slots)?;
+        config.check(slots).map_err(FetchConfigError::Limit)?;
         common::telemetry::install_tls_provider();
         let client = Client::builder()
             .user_agent(concat!("backhaul/", env!("CARGO_PKG_VERSION")))

@@ -68,6 +68,14 @@ pub(crate) enum Action {
     /// Set up tenants, API keys, connections and users
     #[command(subcommand)]
     Admin(Admin),
+    /// Show the configuration in effect as TOML, and where each value was set; secrets are masked
+    Config {
+        /// Show every key with its meaning and its default instead
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Check everything that a sync needs, and say what to do about what is wrong; exits with 1 if anything is
+    Doctor,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +169,11 @@ pub(crate) enum Admin {
     /// People who call the HTTP API with a JSON Web Token
     #[command(subcommand)]
     User(User),
+    /// Print a fresh key for the credentials of connections
+    GenerateKey,
+    /// Put the credentials of all connections under the current key; repeatable, and consumers may run. Exits with 1 if
+    /// there are some that no configured key opens
+    RotateKey,
 }
 
 #[derive(Debug, Subcommand)]

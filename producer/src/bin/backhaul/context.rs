@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use crate::output::Output;
 use common::amqp::{AmqpConfig, Publisher, connect};
-use common::config::{DatabaseConfig, Loaded, LogConfig, load};
+use common::config::{CredentialsConfig, DatabaseConfig, Loaded, LogConfig, load};
+use common::credentials::Keyring;
 use common::ids::ConnectionId;
 use common::store::connections::Tenant;
 use common::store::jobs::JobView;
@@ -51,6 +52,12 @@ impl Context {
 
     pub(crate) const fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    /// The keys that seal and open credentials.
+    pub(crate) fn keyring(&self) -> Result<Keyring, Failure> {
+        let config: CredentialsConfig = self.loaded.section("credentials")?;
+        config.keyring().map_err(|error| Failure::Refused(error.to_string()))
     }
 
     /// The store.

@@ -5,7 +5,9 @@ mod admin;
 mod answer;
 mod arguments;
 mod commands;
+mod config;
 mod context;
+mod doctor;
 mod failure;
 mod output;
 mod show;
@@ -33,6 +35,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
+    if matches!(arguments.action, Action::Doctor) {
+        // It looks at the configuration itself.
+        return doctor::run(arguments.config.as_deref(), output).await;
+    }
     let context = Context::load(arguments.config.as_deref(), arguments.verbose, output)?;
     let done = match arguments.action {
         Action::Start(start) => Box::pin(commands::start(&context, start)).await,
@@ -43,6 +49,9 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Action::Watch { jobs } => watch::watch(&context, jobs).await,
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
         Action::Admin(action) => admin::run(&context, action).await,
+        Action::Config { defaults: true } => config::defaults(&context),
+        Action::Config { defaults: false } => config::effective(&context),
+        Action::Doctor => Ok(()),
     };
     done.map_err(|failure| context.locate(failure))
 }

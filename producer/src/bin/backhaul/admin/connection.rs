@@ -37,14 +37,14 @@ async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), F
         name: name.to_owned(),
         source: put.source.kind().to_owned(),
         base_url: put.base_url.to_string(),
-        credentials: credentials.unwrap_or_else(|| json!({})),
         settings: settings.or(kept).unwrap_or_else(|| json!({})),
     };
-    let id = if put.historical_sync {
-        store.put_historical_connection(&new).await?
-    } else {
-        store.put_connection(&new).await?
-    };
+    let (keyring, credentials) = (context.keyring()?, credentials.unwrap_or_default());
+    let seal = |id| keyring.seal(id, &credentials).map_err(|error| Failure::Refused(error.to_string()));
+    let id = store.put_connection(&new, seal).await?;
+    if put.historical_sync {
+        store.designate(tenant.id, id).await?;
+    }
     let historical_sync =
         put.historical_sync || existing.as_ref().is_some_and(|connection| connection.historical_sync);
     let told = json!({
@@ -70,8 +70,16 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     };
     let connections = store.connections(tenant).await?;
     context.output.either(&connections, || {
-        let header =
-            ["CONNECTION", "TENANT", "NAME", "SOURCE", "BASE URL", "HISTORICAL SYNC", "PAUSED UNTIL"];
+        let header = [
+            "CONNECTION",
+            "TENANT",
+            "NAME",
+            "SOURCE",
+            "BASE URL",
+            "CREDENTIALS KEY",
+            "HISTORICAL SYNC",
+            "PAUSED UNTIL",
+        ];
         let mut table = table(header);
         for connection in &connections {
             let owner = tenants.iter().find(|tenant| tenant.id == connection.tenant_id);
@@ -81,6 +89,7 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
                 connection.name.clone(),
                 connection.source.clone(),
                 connection.base_url.clone(),
+                connection.credentials_key.map(|key| key.to_string()).unwrap_or_default(),
                 if connection.historical_sync { "yes".to_owned() } else { String::new() },
                 connection.paused_until.map(moment).unwrap_or_default(),
             ]);

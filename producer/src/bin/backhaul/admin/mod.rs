@@ -1,6 +1,7 @@
 //! `migrate` and `admin`: what is set up once.
 
 mod connection;
+mod credentials;
 mod key;
 mod user;
 
@@ -19,6 +20,8 @@ pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure>
         Admin::Key(action) => key::run(context, action).await,
         Admin::Connection(action) => connection::run(context, action).await,
         Admin::User(action) => user::run(context, action).await,
+        Admin::GenerateKey => credentials::generate(context),
+        Admin::RotateKey => credentials::rotate(context).await,
     }
 }
 

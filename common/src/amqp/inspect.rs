@@ -1,0 +1,169 @@
+//! What `backhaul doctor` asks of the broker: whether the topology is there and is ours, and whether this user may do
+//! what the programs do. It makes nothing that stays.
+
+use super::session::Lane;
+use super::topology::{EXCHANGES, QUEUES};
+use super::{AmqpError, Topology, bounded};
+use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ErrorKind, ExchangeKind};
+use std::time::Duration;
+use uuid::Uuid;
+
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+/// The probe's body and routing key.
+const PROBE: &str = "doctor";
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// An exchange.
+    Exchange,
+    /// A queue.
+    Queue,
+}
+
+/// How it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As it must be. For a queue with its ready messages and its consumers.
+    Ours {
+        /// Messages that wait in it.
+        messages: u32,
+        /// Consumers that are registered.
+        consumers: u32,
+    },
+    /// Not there; whoever connects next declares it.
+    Missing,
+    /// There, with another type or other arguments; in the broker's words.
+    Different(String),
+    /// The broker does not let us look; in its words.
+    Refused(String),
+}
+
+/// One exchange or queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// Which of the two.
+    pub part: Part,
+    /// Its name without the namespace.
+    pub word: &'static str,
+    /// Its whole name.
+    pub name: String,
+    /// How it is.
+    pub standing: Standing,
+}
+
+impl Topology {
+    /// Looks at every exchange and queue that [`Topology::declare`] makes, each on a channel of its own, since a refusal
+    /// closes the channel.
+    ///
+    /// # Errors
+    /// The broker does not answer in time, or the connection breaks.
+    pub async fn inspect(
+        &self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<Vec<Inspected>, AmqpError> {
+        let mut all = Vec::new();
+        for (word, kind, catch_all) in EXCHANGES {
+            let channel = open(connection, limit).await?;
+            let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let name = self.name(word);
+            let look =
+                channel.exchange_declare(name.as_str().into(), kind.clone(), options, FieldTable::default());
+            let looked = bounded(limit, "look at an exchange", look).await.map(|()| (0, 0));
+            // Looking passively says only that something of the name is there; declaring it as ours says whether it is.
+            let declared = match looked {
+                Ok(_) => self.exchange(&channel, limit, word, kind, catch_all).await,
+                Err(_) => Ok(()),
+            };
+            let standing = standing(looked, declared)?;
+            all.push(Inspected { part: Part::Exchange, word, name, standing });
+        }
+        for word in QUEUES {
+            let channel = open(connection, limit).await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let name = self.name(word);
+            let look = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+            let looked = bounded(limit, "look at a queue", look).await;
+            let looked = looked.map(|queue| (queue.message_count(), queue.consumer_count()));
+            let declared = match looked {
+                Ok(_) => self.quorum_queue(&channel, limit, word).await,
+                Err(_) => Ok(()),
+            };
+            let standing = standing(looked, declared)?;
+            all.push(Inspected { part: Part::Queue, word, name, standing });
+        }
+        Ok(all)
+    }
+}
+
+fn standing(
+    looked: Result<(u32, u32), AmqpError>,
+    declared: Result<(), AmqpError>,
+) -> Result<Standing, AmqpError> {
+    let counts = match looked {
+        Ok(counts) => Ok(counts),
+        Err(error) => Err(refusal(error)?),
+    };
+    Ok(match (counts, declared) {
+        (Err((NOT_FOUND, _)), _) => Standing::Missing,
+        (Err((_, words)), _) => Standing::Refused(words),
+        (Ok((messages, consumers)), Ok(())) => Standing::Ours { messages, consumers },
+        (Ok(_), Err(error)) => match refusal(error)? {
+            (PRECONDITION_FAILED, words) => Standing::Different(words),
+            (_, words) => Standing::Refused(words),
+        },
+    })
+}
+
+/// What the broker said no with; any other failure is handed back.
+fn refusal(error: AmqpError) -> Result<(u16, String), AmqpError> {
+    let said = if let AmqpError::Failed { source, .. } = &error
+        && let ErrorKind::ProtocolError(said) = source.kind()
+    {
+        Some((said.get_id(), said.get_message().to_string()))
+    } else {
+        None
+    };
+    said.ok_or(error)
+}
+
+async fn open(connection: &Connection, limit: Duration) -> Result<Channel, AmqpError> {
+    bounded(limit, "open a channel", connection.create_channel()).await
+}
+
+/// Does once what the programs do all the time, with names of this namespace: declares an exchange and a queue of its
+/// own, binds them, publishes with a confirm, and gets the message back. All of it goes with the connection.
+///
+/// # Errors
+/// The first step that the broker refuses or does not answer.
+pub async fn round_trip(
+    connection: &Connection,
+    topology: &Topology,
+    limit: Duration,
+) -> Result<(), AmqpError> {
+    let channel = open(connection, limit).await?;
+    let name = ShortString::from(topology.name(&format!("{PROBE}.{}", Uuid::new_v4())));
+    let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
+    let declare =
+        channel.exchange_declare(name.clone(), ExchangeKind::Direct, options, FieldTable::default());
+    bounded(limit, "declare an exchange (permission: configure)", declare).await?;
+    let options =
+        QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let declare = channel.queue_declare(name.clone(), options, FieldTable::default());
+    bounded(limit, "declare a queue (permission: configure)", declare).await?;
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    let bind = channel.queue_bind(name.clone(), name.clone(), PROBE.into(), options, none);
+    bounded(limit, "bind a queue (permissions: write for it, read for its exchange)", bind).await?;
+    let lane = Lane::open(connection, limit).await?;
+    let sent = lane.send(name.clone(), PROBE.into(), PROBE.as_bytes(), BasicProperties::default());
+    bounded(limit, "publish with a confirm (permission: write)", sent).await?;
+    let get = channel.basic_get(name, BasicGetOptions { no_ack: true });
+    match bounded(limit, "get a message (permission: read)", get).await? {
+        Some(got) if got.delivery.data == PROBE.as_bytes() => Ok(()),
+        _ => Err(AmqpError::TimedOut { call: "get the message that was confirmed", after: Duration::ZERO }),
+    }
+}

@@ -1,0 +1,161 @@
+//! What `backhaul doctor` asks of the database. Reads only.
+
+use super::{MIGRATIONS, Store, StoreError};
+use crate::ids::WorkerId;
+use chrono::{DateTime, Utc};
+use sqlx::migrate::{Migrate, MigrateError};
+
+/// The server behind the store.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// As it calls itself: `15.4`.
+    pub version: String,
+    /// The major version.
+    pub major: i32,
+    /// Sessions that it allows, those for superusers left out.
+    pub allows: i32,
+    /// Sessions of clients at this moment.
+    pub sessions: i64,
+    /// Its clock.
+    pub now: DateTime<Utc>,
+}
+
+/// How the database's migrations differ from this program's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigrationState {
+    /// Not applied.
+    pub missing: Vec<i64>,
+    /// Applied by another version, which has more.
+    pub unknown: Vec<i64>,
+    /// Applied with another text.
+    pub changed: Vec<i64>,
+    /// Begun and not ended.
+    pub unfinished: Option<i64>,
+}
+
+/// A consumer process that has not said that it ended.
+#[derive(Clone, Debug)]
+pub struct WorkerRow {
+    /// The worker.
+    pub id: WorkerId,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub pid: i32,
+    /// Seconds since it was last heard of.
+    pub silent_seconds: f64,
+}
+
+/// A duty of the sweeper.
+#[derive(Clone, Debug)]
+pub struct DutyRow {
+    /// The duty.
+    pub duty: String,
+    /// Seconds since it last succeeded; none if never.
+    pub succeeded_seconds_ago: Option<f64>,
+    /// What went wrong the last time, if it did.
+    pub error: Option<String>,
+}
+
+impl Store {
+    /// The server's version, limits and clock.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn server(&self) -> Result<Server, StoreError> {
+        Ok(sqlx::query_as!(
+            Server,
+            r#"select current_setting('server_version') as "version!",
+                      current_setting('server_version_num')::int / 10000 as "major!",
+                      current_setting('max_connections')::int
+                          - current_setting('superuser_reserved_connections')::int as "allows!",
+                      (select count(*) from pg_stat_activity where backend_type = 'client backend') as "sessions!",
+                      clock_timestamp() as "now!""#
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// What this user may not do to the tables: `jobs: insert, update`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn lacking_privileges(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select c.relname || ': ' || string_agg(p.privilege, ', ') as "lacking!"
+                 from pg_class c cross join unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
+                where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+                  and not c.relispartition and c.relname <> '_sqlx_migrations'
+                  and not has_table_privilege(c.oid, p.privilege)
+                group by c.relname order by c.relname"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// How the migrations that were applied differ from this program's.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn migration_state(&self) -> Result<MigrationState, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let ours = || MIGRATIONS.iter().filter(|migration| migration.migration_type.is_up_migration());
+        let applied = match connection.list_applied_migrations(&MIGRATIONS.table_name).await {
+            Err(MigrateError::Execute(error)) if is_missing_table(&error) => Vec::new(),
+            applied => applied?,
+        };
+        if applied.is_empty() {
+            let missing = ours().map(|migration| migration.version).collect();
+            return Ok(MigrationState { missing, ..MigrationState::default() });
+        }
+        let mut state = MigrationState {
+            unfinished: connection.dirty_version(&MIGRATIONS.table_name).await?,
+            ..MigrationState::default()
+        };
+        for migration in ours() {
+            match applied.iter().find(|applied| applied.version == migration.version) {
+                None => state.missing.push(migration.version),
+                Some(applied) if applied.checksum != migration.checksum => {
+                    state.changed.push(migration.version);
+                }
+                Some(_) => {}
+            }
+        }
+        let unknown = applied.iter().filter(|applied| !MIGRATIONS.version_exists(applied.version));
+        state.unknown = unknown.map(|applied| applied.version).collect();
+        Ok(state)
+    }
+
+    /// The consumer processes that have not said that they ended, the most recently heard of first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn workers_running(&self) -> Result<Vec<WorkerRow>, StoreError> {
+        Ok(sqlx::query_as!(
+            WorkerRow,
+            r#"select id as "id: WorkerId", host, pid,
+                      extract(epoch from now() - seen_at)::float8 as "silent_seconds!"
+                 from workers where stopped_at is null order by seen_at desc limit 1000"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// How long ago each duty of the sweeper succeeded.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn duties(&self) -> Result<Vec<DutyRow>, StoreError> {
+        Ok(sqlx::query_as!(
+            DutyRow,
+            r#"select duty, extract(epoch from now() - succeeded_at)::float8 as succeeded_seconds_ago, error
+                 from sweeps order by duty"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}
+
+fn is_missing_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|database| database.code()).as_deref() == Some("42P01")
+}

@@ -1,0 +1,118 @@
+//! The broker: reachable, with our topology or nothing of its names, ours to use, and who listens.
+
+use super::STEP;
+use super::report::Report;
+use common::amqp::{AmqpConfig, AmqpError, Inspected, Part, Standing, Topology, connect, round_trip};
+use std::time::Duration;
+
+const AREA: &str = "broker";
+const TOPOLOGY: &str = "topology";
+const QUEUES: &str = "queues";
+
+pub(super) async fn check(report: &mut Report, config: &AmqpConfig) {
+    // `call_timeout_ms` bounds each call; the doctor has less patience than a process.
+    let limit = config.call_timeout.min(STEP);
+    let config = AmqpConfig { call_timeout: limit, ..config.clone() };
+    let connection = match connect(&config, &format!("backhaul/doctor pid={}", std::process::id())).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let found = format!("cannot be reached at {}: {error}", config.shown());
+            let todo =
+                "start it, or correct host, port, user, password and virtual host in AMQP_URL or amqp.url";
+            return report.failed(AREA, found, todo);
+        }
+    };
+    let (vhost, user) = (connection.status().vhost(), connection.status().username());
+    report.passed(AREA, format!("{}: user {user}, virtual host {vhost}", config.shown()));
+    if connection.status().blocked() {
+        let todo = "it has a memory or disk alarm: free some, or raise the limit; see its console";
+        report.warning(AREA, "it takes no publishes at the moment", todo);
+    }
+    let topology = config.topology();
+    permissions(report, round_trip(&connection, &topology, limit).await, &topology);
+    match within(topology.inspect(&connection, limit)).await {
+        Ok(all) => {
+            declared(report, &all, &topology);
+            waiting(report, &all);
+        }
+        Err(error) => report.failed(TOPOLOGY, error.to_string(), "see the broker's log"),
+    }
+    if let Err(error) = connection.close(200, "done".into()).await {
+        tracing::debug!(%error, "the connection did not close in order");
+    }
+}
+
+/// Each call is bounded; together they are, too.
+async fn within<T>(answer: impl Future<Output = Result<T, AmqpError>>) -> Result<T, AmqpError> {
+    const ALL: Duration = Duration::from_secs(30);
+    let late = AmqpError::TimedOut { call: "look at the topology", after: ALL };
+    tokio::time::timeout(ALL, answer).await.unwrap_or(Err(late))
+}
+
+fn permissions(report: &mut Report, done: Result<(), AmqpError>, topology: &Topology) {
+    match done {
+        Ok(()) => report.passed(AREA, "this user may declare, bind, publish and consume"),
+        Err(error) => {
+            let found = format!("this user cannot do what the programs do: {error}");
+            let names = format!("^{}\\..*", topology.namespace());
+            let todo = format!(
+                "grant it configure, write and read on {names} in this virtual host (rabbitmqctl set_permissions)"
+            );
+            report.failed(AREA, found, todo);
+        }
+    }
+}
+
+fn declared(report: &mut Report, all: &[Inspected], topology: &Topology) {
+    let mut missing = Vec::new();
+    let mut ours = 0;
+    for it in all {
+        let part = match it.part {
+            Part::Exchange => "exchange",
+            Part::Queue => "queue",
+        };
+        match &it.standing {
+            Standing::Ours { .. } => ours += 1,
+            Standing::Missing => missing.push(format!("{part} {}", it.name)),
+            Standing::Different(words) => report.failed(
+                TOPOLOGY,
+                format!("the {part} {} has another type or other arguments: {words}", it.name),
+                "delete it (it is declared anew at the next connection, and doorbells come back by themselves; move \
+                 commands and dead letters away first), or choose another amqp.namespace",
+            ),
+            Standing::Refused(words) => report.failed(
+                TOPOLOGY,
+                format!("the {part} {} cannot be looked at: {words}", it.name),
+                format!("grant this user the configure permission on ^{}\\..*", topology.namespace()),
+            ),
+        }
+    }
+    if missing.is_empty() {
+        report.passed(TOPOLOGY, format!("{ours} of {} exchanges and queues are as they must be", all.len()));
+    } else {
+        let found = format!("not there: {}", missing.join(", "));
+        report.warning(TOPOLOGY, found, "whoever connects next declares them; start a consumer");
+    }
+}
+
+fn waiting(report: &mut Report, all: &[Inspected]) {
+    for it in all.iter().filter(|it| it.part == Part::Queue) {
+        let Standing::Ours { messages, consumers } = it.standing else { continue };
+        let found = format!("{}: {messages} messages wait, {consumers} consumers", it.name);
+        match (it.word, messages, consumers) {
+            ("dead", 0, _) | ("unrouted", 0, _) => report.passed(QUEUES, format!("{} is empty", it.name)),
+            ("dead", _, _) => report.warning(
+                QUEUES,
+                format!("{}: {messages} messages that can never be applied", it.name),
+                "look at them in the console: their headers say why; then remove them",
+            ),
+            ("unrouted", _, _) => report.warning(
+                QUEUES,
+                format!("{}: {messages} messages with a routing key that nothing listens to", it.name),
+                "correct the sender: sync.start and sync.cancel are the keys of commands",
+            ),
+            (_, _, 0) => report.warning(QUEUES, found, "start at least one `consumer`"),
+            (_, _, _) => report.passed(QUEUES, found),
+        }
+    }
+}

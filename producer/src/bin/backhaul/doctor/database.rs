@@ -1,0 +1,160 @@
+//! The database: reachable, new enough, migrated, ours to write, with room for our pools and a clock like ours.
+
+use super::report::Report;
+use super::{STEP, fleet};
+use chrono::{TimeDelta, Utc};
+use common::config::{DatabaseConfig, Settings};
+use common::credentials::Keyring;
+use common::store::examine::{MigrationState, Server};
+use common::store::{Store, StoreError};
+use producer::database;
+
+pub(super) const AREA: &str = "database";
+const OLDEST_MAJOR: i32 = 15;
+/// Postgres alone decides; a larger difference only confuses whoever compares logs.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
+/// Each consumer has these beside its pool: one for starts, one for cancels.
+const RESERVED: u32 = 2;
+
+/// A step of the database's, with an end.
+pub(super) async fn step<T>(
+    report: &mut Report,
+    area: &'static str,
+    what: &str,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Option<T> {
+    match tokio::time::timeout(STEP, answer).await {
+        Ok(Ok(found)) => return Some(found),
+        Ok(Err(error)) => report.failed(area, format!("{what}: {}", error.cause()), todo(&error)),
+        Err(_elapsed) => report.failed(
+            area,
+            format!("{what}: no answer within {} s", STEP.as_secs()),
+            "look whether the server is overloaded, or something between here and there swallows packets",
+        ),
+    }
+    None
+}
+
+fn todo(error: &StoreError) -> &'static str {
+    match error.sqlstate().as_deref() {
+        Some("3D000") => "create that database (createdb), or correct DATABASE_URL or database.url",
+        Some("28P01" | "28000") => {
+            "correct user and password in DATABASE_URL or database.url, or the server's pg_hba.conf"
+        }
+        Some("42P01" | "42703" | "42883") => "run `backhaul migrate` with this version",
+        Some("42501") => "grant this user what it lacks, or connect as the owner of the tables",
+        Some("53300") => {
+            "the server has no connection left: raise its max_connections, or lower database.max_connections"
+        }
+        Some(_) => "see the server's log",
+        None => "start the server, or correct the host and port in DATABASE_URL or database.url",
+    }
+}
+
+pub(super) async fn check(report: &mut Report, settings: &Settings, keyring: &Keyring) {
+    let config = DatabaseConfig { max_connections: 1, ..settings.database.clone() };
+    let store = match database::open(&config, "backhaul-doctor") {
+        Ok(store) => store,
+        Err(error) => return report.failed(AREA, error.to_string(), "correct DATABASE_URL or database.url"),
+    };
+    let before = Utc::now();
+    let reach = format!("cannot be reached at {}", settings.database.url);
+    if let Some(server) = step(report, AREA, &reach, store.server()).await {
+        // In the middle of the exchange, as good as can be known from here.
+        let here = before + (Utc::now() - before) / 2;
+        version(report, &server, settings);
+        clock(report, server.now - here);
+        let migrated = step(report, AREA, "its migrations cannot be read", store.migration_state()).await;
+        if migrated.is_some_and(|state| migrations(report, &state)) {
+            privileges(report, &store).await;
+            let workers = fleet::check(report, &store, settings, keyring).await;
+            room(report, &server, settings, workers);
+        }
+    }
+    store.close().await;
+}
+
+fn version(report: &mut Report, server: &Server, settings: &Settings) {
+    let found = format!("PostgreSQL {} at {}", server.version, settings.database.url);
+    if server.major < OLDEST_MAJOR {
+        report.failed(AREA, found, format!("use PostgreSQL {OLDEST_MAJOR} or newer"));
+    } else {
+        report.passed(AREA, found);
+    }
+}
+
+fn clock(report: &mut Report, ahead: TimeDelta) {
+    let found = format!("its clock is {:+.1} s from this host's", ahead.as_seconds_f64());
+    if ahead.abs() > CLOCK_TOLERANCE {
+        let todo = "nothing breaks, since the database's clock alone decides; but let NTP set both, or logs cannot be compared";
+        report.warning(AREA, found, todo);
+    } else {
+        report.passed(AREA, found);
+    }
+}
+
+/// Whether the schema is ours, so that looking further makes sense.
+fn migrations(report: &mut Report, state: &MigrationState) -> bool {
+    let list = |versions: &[i64]| versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if let Some(version) = state.unfinished {
+        report.failed(
+            AREA,
+            format!("migration {version} was begun and not ended"),
+            "see what it did, put that right by hand, and remove its row from _sqlx_migrations; then `backhaul migrate`",
+        );
+    }
+    if !state.changed.is_empty() {
+        let found =
+            format!("applied with another text than this program's: migrations {}", list(&state.changed));
+        report.failed(AREA, found, "use the version of Backhaul that applied them, or a fresh database");
+    }
+    if !state.unknown.is_empty() {
+        let found = format!("migrated by a newer version: migrations {}", list(&state.unknown));
+        report.failed(AREA, found, "use that version everywhere; this one is too old for this database");
+    }
+    if !state.missing.is_empty() {
+        let found = format!("not applied: migrations {}", list(&state.missing));
+        report.failed(AREA, found, "run `backhaul migrate`");
+    }
+    let current = *state == MigrationState::default();
+    if current {
+        report.passed(AREA, "every migration of this version is applied, and no other");
+    }
+    current
+}
+
+async fn privileges(report: &mut Report, store: &Store) {
+    let lacking = step(report, AREA, "its privileges cannot be read", store.lacking_privileges()).await;
+    match lacking {
+        None => {}
+        Some(lacking) if lacking.is_empty() => {
+            report.passed(AREA, "this user may read and write every table");
+        }
+        Some(lacking) => {
+            let found = format!("this user lacks privileges: {}", lacking.join("; "));
+            report.failed(
+                AREA,
+                found,
+                "grant select, insert, update, delete on all tables in the schema to it",
+            );
+        }
+    }
+}
+
+fn room(report: &mut Report, server: &Server, settings: &Settings, workers: usize) {
+    let pool = settings.database.max_connections;
+    let each = i64::from(pool + RESERVED);
+    let consumers = i64::try_from(workers.max(1)).unwrap_or(i64::MAX);
+    // And one producer.
+    let needed = each.saturating_mul(consumers).saturating_add(i64::from(pool));
+    let found = format!(
+        "{} of {} sessions are in use; {consumers} consumers (up to {each} each) and a producer ({pool}) may take {needed}",
+        server.sessions, server.allows
+    );
+    if needed > i64::from(server.allows) {
+        let todo = "raise the server's max_connections, or lower database.max_connections";
+        report.warning(AREA, found, todo);
+    } else {
+        report.passed(AREA, found);
+    }
+}

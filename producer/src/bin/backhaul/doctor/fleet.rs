@@ -1,0 +1,114 @@
+//! What the database says of the fleet: workers, the sweeper's duties, and keys of credentials.
+
+use super::database::step;
+use super::report::Report;
+use common::config::Settings;
+use common::credentials::{KeyId, Keyring};
+use common::store::Store;
+
+const WORKERS: &str = "workers";
+const SWEEPER: &str = "sweeper";
+const CREDENTIALS: &str = "credentials";
+/// Duties are written down every 10 s, and the rarest runs once a minute.
+const STALE_SECONDS: f64 = 150.0;
+
+/// Returns how many workers are alive.
+pub(super) async fn check(
+    report: &mut Report,
+    store: &Store,
+    settings: &Settings,
+    keyring: &Keyring,
+) -> usize {
+    let alive = workers(report, store, settings).await;
+    sweeper(report, store, alive).await;
+    if let Some(keys) =
+        step(report, CREDENTIALS, "the keys in use cannot be read", store.credentials_keys()).await
+    {
+        credentials(report, &keys, keyring);
+    }
+    alive
+}
+
+async fn workers(report: &mut Report, store: &Store, settings: &Settings) -> usize {
+    let rows =
+        step(report, WORKERS, "they cannot be read", store.workers_running()).await.unwrap_or_default();
+    // Renewals say that a worker is there; three of them missed cost it its pages.
+    let limit = settings.leases.duration.as_secs_f64();
+    let (alive, silent): (Vec<_>, Vec<_>) = rows.iter().partition(|worker| worker.silent_seconds <= limit);
+    if alive.is_empty() {
+        let found = "no consumer runs: starts wait in the queue, and nothing is repaired";
+        report.warning(WORKERS, found, "start at least one `consumer`");
+    } else {
+        report.passed(WORKERS, format!("{} alive", alive.len()));
+    }
+    // Those of last week are history.
+    let recent: Vec<_> = silent.iter().filter(|worker| worker.silent_seconds < 3600.0).collect();
+    if let Some(worker) = recent.first() {
+        let found = format!(
+            "{} ended without saying so within the last hour; the last one: {} (process {} on {}), {:.0} s ago",
+            recent.len(),
+            worker.id,
+            worker.pid,
+            worker.host,
+            worker.silent_seconds
+        );
+        let todo = "their pages were taken over; if you did not kill them, see their logs";
+        report.warning(WORKERS, found, todo);
+    }
+    alive.len()
+}
+
+async fn sweeper(report: &mut Report, store: &Store, alive: usize) {
+    let Some(duties) = step(report, SWEEPER, "its duties cannot be read", store.duties()).await else {
+        return;
+    };
+    let mut healthy = true;
+    for duty in &duties {
+        if let Some(error) = &duty.error {
+            healthy = false;
+            let found = format!("the duty {:?} failed at its last run: {error}", duty.duty);
+            report.warning(SWEEPER, found, "mend what it names; it is tried again at every sweep");
+        } else if alive > 0 && duty.succeeded_seconds_ago.is_none_or(|age| age > STALE_SECONDS) {
+            healthy = false;
+            let age = duty.succeeded_seconds_ago.map_or("never".to_owned(), |age| format!("{age:.0} s ago"));
+            let found = format!("the duty {:?} last succeeded {age}, though workers are alive", duty.duty);
+            report.warning(SWEEPER, found, "see the consumers' logs for what holds their sweepers up");
+        }
+    }
+    if healthy && alive > 0 {
+        report.passed(SWEEPER, format!("{} duties succeeded lately", duties.len()));
+    }
+}
+
+fn credentials(report: &mut Report, keys: &[(KeyId, i64)], keyring: &Keyring) {
+    let known: Vec<KeyId> = keyring.ids().collect();
+    let mut fine = 0;
+    for (key, connections) in keys {
+        if !known.contains(key) {
+            report.failed(
+                CREDENTIALS,
+                format!("{connections} connections are sealed with key {key}, which is not configured here"),
+                "add that key to credentials.old_keys, or give those connections their credentials again (`backhaul admin \
+                 connection put`)",
+            );
+        } else if keyring.current() == Some(*key) {
+            fine += connections;
+        } else {
+            report.warning(
+                CREDENTIALS,
+                format!("{connections} connections are sealed with the old key {key}"),
+                "run `backhaul admin rotate-key`; then the old key can be removed",
+            );
+        }
+    }
+    match keyring.current() {
+        Some(key) => {
+            report.passed(CREDENTIALS, format!("{fine} connections are sealed with the current key {key}"));
+        }
+        None => report.warning(
+            CREDENTIALS,
+            "no key is configured: connections with credentials cannot be stored",
+            "make one with `backhaul admin generate-key`, and set it as credentials.key everywhere",
+        ),
+    }
+}

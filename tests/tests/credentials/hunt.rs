@@ -1,0 +1,95 @@
+//! Looks for secrets in everything that a run leaves behind.
+
+use anyhow::Result;
+use harness::database::Database;
+use sqlx::{AssertSqlSafe, Row};
+use std::path::Path;
+
+/// A secret, and what gives it away in any writing. It has letters and digits only in its core, which no JSON, HTML or
+/// URL writer changes; so beside those letters only base64 (at three alignments) and hexadecimal are other forms.
+#[derive(Clone, Debug)]
+pub(crate) struct Needle {
+    forms: Vec<String>,
+}
+
+impl Needle {
+    pub(crate) fn new(core: &str) -> Self {
+        assert!(core.len() > 12 && core.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        let hex: String = core.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut forms = vec![core.to_owned(), hex.to_uppercase(), hex];
+        // Three bytes are four characters, whatever stands before them: drop what the neighbours decide.
+        forms.extend((0..3).map(|skip| base64(&core.as_bytes()[skip..skip + (core.len() - skip) / 3 * 3])));
+        Self { forms }
+    }
+
+    /// Where in the text it is, with what is around it.
+    pub(crate) fn found_in(&self, text: &str) -> Option<String> {
+        let at = self.forms.iter().find_map(|form| text.find(form.as_str()))?;
+        Some(text.chars().skip(text[..at].chars().count().saturating_sub(80)).take(240).collect())
+    }
+}
+
+/// Everything that was looked through, and what was found.
+#[derive(Debug, Default)]
+pub(crate) struct Hunt {
+    needles: Vec<Needle>,
+    looked_through: usize,
+    found: Vec<String>,
+}
+
+impl Hunt {
+    pub(crate) fn for_needles(needles: &[&str]) -> Self {
+        Self { needles: needles.iter().map(|core| Needle::new(core)).collect(), ..Self::default() }
+    }
+
+    pub(crate) fn text(&mut self, place: &str, text: &str) {
+        self.looked_through += text.len();
+        for needle in &self.needles {
+            if let Some(around) = needle.found_in(text) {
+                self.found.push(format!("{place}: …{around}…"));
+            }
+        }
+    }
+
+    pub(crate) fn file(&mut self, path: &Path) -> Result<()> {
+        self.text(&path.display().to_string(), &String::from_utf8_lossy(&std::fs::read(path)?));
+        Ok(())
+    }
+
+    /// Every column of every row of every table, as text.
+    pub(crate) async fn database(&mut self, database: &Database) -> Result<()> {
+        let tables = "select table_schema || '.' || quote_ident(table_name) from information_schema.tables
+                       where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&database.pool).await?;
+        assert!(tables.len() > 12, "{tables:?}");
+        for table in tables {
+            let rows = sqlx::query(AssertSqlSafe(format!("select t::text from {table} t")))
+                .fetch_all(&database.pool)
+                .await?;
+            for row in rows {
+                self.text(&table, &row.try_get::<String, _>(0)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found, and how many bytes were looked through.
+    pub(crate) fn end(self) -> (Vec<String>, usize) {
+        (self.found, self.looked_through)
+    }
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit) & 63) as usize;
+            text.push(if digit <= chunk.len() { char::from(DIGITS[index]) } else { '=' });
+        }
+    }
+    text
+}

@@ -1,0 +1,208 @@
+//! `backhaul doctor`, on services that are well and on ones that are not.
+
+use anyhow::{Context, Result};
+use common::amqp::AmqpConfig;
+use common::credentials::{Key, Keyring};
+use common::ids::ConnectionId;
+use common::store::connections::NewConnection;
+use harness::command_line::backhaul;
+use harness::fixture::{Fixture, amqp_url};
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Nothing listens there.
+const CLOSED: &str = "127.0.0.1:1";
+
+/// What it found, and its exit status.
+struct Diagnosis {
+    code: Option<i32>,
+    told: Value,
+}
+
+impl Diagnosis {
+    async fn of(environment: &HashMap<String, String>) -> Result<Self> {
+        let ran = backhaul(environment, &["doctor", "--json"]).await?;
+        Ok(Self { code: ran.code, told: ran.json()? })
+    }
+
+    /// The checks of this verdict, as text.
+    fn all(&self, verdict: &str) -> Vec<String> {
+        let checks = self.told["checks"].as_array().into_iter().flatten();
+        checks.filter(|check| check["verdict"] == verdict).map(ToString::to_string).collect()
+    }
+
+    /// Demands exactly one failed check, which says all of this.
+    fn fails_with(&self, parts: &[&str]) {
+        let failed = self.all("failed");
+        assert_eq!((self.code, failed.len()), (Some(1), 1), "{:#}", self.told);
+        assert_eq!(self.told["healthy"], json!(false));
+        assert!(parts.iter().all(|part| failed[0].contains(part)), "{parts:?}: {}", failed[0]);
+    }
+
+    fn warns_of(&self, part: &str) -> bool {
+        self.all("warning").iter().any(|warning| warning.contains(part))
+    }
+}
+
+fn with(fixture: &Fixture, changes: &[(&str, &str)]) -> HashMap<String, String> {
+    let mut environment = fixture.environment();
+    environment.extend(changes.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())));
+    environment
+}
+
+#[tokio::test]
+async fn healthy_services_pass() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    fixture.account("acme", json!({})).await?;
+    let alone = Diagnosis::of(&fixture.environment()).await?;
+    assert_eq!((alone.code, alone.all("failed")), (Some(0), vec![]), "{:#}", alone.told);
+    assert!(alone.warns_of("no consumer runs"), "{:#}", alone.told);
+
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
+    fixture.until_sql("select count(*) = 10 from sweeps").await?;
+    let ran = backhaul(&fixture.environment(), &["doctor"]).await?;
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    for part in [
+        "✓ configuration: readable",
+        "✓ database: PostgreSQL",
+        "✓ database: every migration",
+        "✓ database: this user may read and write",
+        "✓ database: its clock is",
+        "sessions are in use",
+        "✓ workers: 1 alive",
+        "✓ sweeper: 10 duties",
+        "✓ credentials: 1 connections",
+        "✓ broker: amqp://guest:***@",
+        "✓ broker: this user may declare, bind, publish and consume",
+        "✓ topology: 10 of 10",
+        ".pages: 0 messages wait, 1 consumers",
+        ".dead is empty",
+        "0 failed",
+    ] {
+        assert!(ran.stdout.contains(part), "{part} is not in:\n{}", ran.stdout);
+    }
+    fixture.finish([consumer]).await
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_named_and_the_rest_is_checked() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let nowhere = format!("postgres://me:s3cret@{CLOSED}/x");
+    let closed = Diagnosis::of(&with(&fixture, &[("DATABASE__URL", &nowhere)])).await?;
+    closed.fails_with(&[
+        "database",
+        "cannot be reached at postgres://me:***@127.0.0.1:1/x",
+        "start the server",
+    ]);
+    assert!(!closed.told.to_string().contains("s3cret"));
+    assert!(closed.all("ok").iter().any(|check| check.contains("declare, bind")), "{:#}", closed.told);
+
+    let mut other = fixture.database.url();
+    other.set_path("no_such_database");
+    let absent = Diagnosis::of(&with(&fixture, &[("DATABASE__URL", other.as_str())])).await?;
+    absent.fails_with(&["no_such_database", "createdb"]);
+
+    let nowhere = format!("amqp://me:s3cret@{CLOSED}/%2f");
+    let closed = Diagnosis::of(&with(&fixture, &[("AMQP__URL", &nowhere)])).await?;
+    closed.fails_with(&["broker", "cannot be reached at amqp://me:***@127.0.0.1:1", "AMQP_URL"]);
+    assert!(closed.all("ok").iter().any(|check| check.contains("every migration")), "{:#}", closed.told);
+
+    let misspelt = Diagnosis::of(&with(&fixture, &[("PAGES__SLOT", "3")])).await?;
+    misspelt.fails_with(&["pages.slot", "nothing else can be checked"]);
+    let contradiction = Diagnosis::of(&with(&fixture, &[("CANCEL__DEADLINE_MS", "300")])).await?;
+    contradiction.fails_with(&["cancel.deadline_ms (300)", "leases.renew_every_ms (300)"]);
+    let no_key = Diagnosis::of(&with(&fixture, &[("CREDENTIALS__KEY", "czNjcmV0")])).await?;
+    no_key.fails_with(&["credentials.key has 6 bytes", "generate-key"]);
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn migrations_are_compared() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let environment = fixture.environment();
+    fixture.database.execute("create table kept as table _sqlx_migrations").await?;
+
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (9999, 'of the future', true, '', 0)";
+    fixture.database.execute(newer).await?;
+    Diagnosis::of(&environment).await?.fails_with(&["newer version", "9999"]);
+    fixture.database.execute("delete from _sqlx_migrations where version = 9999").await?;
+    fixture.database.execute("update _sqlx_migrations set checksum = '\\x00' where version = 2").await?;
+    Diagnosis::of(&environment).await?.fails_with(&["another text", "migrations 2"]);
+    fixture.database.execute("delete from _sqlx_migrations where version = 2").await?;
+    Diagnosis::of(&environment).await?.fails_with(&["not applied: migrations 2", "backhaul migrate"]);
+    fixture.database.execute("drop table _sqlx_migrations").await?;
+    Diagnosis::of(&environment).await?.fails_with(&["not applied: migrations 1, 2", "backhaul migrate"]);
+    fixture.database.execute("alter table kept rename to _sqlx_migrations").await?;
+    assert_eq!(Diagnosis::of(&environment).await?.code, Some(0));
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_queue_of_another_type_is_found_and_a_missing_one_is_a_warning() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let namespace = format!("{}_other", fixture.namespace);
+    let environment = with(&fixture, &[("AMQP__NAMESPACE", &namespace)]);
+    let empty = Diagnosis::of(&environment).await?;
+    assert_eq!(empty.code, Some(0), "{:#}", empty.told);
+    assert!(
+        empty.warns_of(&format!("{namespace}.pages")) && empty.warns_of("start a consumer"),
+        "{:#}",
+        empty.told
+    );
+
+    let config = AmqpConfig { url: amqp_url(), namespace: namespace.clone(), ..AmqpConfig::default() };
+    let connection = common::amqp::connect(&config, "backhaul-test").await?;
+    let channel = connection.create_channel().await?;
+    let classic = format!("{namespace}.pages");
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(classic.as_str().into(), options, FieldTable::default()).await?;
+    let found = Diagnosis::of(&environment).await;
+    channel.queue_delete(classic.as_str().into(), QueueDeleteOptions::default()).await?;
+    connection.close(200, "done".into()).await?;
+    found?.fails_with(&[&classic, "another type", "x-queue-type", "delete it"]);
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn credentials_that_no_key_opens_are_found() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let tenant = fixture.account("acme", json!({})).await?.tenant;
+    let lost = Key::generate();
+    let ring = Keyring::new(Some(lost.clone()), Vec::new());
+    let new = NewConnection {
+        tenant,
+        name: "lost".to_owned(),
+        source: "ultravox".to_owned(),
+        base_url: fixture.upstream.base_url(),
+        settings: json!({}),
+    };
+    let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(ring.seal(id, &json!({ "api_key": "x" }))?);
+    fixture.store.put_connection(&new, seal).await?;
+    let found = Diagnosis::of(&fixture.environment()).await?;
+    found.fails_with(&["1 connections are sealed with key", &lost.id().to_string(), "old_keys"]);
+
+    let known = lost.expose().to_string();
+    let found = Diagnosis::of(&with(&fixture, &[("CREDENTIALS__OLD_KEYS", &known)])).await?;
+    assert!(found.code == Some(0) && found.warns_of("rotate-key"), "{:#}", found.told);
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_write_is_found() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let role = format!("reader_{}", fixture.namespace);
+    let make = format!(
+        "create role {role} login password 's3cret'; grant select on all tables in schema public to {role}"
+    );
+    fixture.database.execute(&make).await?;
+    let mut url = fixture.database.url();
+    url.set_username(&role).ok().context("a URL with a user")?;
+    url.set_password(Some("s3cret")).ok().context("a URL with a password")?;
+    let found = Diagnosis::of(&with(&fixture, &[("DATABASE__URL", url.as_str())])).await;
+    fixture.database.execute(&format!("drop owned by {role}; drop role {role}")).await?;
+    found?.fails_with(&["jobs: ", "insert", "update", "delete", "grant"]);
+    fixture.finish([]).await
+}
