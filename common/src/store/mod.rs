@@ -7,6 +7,7 @@ pub mod events;
 mod historical_sync;
 pub mod jobs;
 pub mod records;
+pub mod removal;
 pub mod slices;
 pub mod sweep;
 pub mod users;
