@@ -129,6 +129,25 @@ pub enum JobMode {
     Incremental,
 }
 
+impl JobMode {
+    /// Whether a job that failed or was cancelled can be gone on with from its checkpoints.
+    #[must_use]
+    pub const fn is_resumable(self) -> bool {
+        match self {
+            Self::Range | Self::Incremental => true,
+        }
+    }
+
+    /// The published spelling.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::Incremental => "incremental",
+        }
+    }
+}
+
 /// The counters of a job or of a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {

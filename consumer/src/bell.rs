@@ -10,7 +10,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 /// The body of an abort broadcast.
-#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
 pub struct AbortMessage {
     /// The job that was cancelled or has failed.
     pub job_id: JobId,
@@ -42,11 +42,7 @@ impl Bell {
     /// # Errors
     /// When the broker does not confirm. The slice is marked as rung: if the doorbell is lost, the markers tell.
     pub async fn ring(&self, ring: Ring) -> Result<(), PublishError> {
-        let body = json!(ring).to_string();
-        let envelope = Envelope::new(Destination::Page, "page", body)
-            .with_message_id(format!("{}/{}/{}", ring.job, ring.slice, ring.ring))
-            .with_correlation_id(ring.job.to_string());
-        self.publisher.publish(envelope).await
+        self.publisher.publish(Envelope::doorbell(ring)).await
     }
 
     /// Rings slices, with their confirms pipelined. Failures are logged: the markers find what is lost.
@@ -60,9 +56,7 @@ impl Bell {
 
     /// Tells every process to abort its pages of a job. Best effort: renewals and the deadline do it too.
     pub async fn abort(&self, job: JobId) {
-        let body = json!(AbortMessage { job_id: job }).to_string();
-        let envelope = Envelope::new(Destination::Abort, "abort", body).with_correlation_id(job.to_string());
-        if let Err(error) = self.publisher.publish(envelope).await {
+        if let Err(error) = self.publisher.publish(Envelope::abort(job)).await {
             tracing::warn!(%job, %error, "the abort was not pushed; workers see the cancel at their next renewal");
         }
     }

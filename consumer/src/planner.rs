@@ -1,10 +1,10 @@
 //! Planning: a pending job becomes slices, without asking the upstream anything.
 
 use crate::bell::Bell;
-use crate::page::RAMP_STEP;
 use crate::source;
 use common::ids::JobId;
 use common::store::jobs::{FailRight, JobError};
+use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
 
 /// Plans jobs. Cheap to clone.

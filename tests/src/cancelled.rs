@@ -16,13 +16,18 @@ impl Fixture {
             view.cancel_requested_at.is_some() && view.finished_at >= view.cancel_requested_at,
             "{view:#?}"
         );
+        ensure!(!view.paused, "a cancelled job is not paused");
         let slices = &view.slices;
         let left = slices.queued + slices.ready + slices.leased + slices.waiting;
         ensure!(left == 0, "a cancelled job has open slices or leases: {slices:?}");
-        let fence: i64 = sqlx::query_scalar("select pages_at_fence from jobs where id = $1")
-            .bind(job.0)
-            .fetch_one(&self.database.pool)
-            .await?;
+        // The fence is about the job's own pages, which follow what it carries.
+        let fence: i64 = sqlx::query_scalar(
+            "select (pages_at_fence + coalesce((select sum(pages) from carried where job_id = $1), 0))::bigint
+               from jobs where id = $1",
+        )
+        .bind(job.0)
+        .fetch_one(&self.database.pool)
+        .await?;
         ensure!(view.pages_settled == fence, "{} pages, fenced at {fence}", view.pages_settled);
 
         let events = self.store.events_of(job).await?;

@@ -1,11 +1,11 @@
 //! The transition function and the store's guards state the same rule: every state of a job meets every event.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use common::ids::{JobId, TenantId};
 use common::job::{JobEvent, JobStatus};
 use common::store::Store;
 use common::store::connections::{NewConnection, no_credentials};
-use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError};
+use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome, ResumeOutcome};
 use harness::database::Database;
 use serde_json::json;
 use uuid::Uuid;
@@ -122,6 +122,45 @@ async fn the_store_obeys_the_transition_function() -> Result<()> {
             let seen = world.store.job(job, None).await?.context("the job")?.status;
             assert_eq!(seen, state.next(event).unwrap_or(state), "{state:?} {event:?}");
         }
+    }
+    let broken = world.store.broken_invariants().await?;
+    assert!(broken.is_empty(), "{broken:?}");
+    world.store.close().await;
+    world.database.remove().await
+}
+
+/// Neither is a transition: a pause is a flag of an active job, and a resume makes another job.
+#[tokio::test]
+async fn only_an_active_job_is_paused_and_only_one_that_fell_short_is_resumed() -> Result<()> {
+    let database = Database::create().await?;
+    let store = Database::store_at(&database.url())?;
+    let tenant = store.create_tenant("acme", 16).await?.id;
+    let world = World { database, store, tenant };
+    for state in JobStatus::ALL {
+        let job = world.job(state, JobEvent::Failed).await?;
+        let paused = world.store.pause(job, None, None).await?;
+        let unpaused = world.store.unpause(job, None, None).await?;
+        let expected = match state.is_active() {
+            true => PauseOutcome::Done { tenant, newly: true },
+            false => PauseOutcome::NotActive { status: state },
+        };
+        assert_eq!((paused, unpaused), (expected, expected), "{state:?}");
+
+        let resumed = world.store.resume(job, None, None).await?;
+        match state {
+            JobStatus::Failed | JobStatus::Cancelled => {
+                let ResumeOutcome::Accepted { job: new, .. } = resumed else {
+                    bail!("{state:?}: {resumed:?}")
+                };
+                let view = world.store.job(new, None).await?.context("the new job")?;
+                assert_eq!((view.status, view.resumed_from), (JobStatus::Pending, Some(job)));
+            }
+            JobStatus::Pending | JobStatus::Running | JobStatus::Cancelling | JobStatus::Completed => {
+                assert_eq!(resumed, ResumeOutcome::NotEnded { status: state });
+            }
+        }
+        let seen = world.store.job(job, None).await?.context("the job")?;
+        assert_eq!((seen.status, seen.paused), (state, false), "the job is what it was");
     }
     let broken = world.store.broken_invariants().await?;
     assert!(broken.is_empty(), "{broken:?}");

@@ -3,6 +3,8 @@
 
 use super::publisher::PublishError;
 use super::topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology};
+use crate::ids::JobId;
+use crate::slice::Ring;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -104,6 +106,21 @@ impl Envelope {
             reply_to: None,
             headers: Vec::new(),
         }
+    }
+
+    /// The doorbell of a slice. A ring has one identity, however often it is published.
+    #[must_use]
+    pub fn doorbell(ring: Ring) -> Self {
+        Self::new(Destination::Page, "page", serde_json::json!(ring).to_string())
+            .with_message_id(format!("{}/{}/{}", ring.job, ring.slice, ring.ring))
+            .with_correlation_id(ring.job.to_string())
+    }
+
+    /// The order to give up the pages of a job.
+    #[must_use]
+    pub fn abort(job: JobId) -> Self {
+        Self::new(Destination::Abort, "abort", serde_json::json!({ "job_id": job }).to_string())
+            .with_correlation_id(job.to_string())
     }
 
     /// The same with this `message_id`.

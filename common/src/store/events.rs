@@ -17,7 +17,7 @@ pub struct JobEventRow {
     pub tenant: Option<uuid::Uuid>,
     /// The connection of the job, where the job is known.
     pub connection: Option<uuid::Uuid>,
-    /// accepted, started, cancelling, completed, failed, cancelled.
+    /// accepted, started, paused, unpaused, cancelling, completed, failed, cancelled.
     pub kind: String,
     /// When it happened.
     pub at: DateTime<Utc>,

@@ -9,6 +9,7 @@ pub mod examine;
 mod historical_sync;
 pub mod jobs;
 pub mod records;
+pub mod removal;
 pub mod slices;
 pub mod sweep;
 pub mod users;

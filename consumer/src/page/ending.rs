@@ -6,14 +6,12 @@ use common::ids::{JobId, TenantId};
 use common::slice::Ring;
 use common::store::StoreError;
 use common::store::jobs::{FailRight, JobError};
-use common::store::slices::{Lease, PageContext};
+use common::store::slices::{Lease, PageContext, RAMP_STEP};
 use metrics::counter;
 use std::time::Duration;
 
 /// A pause that the upstream asked for without saying how long; each that follows is twice as long, up to an hour.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// After a pause the number of slices that may be rung doubles this often.
-pub(crate) const RAMP_STEP: Duration = Duration::from_secs(2);
 
 impl PageHandler {
     /// The page failed for now: it waits, and the attempt is counted. Out of attempts, the job fails.

@@ -6,8 +6,6 @@
 mod ending;
 mod settle;
 
-pub(crate) use ending::RAMP_STEP;
-
 use crate::bell::Bell;
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight};

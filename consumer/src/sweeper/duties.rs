@@ -1,12 +1,18 @@
 //! The sweeper's duties, one by one.
 
 use super::{Duty, Sweeper};
-use crate::page::RAMP_STEP;
 use common::amqp::PublishError;
 use common::store::StoreError;
 use common::store::jobs::{FailRight, JobError};
+use common::store::removal::Removed;
+use common::store::slices::RAMP_STEP;
 use common::store::sweep::Expired;
 use metrics::counter;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a sweep goes on removing the rows of deleted connections, batch by batch.
+const REMOVE_FOR: Duration = Duration::from_millis(200);
 
 /// Why a duty failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,7 @@ impl Sweeper {
             Duty::Starts => self.starts().await,
             Duty::Silence => self.silence().await,
             Duty::Events => self.events().await,
+            Duty::Removal => self.removal().await,
             Duty::Prune => Ok(self.store.prune(self.batch()).await.map(drop)?),
         }
     }
@@ -121,7 +128,7 @@ impl Sweeper {
             let hours = self.config.no_progress.as_secs_f64() / 3600.0;
             let cause = format!("no page was settled for {hours:.1} h");
             let error = JobError { cause, slice: None, page: None, body: None };
-            if self.store.fail(job, &error, FailRight::Job).await? {
+            if self.store.fail(job, &error, FailRight::Silence(self.config.no_progress)).await? {
                 tracing::warn!(%job, cause = error.cause, "a job failed");
                 self.bell.abort(job).await;
             }
@@ -147,5 +154,17 @@ impl Sweeper {
             self.store.events_published(&published).await?;
         }
         failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// What deleted connections have left behind.
+    async fn removal(&self) -> Result<(), DutyError> {
+        let begun = Instant::now();
+        while let Removed::Rows(rows) = self.store.remove_deleted(self.batch()).await? {
+            counter!("rows_removed_total").increment(rows);
+            if begun.elapsed() >= REMOVE_FOR {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -48,11 +48,12 @@ enum Duty {
     Starts,
     Silence,
     Events,
+    Removal,
     Prune,
 }
 
 impl Duty {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Cancels,
         Self::Leases,
         Self::Finish,
@@ -62,6 +63,7 @@ impl Duty {
         Self::Starts,
         Self::Silence,
         Self::Events,
+        Self::Removal,
         Self::Prune,
     ];
 
@@ -76,6 +78,7 @@ impl Duty {
             Self::Starts => "starts",
             Self::Silence => "silence",
             Self::Events => "events",
+            Self::Removal => "removal",
             Self::Prune => "prune",
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::auth::TokenError;
 use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
+use common::job::{JobMode, JobStatus};
 use common::store::StoreError;
 
 /// An answer of the engine that is not a success.
@@ -57,6 +57,42 @@ pub enum EngineError {
         job: JobId,
         /// How it ended.
         status: JobStatus,
+    },
+    /// The job is over, or about to be.
+    #[error("job {job} cannot be paused or let go on: it is {status}")]
+    NotPausable {
+        /// The job.
+        job: JobId,
+        /// What it is.
+        status: JobStatus,
+    },
+    /// The job has not failed and was not cancelled.
+    #[error("job {job} cannot be resumed: it is {status}, and only a failed or cancelled job can be")]
+    NotResumable {
+        /// The job.
+        job: JobId,
+        /// What it is.
+        status: JobStatus,
+    },
+    /// Another job has gone on from this one.
+    #[error("job {job} was resumed before, by job {successor}, which has come further; resume that one")]
+    ResumedBefore {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        status: JobStatus,
+        /// The job that resumed it.
+        successor: JobId,
+    },
+    /// A job of this mode is not gone on with.
+    #[error("job {job} cannot be resumed: a {} sync always starts anew; start another one", mode.word())]
+    ModeNotResumable {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        status: JobStatus,
+        /// Its mode.
+        mode: JobMode,
     },
     /// What was asked for makes no sense.
     #[error("{0}")]

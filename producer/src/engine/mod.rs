@@ -1,4 +1,4 @@
-//! The engine: start, cancel, status. Plain data in and out; the one door that the adapters use.
+//! The engine: start, cancel, pause, resume, status. Plain data in and out; the one door that the adapters use.
 //!
 //! A start is a row first and a message second. Once the row is there the start is accepted, whatever the broker does:
 //! the row is its own outbox, and a sweeper plans what no command reached. A cancel is the fence first and a broadcast
@@ -8,6 +8,7 @@ mod cursor;
 mod error;
 mod historical_sync;
 mod identity;
+mod lifecycle;
 
 pub use cursor::{Cursor, CursorError};
 pub use error::EngineError;
@@ -219,9 +220,7 @@ impl Engine {
     }
 
     async fn broadcast_abort(&self, job: JobId) {
-        let envelope = Envelope::new(Destination::Abort, "abort", json!({ "job_id": job }).to_string())
-            .with_correlation_id(job.to_string());
-        self.publish(envelope).await;
+        self.publish(Envelope::abort(job)).await;
     }
 
     /// Whether the broker has confirmed the message. Nothing is lost when it has not: starts are swept, and a cancel is

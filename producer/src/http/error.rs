@@ -7,6 +7,8 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::command::Undecodable;
+use common::ids::JobId;
+use common::job::JobStatus;
 use common::store::StoreError;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -115,10 +117,17 @@ impl From<EngineError> for Problem {
             }
             EngineError::IdTaken(_) => Self::new(StatusCode::CONFLICT, "job_id_taken", detail),
             EngineError::NotCancellable { job, status } => {
-                // RFC 9457's `status` is a number, so the job's own state has another name beside it.
-                Self::new(StatusCode::CONFLICT, "not_cancellable", detail)
-                    .with("job_id", job.to_string())
-                    .with("job_status", status.word())
+                Self::wrong_state("not_cancellable", detail, job, status)
+            }
+            EngineError::NotPausable { job, status } => {
+                Self::wrong_state("not_pausable", detail, job, status)
+            }
+            EngineError::NotResumable { job, status } | EngineError::ModeNotResumable { job, status, .. } => {
+                Self::wrong_state("not_resumable", detail, job, status)
+            }
+            EngineError::ResumedBefore { job, status, successor } => {
+                Self::wrong_state("not_resumable", detail, job, status)
+                    .with("resumed_by", successor.to_string())
             }
             EngineError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
             EngineError::Store(error) => Self::of_store(&error),
@@ -127,6 +136,13 @@ impl From<EngineError> for Problem {
 }
 
 impl Problem {
+    /// What a job cannot do in its state. RFC 9457's `status` is a number, so the job's has another name beside it.
+    fn wrong_state(code: &'static str, detail: String, job: JobId, status: JobStatus) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+            .with("job_id", job.to_string())
+            .with("job_status", status.word())
+    }
+
     fn of_store(error: &StoreError) -> Self {
         if error.is_transient() {
             tracing::warn!(%error, "a request was turned away: the database is not available");

@@ -26,6 +26,9 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .route("/api/v1/jobs/{id}", get(jobs::show))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/v1/jobs/{id}/explain", get(jobs::explain))
+        .route("/api/v1/jobs/{id}/pause", post(jobs::pause))
+        .route("/api/v1/jobs/{id}/unpause", post(jobs::unpause))
+        .route("/api/v1/jobs/{id}/resume", post(jobs::resume))
         .with_state(Arc::clone(&engine));
     let treatment = Treatment { limit: config.request_timeout, answer: Problem::of_fault };
     native

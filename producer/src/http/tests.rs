@@ -60,6 +60,9 @@ async fn without_a_key_nothing_is_answered() {
         ("POST", "/api/v1/jobs"),
         ("GET", "/api/v1/jobs/not-a-uuid"),
         ("POST", "/api/v1/jobs/018f0000-0000-7000-8000-000000000001/cancel"),
+        ("POST", "/api/v1/jobs/018f0000-0000-7000-8000-000000000001/pause"),
+        ("POST", "/api/v1/jobs/018f0000-0000-7000-8000-000000000001/unpause"),
+        ("POST", "/api/v1/jobs/018f0000-0000-7000-8000-000000000001/resume"),
     ] {
         let response = send(request(method, path).body(Body::empty()).unwrap()).await;
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"backhaul\"");

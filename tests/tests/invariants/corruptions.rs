@@ -63,6 +63,85 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         &[2, 3],
         "record 0-b of connection",
     ),
+    // 3: what a resumed job carries is what the job before had come to.
+    (
+        "update slices set inserted = inserted + 1 where job_id = $half and slice = 0",
+        "update slices set inserted = inserted - 1 where job_id = $half and slice = 0",
+        &[3],
+        "counters (+3 ~0 =0 d0 f0) differ from the page log (+1 ~0 =0 d0 f0) on top of what was carried (+1 ~0 =0 d0 f0)",
+    ),
+    (
+        "update carried set pages = 1 where job_id = $rest and slice = 0",
+        "update carried set pages = 2 where job_id = $rest and slice = 0",
+        &[3],
+        "carries 1 pages and (+2 ~0 =0 d0 f0 x0), but the slice that it resumes had come to 2 and (+2 ~0 =0 d0 f0 x0)",
+    ),
+    (
+        "update carried set deleted = 7 where job_id = $rest and slice = 1",
+        "update carried set deleted = 0 where job_id = $rest and slice = 1",
+        &[3],
+        "(+1 ~0 =0 d0 f0 x7), but the slice that it resumes had come to 1 and (+1 ~0 =0 d0 f0 x0)",
+    ),
+    (
+        "update carried set inserted = 0, unchanged = 2 where job_id = $rest and slice = 0;
+         update slices set inserted = 0, unchanged = 2 where job_id = $rest and slice = 0",
+        "update carried set inserted = 2, unchanged = 0 where job_id = $rest and slice = 0;
+         update slices set inserted = 2, unchanged = 0 where job_id = $rest and slice = 0",
+        &[3],
+        "carries 2 pages and (+0 ~0 =2 d0 f0 x0)",
+    ),
+    (
+        "insert into carried select $completed, slice, pages, 0, 0, 0, 0, 0, 0 from carried where job_id = $rest and slice = 0",
+        "delete from carried where job_id = $completed",
+        &[3],
+        "had come to nothing: it is not there",
+    ),
+    (
+        "create table kept as select * from carried where job_id = $rest and slice = 1;
+         delete from carried where job_id = $rest and slice = 1;
+         update slices set inserted = 0 where job_id = $rest and slice = 1",
+        "update slices set inserted = 1 where job_id = $rest and slice = 1;
+         insert into carried select * from kept; drop table kept",
+        &[3],
+        "slice 1: carries nothing, but the job resumes job",
+    ),
+    (
+        "create table kept as select * from carried where job_id = $rest and slice = 1;
+         create table whole as select * from slices where job_id = $rest and slice = 1;
+         delete from slices where job_id = $rest and slice = 1",
+        "insert into slices select * from whole; insert into carried select * from kept; drop table kept; drop table whole",
+        &[3],
+        "slice 1: missing, but the job resumes job",
+    ),
+    (
+        "insert into slices (job_id, slice, tenant_id, connection_id, span_to)
+         select id, 2, tenant_id, connection_id, now() from jobs where id = $rest",
+        "delete from slices where job_id = $rest and slice = 2",
+        &[3],
+        "slice 2: of its own, but the job resumes job",
+    ),
+    (
+        "update slices set status = 'queued' where job_id = $rest and slice = 1",
+        "update slices set status = 'done' where job_id = $rest and slice = 1",
+        &[3],
+        "slice 1: queued, though it was done, but the job resumes job",
+    ),
+    (
+        "update jobs set resumed_from = $failed where id = $pending",
+        "update jobs set resumed_from = null where id = $pending",
+        &[3],
+        "which is of another connection",
+    ),
+    (
+        "update jobs set status = 'completed', started_at = now(), finished_at = now(), cancel_requested_at = null,
+                         pages_at_fence = null where id = $half;
+         update slices set status = 'done' where job_id in ($half, $rest)",
+        "update slices set status = case slice when 1 then 'done' else 'queued' end::slice_status where job_id = $rest;
+         update slices set status = case slice when 1 then 'done' else 'cancelled' end::slice_status where job_id = $half;
+         update jobs set status = 'cancelled', cancel_requested_at = now(), pages_at_fence = 1 where id = $half",
+        &[3],
+        "which is completed",
+    ),
     // 4: one active job per connection, nothing after the fence.
     (
         "drop index jobs_one_active;
@@ -144,5 +223,17 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "delete from slices where job_id = $pending",
         &[5],
         "open, but the job is pending",
+    ),
+    (
+        "update slices set status = 'ready', rung_at = now(), rung_marker = 0 where job_id = $rest and slice = 0",
+        "update slices set status = 'queued' where job_id = $rest and slice = 0",
+        &[5],
+        "open, but the job is pending",
+    ),
+    (
+        "update connections set deleted_at = now() where name = 'running'",
+        "update connections set deleted_at = null where name = 'running'",
+        &[5],
+        "running, but its connection is deleted",
     ),
 ];

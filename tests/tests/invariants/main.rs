@@ -40,6 +40,12 @@ async fn the_schema_refuses_what_it_can() -> Result<()> {
         "update jobs set pages_at_fence = null where id = $cancelled",
         "update jobs set error = null where id = $failed",
         "update jobs set date_from = date_to where id = $pending",
+        "update jobs set paused = true where id = $completed",
+        "update jobs set paused = true where id = $cancelling",
+        "update jobs set resumed_from = id where id = $running",
+        "update jobs set resumed_from = $broken where id = $running",
+        "insert into job_events (job_id, kind) values ($running, 'stopped')",
+        "update carried set pages = -1",
         "update slices set inserted = -1 where job_id = $completed",
         "update slices set worker = null where job_id = $running",
         "update slices set lease_token = job_id, leased_ring = 1, worker = job_id, leased_until = now()

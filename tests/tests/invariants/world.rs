@@ -8,7 +8,7 @@ use common::slice::Slicing;
 use common::store::Store;
 use common::store::connections::{NewConnection, no_credentials};
 use common::store::jobs::{
-    CancelRequest, CancelTarget, FailRight, JobError, JobFilter, StartOutcome, StartRequest,
+    CancelRequest, CancelTarget, FailRight, JobError, JobFilter, ResumeOutcome, StartOutcome, StartRequest,
 };
 use common::store::slices::{
     Claim, ClaimRequest, Lease, PageRecord, Reach, Settled, Settlement, Suspicion, Verdict,
@@ -53,8 +53,9 @@ impl World {
         assert!(world.store.fail(failed, &error, FailRight::Job).await?);
         world.running("running").await?;
         world.pending("pending").await?;
+        world.resumed().await?;
 
-        let jobs = world.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await?;
+        let jobs = world.store.jobs(&JobFilter { limit: 20, ..JobFilter::default() }).await?;
         let states: Vec<_> = jobs.iter().map(|job| job.status).collect();
         for status in JobStatus::ALL {
             assert!(states.contains(&status), "there is no {status:?} job");
@@ -92,6 +93,12 @@ impl World {
         let job = self.pending(name).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
         assert!(self.store.plan(&plannable, Some(Slicing { days: 1, max_slices: 10 })).await?);
+        let leases = self.claim_all().await?;
+        assert_eq!(leases.len(), 2);
+        Ok((job, leases))
+    }
+
+    async fn claim_all(&self) -> Result<Vec<Lease>> {
         let mut leases = Vec::new();
         for ring in self.store.refill(self.tenant, LEASE).await? {
             let request = ClaimRequest {
@@ -105,8 +112,34 @@ impl World {
             let Claim::Claimed(claimed) = self.store.claim(&request).await? else { bail!("not claimed") };
             leases.push(claimed.0);
         }
-        assert_eq!(leases.len(), 2);
-        Ok((job, leases))
+        Ok(leases)
+    }
+
+    /// Three jobs of a connection of their own, each of which resumes the one before: `broken`, in which one slice was
+    /// done and the other at its second page; `half`, which came a page further; and `rest`, which is pending.
+    async fn resumed(&self) -> Result<()> {
+        let (broken, leases) = self.running("broken").await?;
+        let [one, other]: [Lease; 2] = leases.try_into().ok().context("two slices")?;
+        let one = self.settle(one, "s-a", Some("next")).await?.context("kept")?;
+        assert!(self.settle(other, "s-b", None).await?.is_none());
+        self.store.release(&one).await?;
+        self.cancel(broken).await?;
+        let half = self.resume(broken, "half").await?;
+        let plannable = self.store.plannable(half).await?.context("pending")?;
+        assert!(self.store.plan(&plannable, None).await?);
+        let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one open slice")?;
+        let lease = self.settle(lease, "s-c", Some("third")).await?.context("kept")?;
+        self.store.release(&lease).await?;
+        self.cancel(half).await?;
+        self.resume(half, "rest").await?;
+        Ok(())
+    }
+
+    async fn resume(&self, ended: JobId, name: &str) -> Result<JobId> {
+        let outcome = self.store.resume(ended, Some(self.tenant), None).await?;
+        let ResumeOutcome::Accepted { job, .. } = outcome else { bail!("not resumed: {outcome:?}") };
+        self.database.execute(&format!("update jobs set name = '{name}' where id = '{job}'")).await?;
+        Ok(job)
     }
 
     async fn settle(&self, lease: Lease, key: &str, next: Option<&str>) -> Result<Option<Lease>> {
@@ -141,12 +174,23 @@ impl World {
         Ok(())
     }
 
-    /// Runs statements in which `$completed` and so on stand for the job of that connection.
+    /// Runs statements in which `$completed` and so on stand for the job of that name, or of that connection.
     pub(crate) async fn run(&self, sql: &str) -> Result<()> {
-        let names = ["completed", "cancelled", "cancelling", "failed", "running", "pending"];
+        let names = [
+            "completed",
+            "cancelled",
+            "cancelling",
+            "failed",
+            "running",
+            "pending",
+            "broken",
+            "half",
+            "rest",
+        ];
         let sql = names.iter().fold(sql.to_owned(), |sql, name| {
             let job = format!(
-                "(select j.id from jobs j join connections c on c.id = j.connection_id where c.name = '{name}')"
+                "(select j.id from jobs j join connections c on c.id = j.connection_id
+                   where coalesce(j.name, c.name) = '{name}')"
             );
             sql.replace(&format!("${name}"), &job)
         });

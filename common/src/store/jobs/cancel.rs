@@ -181,7 +181,7 @@ async fn fence_or_keep(
 }
 
 /// Closes a job. `None` if there is no such job; another tenant's is `Unknown`.
-async fn fence(
+pub(in crate::store) async fn fence(
     transaction: &mut PgConnection,
     job: JobId,
     request: &CancelRequest,
@@ -214,7 +214,7 @@ async fn fence(
     };
     sqlx::query!(
         "update jobs set status = $2, cancel_requested_at = now(), cancel_reason = $3, cancel_requested_by = $4,
-                pages_at_fence = $5, finished_at = case when $2 = 'cancelled'::job_status then now() end
+                pages_at_fence = $5, paused = false, finished_at = case when $2 = 'cancelled'::job_status then now() end
           where id = $1",
         job.0,
         status as JobStatus,

@@ -4,13 +4,18 @@
 mod cancel;
 mod explain;
 mod latest;
+mod pause;
 mod plan;
+mod resume;
 mod start;
 mod status;
 
+pub(super) use cancel::fence;
 pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};
 pub use explain::{JobSituation, SliceSituation};
+pub use pause::PauseOutcome;
 pub use plan::Plannable;
+pub use resume::ResumeOutcome;
 pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobView, SliceCounts};
 
@@ -18,9 +23,11 @@ use super::{Store, StoreError, events};
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
 use crate::store::slices::Lease;
+use crate::store::sweep::stuck;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
+use std::time::Duration;
 
 /// Why a job failed; stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +54,9 @@ pub enum FailRight<'a> {
         /// How many it takes.
         at_least: i32,
     },
-    /// The job as a whole: it cannot be planned, or makes no progress.
+    /// No page of the job was settled for so long, though nothing holds it back on purpose.
+    Silence(Duration),
+    /// The job as a whole: it cannot be planned.
     Job,
 }
 
@@ -55,6 +64,7 @@ impl FailRight<'_> {
     async fn holds(self, transaction: &mut PgConnection, job: JobId) -> Result<bool, StoreError> {
         Ok(match self {
             Self::Job => true,
+            Self::Silence(silence) => !stuck(transaction, silence, Some(job), 1).await?.is_empty(),
             Self::Lease(lease) => {
                 sqlx::query_scalar!(
                     r#"select exists (select from slices where job_id = $1 and slice = $2 and page = $3
@@ -125,7 +135,7 @@ impl Store {
             return Ok(false);
         }
         let finished = sqlx::query!(
-            "update jobs set status = 'completed', finished_at = now(), covered_to = coverage(jobs)
+            "update jobs set status = 'completed', finished_at = now(), paused = false, covered_to = coverage(jobs)
               where id = $1 and not exists (select from slices where job_id = $1 and status <> 'done')",
             job.0
         )
@@ -161,7 +171,7 @@ impl Store {
         .await?;
         let error = serde_json::to_value(error).unwrap_or_default();
         sqlx::query!(
-            "update jobs set status = 'failed', finished_at = now(), error = $2 where id = $1",
+            "update jobs set status = 'failed', finished_at = now(), error = $2, paused = false where id = $1",
             job.0,
             error
         )

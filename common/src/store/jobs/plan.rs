@@ -1,12 +1,13 @@
-//! Planning: a pending job becomes running, with all its slices, in one transaction.
+//! Planning: a pending job becomes running, with all its slices, in one transaction. A resumed job has its slices already.
 
 use super::super::{Store, StoreError, events};
-use super::lock;
+use super::{Locked, lock};
 use crate::ids::{JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
 use crate::slice::{Slicing, Span};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 /// What the planner needs to know of a job.
 #[derive(Clone, Debug)]
@@ -71,7 +72,8 @@ impl Store {
         }))
     }
 
-    /// Plans a pending job: all its slices and `running`, in one transaction. False if it was not pending any more.
+    /// Plans a pending job: all its slices and `running`, in one transaction. A paused one too; its slices then
+    /// wait. False if it was not pending any more.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the plan is then there.
@@ -81,30 +83,53 @@ impl Store {
         if locked.status.next(JobEvent::Planned).is_none() {
             return Ok(false);
         }
-        let spans = Slicing::cut(slicing, plannable.span);
-        let from: Vec<Option<DateTime<Utc>>> = spans.iter().map(|span| span.from).collect();
-        let to: Vec<DateTime<Utc>> = spans.iter().map(|span| span.to).collect();
+        let slices = sqlx::query_scalar!(
+            r#"select count(*) as "slices!" from slices where job_id = $1"#,
+            plannable.job.0
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        let (slices, resumed) = match slices {
+            0 => (cut(&mut transaction, plannable, &locked, slicing).await?, false),
+            resumed => (resumed, true),
+        };
+        // A resumed job goes on within the span that its slices were cut from.
         sqlx::query!(
-            "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to)
-             select $1, (ord - 1)::int, $2, $3, span_from, span_to
-               from unnest($4::timestamptz[], $5::timestamptz[]) with ordinality as s (span_from, span_to, ord)",
+            "update jobs set status = 'running', started_at = now(), date_from = case when $3 then date_from else $2 end
+              where id = $1",
             plannable.job.0,
-            locked.tenant.0,
-            locked.connection.0,
-            from.as_slice() as &[Option<DateTime<Utc>>],
-            &to
+            plannable.span.from,
+            resumed
         )
         .execute(&mut *transaction)
         .await?;
-        sqlx::query!(
-            "update jobs set status = 'running', started_at = now(), date_from = $2 where id = $1",
-            plannable.job.0,
-            plannable.span.from
-        )
-        .execute(&mut *transaction)
-        .await?;
-        events::record(&mut transaction, plannable.job, "started", json!({ "slices": spans.len() })).await?;
+        events::record(&mut transaction, plannable.job, "started", json!({ "slices": slices })).await?;
         transaction.commit().await?;
         Ok(true)
     }
+}
+
+/// Cuts the span, and returns into how many slices.
+async fn cut(
+    transaction: &mut PgConnection,
+    plannable: &Plannable,
+    locked: &Locked,
+    slicing: Option<Slicing>,
+) -> Result<i64, StoreError> {
+    let spans = Slicing::cut(slicing, plannable.span);
+    let from: Vec<Option<DateTime<Utc>>> = spans.iter().map(|span| span.from).collect();
+    let to: Vec<DateTime<Utc>> = spans.iter().map(|span| span.to).collect();
+    sqlx::query!(
+        "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to)
+         select $1, (ord - 1)::int, $2, $3, span_from, span_to
+           from unnest($4::timestamptz[], $5::timestamptz[]) with ordinality as s (span_from, span_to, ord)",
+        plannable.job.0,
+        locked.tenant.0,
+        locked.connection.0,
+        from.as_slice() as &[Option<DateTime<Utc>>],
+        &to
+    )
+    .execute(transaction)
+    .await?;
+    Ok(i64::try_from(spans.len()).unwrap_or(i64::MAX))
 }

@@ -47,12 +47,16 @@ pub struct JobView {
     pub date_from: Option<DateTime<Utc>>,
     /// End of its span.
     pub date_to: DateTime<Utc>,
-    /// True in every state, a cancelled one too.
+    /// True in every state, a cancelled one too. A resumed job's go on from where the job before had come to.
     pub counters: Counters,
     /// How many records there are; unknown until the upstream has said so for every slice.
     pub total: Option<i64>,
-    /// Pages settled.
+    /// Pages settled, those of the jobs that it resumes included.
     pub pages_settled: i64,
+    /// The job whose checkpoints it took over.
+    pub resumed_from: Option<JobId>,
+    /// How many of the records were processed by the jobs that it resumes.
+    pub carried: i64,
     /// Its slices.
     pub slices: SliceCounts,
     /// Why it failed.
@@ -114,6 +118,8 @@ struct Row {
     counters: Json<Counters>,
     slices: Json<SliceCounts>,
     pages_settled: i64,
+    resumed_from: Option<JobId>,
+    carried: i64,
     total: Option<i64>,
 }
 
@@ -132,6 +138,8 @@ impl From<Row> for JobView {
             counters: row.counters.0,
             total: row.total,
             pages_settled: row.pages_settled,
+            resumed_from: row.resumed_from,
+            carried: row.carried,
             slices: row.slices.0,
             error: row.error,
             created_at: row.created_at,
@@ -153,12 +161,14 @@ impl JobView {
         self.counters.percent(self.total, self.status == JobStatus::Completed)
     }
 
-    /// Records per second, from the start of the job to its last page; unknown in the first second.
+    /// Records per second, from the start of the job to its last page, without what it carries; unknown in the first
+    /// second.
     #[must_use]
     pub fn rate_per_second(&self) -> Option<f64> {
         let until = if self.status.is_terminal() { self.last_activity_at } else { self.read_at };
         let elapsed = (until - self.started_at?).as_seconds_f64();
-        let processed = f64::from(u32::try_from(self.counters.processed()).unwrap_or(u32::MAX));
+        let processed = self.counters.processed() - self.carried;
+        let processed = f64::from(u32::try_from(processed.max(0)).unwrap_or(u32::MAX));
         (elapsed >= 1.0).then_some(processed / elapsed)
     }
 

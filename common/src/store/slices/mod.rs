@@ -11,6 +11,11 @@ pub use settle::{PageRecord, Reach, Settled, Settlement, Tally, Verdict};
 
 use crate::ids::{JobId, LeaseToken, WorkerId};
 use crate::slice::Ring;
+use std::time::Duration;
+
+/// After a pause that an upstream asked for, the number of a connection's slices that may be rung doubles this often: what
+/// [`Store::refill`](super::Store::refill) is given outside of tests.
+pub const RAMP_STEP: Duration = Duration::from_secs(2);
 
 /// The right to settle one page of one slice. Not cloneable: whoever holds it answers for the page.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id a
                          'failed', s.failed, 'deleted', s.deleted) as "counters!: Json<Counters>",
        json_build_object('total', s.slices, 'queued', s.queued, 'ready', s.ready, 'leased', s.leased,
                          'waiting', s.waiting, 'done', s.done) as "slices!: Json<SliceCounts>",
-       s.pages as "pages_settled!", s.total
+       s.pages + c.pages as "pages_settled!", j.resumed_from as "resumed_from: JobId", c.records as "carried!", s.total
   from jobs j
  cross join lateral (
         select count(*) as slices,
@@ -27,6 +27,11 @@ select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id a
                -- Unknown until every slice knows its own.
                case when count(*) = count(slices.total) and count(*) > 0 then sum(slices.total)::bigint end as total
           from slices where slices.job_id = j.id) s
+ cross join lateral (
+        -- The counters of a resumed job's slices begin with what was carried; its pages do not.
+        select coalesce(sum(pages), 0)::bigint as pages,
+               coalesce(sum(inserted + updated + unchanged + deferred + failed), 0)::bigint as records
+          from carried where j.resumed_from is not null and carried.job_id = j.id) c
  where ($1::uuid is null or j.id = $1)
    and ($2::uuid is null or j.tenant_id = $2)
    and ($3::uuid is null or j.connection_id = $3)

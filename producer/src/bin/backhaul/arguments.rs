@@ -38,6 +38,18 @@ pub(crate) enum Action {
     Start(Start),
     /// Publish a cancel command: nothing more of the job is imported once a consumer has applied it
     Cancel(Cancel),
+    /// Hold a job back: no further page of it is fetched
+    Pause {
+        /// The job
+        job: JobId,
+    },
+    /// Let a paused job go on
+    Unpause {
+        /// The job
+        job: JobId,
+    },
+    /// Go on where a failed or cancelled job stopped, with a new job
+    Resume(Resume),
     /// Show one job in full
     Status {
         /// The job
@@ -117,6 +129,15 @@ pub(crate) struct Cancel {
     /// Why; stored and shown
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The failed or cancelled job
+    pub(crate) job: JobId,
+    /// Follow the new job to its end; exits with 1 unless it completes
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +243,17 @@ pub(crate) enum Connection {
         /// Only those of this tenant, by name or identifier
         #[arg(long)]
         tenant: Option<String>,
+    },
+    /// Delete a connection: its job is cancelled, and its jobs and records are removed for ever
+    Delete {
+        /// The connection's name or identifier
+        connection: String,
+        /// The tenant's name or identifier
+        #[arg(long)]
+        tenant: String,
+        /// Confirm
+        #[arg(long)]
+        yes: bool,
     },
 }
 

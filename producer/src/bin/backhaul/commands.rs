@@ -181,7 +181,7 @@ fn tag(answer: &Value) -> Option<String> {
     Some(answer.get("answer")?.as_str()?.to_owned())
 }
 
-fn requested_by() -> String {
+pub(crate) fn requested_by() -> String {
     let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
     format!("{} (command line)", user.as_deref().unwrap_or("unknown"))
 }

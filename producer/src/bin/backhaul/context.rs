@@ -11,12 +11,15 @@ use common::store::jobs::JobView;
 use common::store::{Store, StoreError};
 use common::telemetry;
 use producer::database;
+use producer::engine::Engine;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 /// A person waits: rather an error soon than a success late.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the broker is waited for, when what it would be told happens without it too.
+const HINT_TIMEOUT: Duration = Duration::from_secs(2);
 const NAME: &str = "backhaul-cli";
 
 #[derive(Debug)]
@@ -92,6 +95,15 @@ impl Context {
             tracing::debug!(%error, "the probing connection did not close in order");
         }
         Ok(Publisher::start(config, &name, NAME))
+    }
+
+    /// The engine, for what is done in the database. What it publishes only makes things happen sooner, so a broker that
+    /// is away is no failure. The publisher is to be closed in the end.
+    pub(crate) fn engine(&self, store: &Store) -> Result<(Engine, Publisher), Failure> {
+        let config: AmqpConfig = self.loaded.section("amqp")?;
+        let config = AmqpConfig { publish_timeout: config.publish_timeout.min(HINT_TIMEOUT), ..config };
+        let publisher = Publisher::start(config, &format!("backhaul/cli pid={}", std::process::id()), NAME);
+        Ok((Engine::new(store.clone(), publisher.clone()), publisher))
     }
 
     /// The tenant of this name or identifier.

@@ -3,6 +3,7 @@
 use common::amqp::{AmqpError, PublishError};
 use common::config::ConfigError;
 use common::store::StoreError;
+use producer::engine::EngineError;
 use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::process::ExitCode;
@@ -93,6 +94,30 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => Self::Store(error),
+            refusal @ (EngineError::Unauthenticated(_)
+            | EngineError::NoAgency
+            | EngineError::ReadOnly
+            | EngineError::NoKeys(_)
+            | EngineError::OthersJob(_)
+            | EngineError::NoHistoricalConnection
+            | EngineError::NoJob(_)
+            | EngineError::NoConnection(_)
+            | EngineError::JobActive { .. }
+            | EngineError::IdTaken(_)
+            | EngineError::NotCancellable { .. }
+            | EngineError::NotPausable { .. }
+            | EngineError::NotResumable { .. }
+            | EngineError::ResumedBefore { .. }
+            | EngineError::ModeNotResumable { .. }
+            | EngineError::Invalid(_)) => Self::Refused(refusal.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `backhaul`: the command line for operators. Starts and cancels are published over AMQP, as an upstream service
-//! publishes them; everything that is shown is read from Postgres.
+//! publishes them; what has no message (pause, resume, deletion) goes through the engine that the HTTP API uses;
+//! everything that is shown is read from Postgres.
 
 mod admin;
 mod answer;
@@ -9,6 +10,7 @@ mod config;
 mod context;
 mod doctor;
 mod failure;
+mod lifecycle;
 mod output;
 mod show;
 mod status;
@@ -43,12 +45,15 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let done = match arguments.action {
         Action::Start(start) => Box::pin(commands::start(&context, start)).await,
         Action::Cancel(cancel) => Box::pin(commands::cancel(&context, cancel)).await,
+        Action::Pause { job } => Box::pin(lifecycle::pause(&context, job)).await,
+        Action::Unpause { job } => Box::pin(lifecycle::unpause(&context, job)).await,
+        Action::Resume(resume) => Box::pin(lifecycle::resume(&context, resume)).await,
         Action::Status { job } => status::status(&context, job).await,
         Action::Explain { job } => status::explain(&context, job).await,
         Action::List(list) => status::list(&context, list).await,
         Action::Watch { jobs } => watch::watch(&context, jobs).await,
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
-        Action::Admin(action) => admin::run(&context, action).await,
+        Action::Admin(action) => Box::pin(admin::run(&context, action)).await,
         Action::Config { defaults: true } => config::defaults(&context),
         Action::Config { defaults: false } => config::effective(&context),
         Action::Doctor => Ok(()),

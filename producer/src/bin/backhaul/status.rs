@@ -75,6 +75,7 @@ fn in_full(job: &JobView, connection: &str) -> String {
     row("name", job.name.as_deref().map(clean).unwrap_or_default());
     row("connection", format!("{connection}  ({})", job.connection));
     row("span", span(job));
+    row("resumes", job.resumed_from.map(|before| format!("job {before}")).unwrap_or_default());
     row("status", state(job));
     row("progress", joined(&[percent(job), format!("{} records", records(job)), rate(job), remaining(job)]));
     row("outcome", outcome(job));

@@ -101,7 +101,7 @@ enum Display {
 
 struct Line {
     label: String,
-    shown: Option<(JobStatus, i64, Instant)>,
+    shown: Option<(JobStatus, bool, i64, Instant)>,
 }
 
 impl Display {
@@ -149,11 +149,12 @@ impl Display {
 
 impl Line {
     fn is_due(&mut self, job: &JobView) -> bool {
-        let due = self.shown.is_none_or(|(status, pages, when)| {
-            status != job.status || (pages != job.pages_settled && when.elapsed() >= LINE_EVERY)
+        let due = self.shown.is_none_or(|(status, paused, pages, when)| {
+            (status, paused) != (job.status, job.paused)
+                || (pages != job.pages_settled && when.elapsed() >= LINE_EVERY)
         });
         if due {
-            self.shown = Some((job.status, job.pages_settled, Instant::now()));
+            self.shown = Some((job.status, job.paused, job.pages_settled, Instant::now()));
         }
         due
     }

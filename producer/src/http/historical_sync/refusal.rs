@@ -90,6 +90,11 @@ impl From<EngineError> for Refusal {
             EngineError::NoHistoricalConnection | EngineError::NoConnection(_) | EngineError::Invalid(_) => {
                 Self::bad_request(why)
             }
+            // What this contract has no call for.
+            EngineError::NotPausable { .. }
+            | EngineError::NotResumable { .. }
+            | EngineError::ResumedBefore { .. }
+            | EngineError::ModeNotResumable { .. } => Self::bad_request(why),
             EngineError::IdTaken(job) => {
                 tracing::error!(%job, "a fresh identifier of a job was taken");
                 Self::internal()

@@ -34,7 +34,7 @@ pub struct JobBody {
     pub cancel_reason: Option<String>,
     pub finished_at: Option<DateTime<Utc>>,
     pub last_activity_at: DateTime<Utc>,
-    /// The job that this one resumes. Always null: jobs cannot be resumed yet.
+    /// The job whose checkpoints this one took over.
     pub resumed_from: Option<JobId>,
 }
 
@@ -89,7 +89,7 @@ impl From<&JobView> for JobBody {
             cancel_reason: job.cancel_reason.clone(),
             finished_at: job.finished_at,
             last_activity_at: job.last_activity_at,
-            resumed_from: None,
+            resumed_from: job.resumed_from,
         }
     }
 }

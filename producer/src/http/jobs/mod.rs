@@ -40,9 +40,7 @@ pub(super) async fn start(
     let mut command = decoded.command;
     command.requested_by.get_or_insert_with(|| requested_by(&caller).to_owned());
     let job = engine.start(caller.tenant, command).await?;
-    let mut response = accepted(&job);
-    let location = HeaderValue::from_str(&format!("/api/v1/jobs/{}", job.id)).ok();
-    response.headers_mut().extend(location.map(|location| (header::LOCATION, location)));
+    let mut response = made(&job);
     response.headers_mut().extend(warning(&decoded.unknown).map(|warning| (header::WARNING, warning)));
     Ok(response)
 }
@@ -188,6 +186,33 @@ impl FromRequestParts<Arc<Engine>> for Changer {
     }
 }
 
+/// `POST /api/v1/jobs/{id}/pause`. A body is not read.
+pub(super) async fn pause(
+    Changer(caller): Changer,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+) -> Result<Response, Problem> {
+    Ok(accepted(&engine.pause(caller.tenant, job, requested_by(&caller)).await?))
+}
+
+/// `POST /api/v1/jobs/{id}/unpause`. A body is not read.
+pub(super) async fn unpause(
+    Changer(caller): Changer,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+) -> Result<Response, Problem> {
+    Ok(accepted(&engine.unpause(caller.tenant, job, requested_by(&caller)).await?))
+}
+
+/// `POST /api/v1/jobs/{id}/resume`: answers with the new job. A body is not read.
+pub(super) async fn resume(
+    Changer(caller): Changer,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+) -> Result<Response, Problem> {
+    Ok(made(&engine.resume(caller.tenant, job, requested_by(&caller)).await?))
+}
+
 /// The job that a path names. What is no UUID names none.
 pub(super) struct JobPath(JobId);
 
@@ -209,6 +234,14 @@ fn requested_by(caller: &Identity) -> &str {
 
 fn accepted(job: &JobView) -> Response {
     (StatusCode::ACCEPTED, Json(JobBody::from(job))).into_response()
+}
+
+/// As [`accepted`], and where the new job is from now on.
+fn made(job: &JobView) -> Response {
+    let mut response = accepted(job);
+    let location = HeaderValue::from_str(&format!("/api/v1/jobs/{}", job.id)).ok();
+    response.headers_mut().extend(location.map(|location| (header::LOCATION, location)));
+    response
 }
 
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {

@@ -23,6 +23,8 @@ fn running() -> JobView {
         counters: Counters { inserted: 200, updated: 40, unchanged: 5, deferred: 2, failed: 3, deleted: 0 },
         total: Some(1000),
         pages_settled: 3,
+        resumed_from: None,
+        carried: 0,
         slices: SliceCounts { total: 4, queued: 1, ready: 2, leased: 1, waiting: 0, done: 1 },
         error: None,
         created_at: at(0),
@@ -77,6 +79,14 @@ fn the_tag_stays_while_only_the_clock_moves() {
     assert_eq!(tag(&before), tag(&later));
     assert_ne!(tag(&before), tag(&JobView { pages_settled: 4, ..running() }));
     assert_ne!(tag(&before), tag(&JobView { status: JobStatus::Cancelling, ..running() }));
+}
+
+#[test]
+fn what_was_carried_counts_but_not_as_speed() {
+    let first = "018f0000-0000-7000-8000-000000000009".parse().unwrap();
+    let body = JobBody::from(&JobView { resumed_from: Some(first), carried: 150, ..running() });
+    assert_eq!((body.resumed_from, body.percent, body.counters.processed), (Some(first), Some(25), 250));
+    assert_eq!((body.rate_per_second, body.estimated_seconds_remaining), (Some(10.0), Some(75)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::usable_name;
 use crate::arguments::{Connection, PutConnection};
+use crate::commands::requested_by;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{table, table_or};
@@ -14,6 +15,9 @@ pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Fai
     match action {
         Connection::Put(put) => Box::pin(create_or_change(context, put)).await,
         Connection::List { tenant } => list(context, tenant.as_deref()).await,
+        Connection::Delete { connection, tenant, yes } => {
+            Box::pin(delete(context, &connection, &tenant, yes)).await
+        }
     }
 }
 
@@ -95,6 +99,38 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
             ]);
         }
         table_or(&table, "no connections; make one with: backhaul admin connection put --help")
+    })
+}
+
+async fn delete(context: &Context, given: &str, tenant: &str, confirmed: bool) -> Result<(), Failure> {
+    if !confirmed {
+        return Err(Failure::Usage(format!(
+            "deleting connection {given:?} cancels its job and removes its jobs and records for ever; add --yes if that is \
+             meant"
+        )));
+    }
+    let store = context.store()?;
+    let tenant = context.tenant(&store, tenant).await?;
+    let mut connections = store.connections(Some(tenant.id)).await?.into_iter();
+    let found = connections.find(|connection| connection.name == given || connection.id.to_string() == given);
+    let Some(connection) = found else {
+        return Err(Failure::Refused(format!(
+            "tenant {} has no connection {given:?}; `backhaul admin connection list --tenant {}` shows them",
+            tenant.name, tenant.name
+        )));
+    };
+    let (engine, publisher) = context.engine(&store)?;
+    let deleted = engine.delete_connection(tenant.id, connection.id, &requested_by()).await;
+    publisher.close().await;
+    let cancelled = deleted?;
+    let told =
+        json!({ "id": connection.id, "name": connection.name, "deleted": true, "cancelled_job": cancelled });
+    context.output.either(&told, || {
+        let job = cancelled.map(|job| format!(", and its job {job} is cancelled")).unwrap_or_default();
+        format!(
+            "connection {}  {}/{} is deleted{job}; a consumer removes its jobs and records",
+            connection.id, tenant.name, connection.name
+        )
     })
 }
 

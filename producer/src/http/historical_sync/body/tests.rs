@@ -23,6 +23,8 @@ fn running() -> JobView {
         counters: Counters { inserted: 200, updated: 40, unchanged: 5, deferred: 2, failed: 3, deleted: 0 },
         total: Some(1000),
         pages_settled: 3,
+        resumed_from: None,
+        carried: 0,
         slices: SliceCounts::default(),
         error: None,
         created_at: at(0),

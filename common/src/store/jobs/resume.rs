@@ -1,0 +1,174 @@
+//! Resuming: a failed or cancelled job stays what it is, and a new one goes on from its checkpoints.
+//!
+//! The new job has its slices from the beginning, queued or done, each at the cursor where the old one stopped, and with
+//! its counters; what it took over is written down in `carried`. Its pages are numbered anew from 0, so that its page log
+//! has no gaps. It is pending until the planner has seen that its connection can be worked with.
+
+use super::super::{Store, StoreError, events};
+use super::lock;
+use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::job::{JobMode, JobStatus};
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// The answer to a resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeOutcome {
+    /// This new job was made, and is pending.
+    Accepted {
+        /// The new job.
+        job: JobId,
+        /// Its connection.
+        connection: ConnectionId,
+    },
+    /// Refused: this job of the connection is pending or running.
+    Active {
+        /// The connection.
+        connection: ConnectionId,
+        /// Its active job.
+        active: JobId,
+    },
+    /// Refused: only a failed or cancelled job is resumed.
+    NotEnded {
+        /// What the job is instead.
+        status: JobStatus,
+    },
+    /// Refused: it was resumed before. Its successor has come further, and can be resumed itself.
+    ResumedBefore {
+        /// How the job had ended.
+        status: JobStatus,
+        /// The successor.
+        successor: JobId,
+    },
+    /// Refused: a job of this mode starts anew.
+    WrongMode {
+        /// How the job had ended.
+        status: JobStatus,
+        /// The mode.
+        mode: JobMode,
+    },
+    /// Refused: the connection has been deleted.
+    NoConnection(ConnectionId),
+    /// No such job (of this tenant).
+    Unknown,
+}
+
+impl Store {
+    /// Makes a job that goes on where a failed or cancelled one stopped. Its identifier is made here, so no cancel can
+    /// have come before it.
+    ///
+    /// # Errors
+    /// When the database cannot be written. The resume may have happened: a repeat then finds the new job active.
+    pub async fn resume(
+        &self,
+        ended: JobId,
+        tenant: Option<TenantId>,
+        requested_by: Option<&str>,
+    ) -> Result<ResumeOutcome, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let Some(connection) = sqlx::query_scalar!(
+            r#"select connection_id as "connection: ConnectionId" from jobs
+                where id = $1 and ($2::uuid is null or tenant_id = $2)"#,
+            ended.0,
+            tenant.map(|tenant| tenant.0)
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        else {
+            return Ok(ResumeOutcome::Unknown);
+        };
+        // As a start does: whoever comes second sees the first one's job below.
+        let open = sqlx::query_scalar!(
+            r#"select deleted_at is null as "open!" from connections where id = $1 for no key update"#,
+            connection.0
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if open != Some(true) {
+            return Ok(ResumeOutcome::NoConnection(connection));
+        }
+        if let Some(refusal) = refusal(&mut transaction, ended, connection).await? {
+            return Ok(refusal);
+        }
+        let job = JobId::random();
+        copy(&mut transaction, ended, job, requested_by).await?;
+        let told = json!({ "requested_by": requested_by, "resumed_from": ended });
+        events::record(&mut transaction, job, "accepted", told).await?;
+        transaction.commit().await?;
+        Ok(ResumeOutcome::Accepted { job, connection })
+    }
+}
+
+async fn refusal(
+    transaction: &mut PgConnection,
+    ended: JobId,
+    connection: ConnectionId,
+) -> Result<Option<ResumeOutcome>, StoreError> {
+    let Some(locked) = lock(transaction, ended).await? else { return Ok(Some(ResumeOutcome::Unknown)) };
+    let status = locked.status;
+    match status {
+        JobStatus::Failed | JobStatus::Cancelled => {}
+        JobStatus::Pending | JobStatus::Running | JobStatus::Cancelling | JobStatus::Completed => {
+            return Ok(Some(ResumeOutcome::NotEnded { status }));
+        }
+    }
+    let found = sqlx::query!(
+        r#"select mode as "mode: JobMode",
+                  (select id from jobs where connection_id = $2 and status in ('pending', 'running')) as "active: JobId",
+                  (select id from jobs where resumed_from = $1) as "successor: JobId"
+             from jobs where id = $1"#,
+        ended.0,
+        connection.0
+    )
+    .fetch_one(transaction)
+    .await?;
+    Ok(if !found.mode.is_resumable() {
+        Some(ResumeOutcome::WrongMode { status, mode: found.mode })
+    } else if let Some(active) = found.active {
+        Some(ResumeOutcome::Active { connection, active })
+    } else {
+        found.successor.map(|successor| ResumeOutcome::ResumedBefore { status, successor })
+    })
+}
+
+/// The new job, its slices, and what they carry. The old job is over: nothing of it changes any more.
+async fn copy(
+    transaction: &mut PgConnection,
+    ended: JobId,
+    job: JobId,
+    requested_by: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, resumed_from)
+         select $2, tenant_id, connection_id, mode, date_from, date_to, name, $3, id from jobs where id = $1",
+        ended.0,
+        job.0,
+        requested_by
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, status, cursor, anchor, total,
+                             newest_at, oldest_deferred_at, inserted, updated, unchanged, deferred, failed, deleted)
+         select $2, slice, tenant_id, connection_id, span_from, span_to,
+                (case when status = 'done' then 'done' else 'queued' end)::slice_status, cursor, anchor, total,
+                newest_at, oldest_deferred_at, inserted, updated, unchanged, deferred, failed, deleted
+           from slices where job_id = $1",
+        ended.0,
+        job.0
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into carried (job_id, slice, pages, inserted, updated, unchanged, deferred, failed, deleted)
+         select $2, s.slice, s.page + coalesce(c.pages, 0), s.inserted, s.updated, s.unchanged, s.deferred, s.failed,
+                s.deleted
+           from slices s left join carried c on c.job_id = s.job_id and c.slice = s.slice
+          where s.job_id = $1",
+        ended.0,
+        job.0
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}

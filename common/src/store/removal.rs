@@ -1,0 +1,197 @@
+//! Deleting a connection: it is marked, and its job cancelled, at once; its rows go later, batch by batch, when nothing of
+//! it is in anybody's hands.
+
+use super::jobs::{CancelOutcome, CancelRequest, CancelTarget, fence};
+use super::{Store, StoreError};
+use crate::ids::{ConnectionId, JobId, TenantId};
+use sqlx::PgConnection;
+
+/// The answer to a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// The connection is deleted. Its name is free again.
+    Deleted {
+        /// The job that was active, and is cancelled with it.
+        cancelled: Option<JobId>,
+        /// Whether pages of that job are in flight: whoever holds them is to be told.
+        in_flight: bool,
+    },
+    /// No such connection of this tenant, or it was deleted before.
+    Unknown,
+}
+
+/// What a batch of a removal has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// This many rows; there may be more.
+    Rows(u64),
+    /// There is nothing to remove at this moment.
+    Nothing,
+}
+
+/// Slices that one batch removes at most.
+const SLICES: i64 = 200;
+
+impl Store {
+    /// Marks a connection as deleted and cancels its active job. From the commit on nothing is started on it and nothing
+    /// of it is settled.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the deletion may or may not have happened, and may be repeated.
+    pub async fn delete_connection(
+        &self,
+        connection: ConnectionId,
+        tenant: TenantId,
+        requested_by: Option<String>,
+    ) -> Result<DeleteOutcome, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        // Starts and resumes take the same lock: what they have made is seen below.
+        let marked = sqlx::query!(
+            "update connections set deleted_at = now() where id = $1 and tenant_id = $2 and deleted_at is null",
+            connection.0,
+            tenant.0
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if marked.rows_affected() == 0 {
+            return Ok(DeleteOutcome::Unknown);
+        }
+        let active = sqlx::query_scalar!(
+            r#"select id as "id: JobId" from jobs where connection_id = $1 and status in ('pending', 'running')"#,
+            connection.0
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let (mut cancelled, mut in_flight) = (None, false);
+        if let Some(job) = active {
+            let request = CancelRequest {
+                target: CancelTarget::Job(job),
+                tenant: None,
+                reason: Some("the connection was deleted".to_owned()),
+                requested_by,
+                command: None,
+                keep_if_unknown: false,
+            };
+            let outcome = fence(&mut transaction, job, &request).await?;
+            in_flight = matches!(outcome, Some(CancelOutcome::Cancelling { .. }));
+            // It may have come to its end by itself a moment ago.
+            let newly = in_flight || matches!(outcome, Some(CancelOutcome::Cancelled { .. }));
+            cancelled = newly.then_some(job);
+        }
+        transaction.commit().await?;
+        Ok(DeleteOutcome::Deleted { cancelled, in_flight })
+    }
+
+    /// Removes a batch of a deleted connection's rows: its records, then its jobs, the newest first, then itself. Each
+    /// batch is a transaction, after which every invariant holds. A connection at which another process is, is skipped,
+    /// and so is one with a job that has not ended (it may be in somebody's hands) or with events to be published.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the batch is removed later.
+    pub async fn remove_deleted(&self, batch: i64) -> Result<Removed, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let connection = sqlx::query_scalar!(
+            r#"select c.id as "id: ConnectionId" from connections c
+                where c.deleted_at is not null
+                  and not exists (select from jobs j where j.connection_id = c.id
+                                     and (j.status in ('pending', 'running', 'cancelling')
+                                          or exists (select from job_events e where e.job_id = j.id
+                                                        and e.published_at is null)))
+                order by c.deleted_at limit 1
+                  for no key update skip locked"#
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(connection) = connection else { return Ok(Removed::Nothing) };
+        let mut rows = remove_records(&mut transaction, connection, batch).await?;
+        if rows == 0 {
+            rows = match newest_job(&mut transaction, connection).await? {
+                Some(job) => remove_of_job(&mut transaction, job, batch).await?,
+                None => remove_connection(&mut transaction, connection).await?,
+            };
+        }
+        transaction.commit().await?;
+        Ok(Removed::Rows(rows))
+    }
+}
+
+async fn remove_records(
+    transaction: &mut PgConnection,
+    connection: ConnectionId,
+    batch: i64,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query!(
+        "with doomed as materialized (select external_id from records where connection_id = $1 limit $2)
+         delete from records r using doomed d where r.connection_id = $1 and r.external_id = d.external_id",
+        connection.0,
+        batch
+    )
+    .execute(transaction)
+    .await?
+    .rows_affected())
+}
+
+/// The last job of a chain of resumed ones goes first: what it carries is checked against the one before.
+async fn newest_job(
+    transaction: &mut PgConnection,
+    connection: ConnectionId,
+) -> Result<Option<JobId>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select j.id as "id: JobId" from jobs j
+            where j.connection_id = $1 and not exists (select from jobs n where n.resumed_from = j.id)
+            order by j.created_at desc, j.id desc limit 1
+              for update"#,
+        connection.0
+    )
+    .fetch_optional(transaction)
+    .await?)
+}
+
+/// Some slices of a job with their page logs, at least one slice and then as many as have `batch` pages together; or, when
+/// none is left, the job itself and its events.
+async fn remove_of_job(transaction: &mut PgConnection, job: JobId, batch: i64) -> Result<u64, StoreError> {
+    let doomed = sqlx::query_scalar!(
+        r#"select slice from (select slice, sum(page) over (order by slice) - page as pages_before
+                                from slices where job_id = $1 order by slice limit $3) s
+            where pages_before < $2"#,
+        job.0,
+        batch,
+        SLICES
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    if doomed.is_empty() {
+        let events = sqlx::query!("delete from job_events where job_id = $1", job.0)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("delete from jobs where id = $1", job.0).execute(transaction).await?;
+        return Ok(events.rows_affected() + 1);
+    }
+    let pages = sqlx::query!("delete from page_log where job_id = $1 and slice = any ($2)", job.0, &doomed)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+    let slices = sqlx::query!("delete from slices where job_id = $1 and slice = any ($2)", job.0, &doomed)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+    // What is left of a cancelled job still agrees with its fence.
+    sqlx::query!(
+        "update jobs set pages_at_fence = pages_at_fence - $2 where id = $1 and pages_at_fence is not null",
+        job.0,
+        i64::try_from(pages).unwrap_or(i64::MAX)
+    )
+    .execute(transaction)
+    .await?;
+    Ok(pages + slices)
+}
+
+async fn remove_connection(
+    transaction: &mut PgConnection,
+    connection: ConnectionId,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query!("delete from connections where id = $1", connection.0)
+        .execute(transaction)
+        .await?
+        .rows_affected())
+}
