@@ -3,9 +3,11 @@
 pub mod amqp;
 pub mod command;
 pub mod config;
+pub mod contract;
 pub mod health;
 pub mod ids;
 pub mod job;
+pub mod relay;
 pub mod retry;
 pub mod slice;
 pub mod store;

@@ -237,6 +237,7 @@ impl Fixture {
             date_from: None,
             date_to: None,
             mode: common::job::JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: None,
             requested_by: None,
             command: None,
@@ -256,6 +257,7 @@ impl Fixture {
             date_from: None,
             date_to: None,
             mode: common::job::JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: None,
             requested_by: None,
         }

@@ -5,6 +5,7 @@ pub mod cancelled;
 pub mod database;
 pub mod demo;
 pub mod fixture;
+pub mod listener;
 pub mod private;
 pub mod process;
 pub mod proxy;

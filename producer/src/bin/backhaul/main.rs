@@ -6,6 +6,7 @@ mod answer;
 mod arguments;
 mod commands;
 mod context;
+mod contract;
 mod failure;
 mod output;
 mod show;
@@ -33,6 +34,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
+    if let Action::Contract { message, write } = &arguments.action {
+        return contract::print(output, message.as_deref(), write.as_deref());
+    }
     let context = Context::load(arguments.config.as_deref(), arguments.verbose, output)?;
     let done = match arguments.action {
         Action::Start(start) => Box::pin(commands::start(&context, start)).await,
@@ -41,6 +45,7 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Action::Explain { job } => status::explain(&context, job).await,
         Action::List(list) => status::list(&context, list).await,
         Action::Watch { jobs } => watch::watch(&context, jobs).await,
+        Action::Contract { .. } => Ok(()),
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
         Action::Admin(action) => admin::run(&context, action).await,
     };
