@@ -2,6 +2,7 @@
 //! the project's own programs as processes.
 
 pub mod cancelled;
+pub mod clients;
 pub mod database;
 pub mod demo;
 pub mod fixture;
