@@ -4,8 +4,9 @@
 //! so that the receiver can say so.
 
 use crate::ids::{ConnectionId, JobId};
-use crate::job::JobMode;
+use crate::job::{JobMode, JobStatus};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,8 +18,27 @@ pub const MAX_COMMAND_BYTES: usize = 256 * 1024;
 /// The longest text field of a command, in characters.
 pub const MAX_TEXT_CHARS: usize = 200;
 
+/// What becomes of a start while another job of the connection is pending or running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It is accepted, and answered with that job; no other is made.
+    UseExisting,
+    /// That job is cancelled, and a new one made, in one step.
+    Supersede,
+}
+
+impl OnConflict {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Asks for a sync of a connection. Routing key `sync.start`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StartCommand {
     /// The connection to sync.
     pub connection_id: ConnectionId,
@@ -27,6 +47,7 @@ pub struct StartCommand {
     pub job_id: Option<JobId>,
     /// The identity of the command: a repeat is applied once. The AMQP `message_id` serves if it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TEXT_CHARS))]
     pub command_id: Option<String>,
     /// Start of the span (RFC 3339); no lower bound if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,14 +60,23 @@ pub struct StartCommand {
     pub mode: JobMode,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TEXT_CHARS))]
     pub name: Option<String>,
+    /// What if a job of the connection is pending or running.
+    #[serde(default, skip_serializing_if = "OnConflict::is_default")]
+    pub on_conflict: OnConflict,
     /// Who asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TEXT_CHARS))]
     pub requested_by: Option<String>,
 }
 
 /// Asks for the end of a job. Routing key `sync.cancel`. Names either a job or a connection, whose active job is meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [
+    {"required": ["job_id"], "properties": {"job_id": {"type": "string"}}},
+    {"required": ["connection_id"], "properties": {"connection_id": {"type": "string"}}},
+]))]
 pub struct CancelCommand {
     /// The job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,27 +86,38 @@ pub struct CancelCommand {
     pub connection_id: Option<ConnectionId>,
     /// Why; stored and shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TEXT_CHARS))]
     pub reason: Option<String>,
     /// The identity of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TEXT_CHARS))]
     pub command_id: Option<String>,
     /// Who asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TEXT_CHARS))]
     pub requested_by: Option<String>,
 }
 
 /// The answer to a command whose `reply_to` is set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reply {
     /// Whether the command was applied.
     pub accepted: bool,
     /// The job that it is about, if there is one.
     pub job_id: Option<JobId>,
     /// The job's state after the command, in the words of the status endpoint.
-    pub status: Option<String>,
-    /// Why it was not applied.
+    pub status: Option<JobStatus>,
+    /// Why it was not applied, or to what effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Reply {
+    /// The answer to a command that can never be applied.
+    #[must_use]
+    pub fn refusal(why: &Undecodable) -> Self {
+        Self { accepted: false, job_id: None, status: None, reason: Some(why.to_string()) }
+    }
 }
 
 /// A decoded command, and the fields in it that nobody here knows.
@@ -96,6 +137,24 @@ pub struct Undecodable {
     pub reason: &'static str,
     /// What exactly is wrong, and what is expected.
     pub detail: String,
+}
+
+/// The most of unknown fields' names that a warning repeats, in characters.
+const WARNING_CHARS: usize = 200;
+
+/// The header `x-warning` of an answer: which fields were ignored. In printable ASCII, as HTTP headers must be.
+///
+/// A misspelt `date_from` would otherwise pull everything without a word.
+#[must_use]
+pub fn warning(unknown: &[String]) -> Option<String> {
+    let word = match unknown {
+        [] => return None,
+        [_] => "field",
+        [_, ..] => "fields",
+    };
+    let names: Vec<_> = unknown.iter().map(|name| format!("\"{}\"", name.escape_default())).collect();
+    let names: String = names.join(", ").chars().take(WARNING_CHARS).collect();
+    Some(format!("unknown {word} {names}"))
 }
 
 impl Undecodable {
@@ -122,9 +181,18 @@ pub trait Command: DeserializeOwned {
 
 impl Command for StartCommand {
     const KEY: &'static str = "sync.start";
-    const FIELDS: &'static [&'static str] =
-        &["connection_id", "job_id", "command_id", "date_from", "date_to", "mode", "name", "requested_by"];
-    const UNSUPPORTED: &'static [&'static str] = &["schema_id", "document_ids", "on_conflict"];
+    const FIELDS: &'static [&'static str] = &[
+        "connection_id",
+        "job_id",
+        "command_id",
+        "date_from",
+        "date_to",
+        "mode",
+        "name",
+        "on_conflict",
+        "requested_by",
+    ];
+    const UNSUPPORTED: &'static [&'static str] = &["schema_id", "document_ids"];
 
     fn check(&self) -> Result<(), String> {
         if let (Some(from), Some(to)) = (self.date_from, self.date_to)
@@ -202,7 +270,8 @@ pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>,
     let unknown =
         fields.keys().filter(|name| !T::FIELDS.contains(&name.as_str())).cloned().collect::<Vec<_>>();
     let unknown = unknown.into_iter().filter(|name| !T::UNSUPPORTED.contains(&name.as_str())).collect();
-    let command: T = serde_json::from_value(value).map_err(|error| Undecodable::new("invalid", error))?;
+    let command: T =
+        serde_path_to_error::deserialize(value).map_err(|error| Undecodable::new("invalid", error))?;
     command.check().map_err(|detail| Undecodable::new("invalid", detail))?;
     Ok(Decoded { command, unknown })
 }
@@ -273,6 +342,33 @@ mod tests {
         let one = format!(r#"{{"job_id": "{CONNECTION}", "reason": "enough"}}"#);
         let decoded = decode::<CancelCommand>(one.as_bytes(), Some("sync.cancel")).unwrap();
         assert_eq!(decoded.command.reason.as_deref(), Some("enough"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        let detail = |body: &str| start(body).unwrap_err().detail;
+        assert_eq!(detail("{}"), "missing field `connection_id`");
+        assert!(
+            detail(r#"{"connection_id": "x"}"#).starts_with("connection_id: UUID parsing failed"),
+            "{}",
+            detail(r#"{"connection_id": "x"}"#)
+        );
+        let conflict = format!(r#"{{"connection_id": "{CONNECTION}", "on_conflict": "fight"}}"#);
+        assert!(
+            detail(&conflict).starts_with("on_conflict: unknown variant `fight`"),
+            "{}",
+            detail(&conflict)
+        );
+    }
+
+    #[test]
+    fn ignored_fields_are_named_without_breaking_a_header() {
+        assert_eq!(warning(&[]), None);
+        assert_eq!(warning(&["colour".to_owned()]).unwrap(), r#"unknown field "colour""#);
+        let names = ["colour".to_owned(), "a\"b\r\nö".to_owned(), "x".repeat(300)];
+        let text = warning(&names).unwrap();
+        assert!(text.starts_with(r#"unknown fields "colour", "a\"b\r\n\u{f6}", "xxx"#), "{text}");
+        assert!(text.len() < 250 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
     }
 
     proptest! {

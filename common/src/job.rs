@@ -1,9 +1,10 @@
 //! Jobs: their states, the one function that decides every transition, and their counters.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "job_status", rename_all = "snake_case")]
 pub enum JobStatus {
@@ -118,7 +119,7 @@ impl std::fmt::Display for JobStatus {
 }
 
 /// What a job pulls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "job_mode", rename_all = "snake_case")]
 pub enum JobMode {

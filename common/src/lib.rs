@@ -3,10 +3,12 @@
 pub mod amqp;
 pub mod command;
 pub mod config;
+pub mod contract;
 pub mod credentials;
 pub mod health;
 pub mod ids;
 pub mod job;
+pub mod relay;
 pub mod retry;
 pub mod slice;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use crate::ids::JobId;
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state of a slice. *Leased* is not a state: a slice is leased while it carries a lease token.
@@ -89,7 +90,7 @@ impl SliceStatus {
 }
 
 /// A doorbell: the body of a page message. It carries ids only; everything else is read from Postgres.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ring {
     /// The job.
     #[serde(rename = "job_id")]

@@ -3,27 +3,13 @@
 use chrono::{DateTime, Utc};
 use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology};
 use common::command::{Reply, Undecodable};
+use common::contract::MarkerMessage;
 use common::ids::{JobId, WorkerId};
 use common::slice::Ring;
-use common::store::events::JobEventRow;
 use futures::future::join_all;
 use serde_json::json;
 
-/// The body of an abort broadcast.
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
-pub struct AbortMessage {
-    /// The job that was cancelled or has failed.
-    pub job_id: JobId,
-}
-
-/// The body of a marker.
-#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-pub struct MarkerMessage {
-    /// Its number.
-    pub marker: i64,
-}
-
-/// Publishes doorbells, markers, aborts, events, replies and dead letters. Cheap to clone.
+/// Publishes doorbells, markers, aborts, replies and dead letters. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bell {
     publisher: Publisher,
@@ -72,27 +58,16 @@ impl Bell {
         self.publisher.publish(envelope).await
     }
 
-    /// Publishes what happened to a job.
-    ///
-    /// # Errors
-    /// When the broker does not confirm; the event is published again later.
-    pub async fn event(&self, event: &JobEventRow) -> Result<(), PublishError> {
-        let kind = format!("job.{}", event.kind);
-        let body = json!({
-            "job_id": event.job, "tenant_id": event.tenant, "connection_id": event.connection,
-            "event": event.kind, "at": event.at, "data": event.data,
-        });
-        let envelope = Envelope::new(Destination::Event { key: kind.clone() }, kind, body.to_string())
-            .with_message_id(format!("event/{}", event.id))
-            .with_correlation_id(event.job.to_string());
-        self.publisher.publish(envelope).await
-    }
-
-    /// Answers a command that asked for an answer. Best effort.
-    pub async fn reply(&self, queue: String, correlation: Option<String>, reply: &Reply) {
+    /// Answers a command, if it asked for that: with its `correlation_id`, or with its `message_id` for want of one. Best
+    /// effort.
+    pub async fn reply(&self, delivery: &Delivery, reply: &Reply, warning: Option<String>) {
+        let Some(queue) = delivery.reply_to.clone() else { return };
         let mut envelope = Envelope::new(Destination::Reply { queue }, "reply", json!(reply).to_string());
-        if let Some(correlation) = correlation {
+        if let Some(correlation) = delivery.correlation_id.clone().or_else(|| delivery.message_id.clone()) {
             envelope = envelope.with_correlation_id(correlation);
+        }
+        if let Some(warning) = warning {
+            envelope = envelope.with_header("x-warning", warning);
         }
         if let Err(error) = self.publisher.publish(envelope).await {
             tracing::warn!(%error, "a reply was not confirmed");
@@ -115,13 +90,17 @@ impl Bell {
         let kind = delivery.kind.clone().unwrap_or_else(|| "unknown".to_owned());
         let mut detail = why.detail.clone();
         detail.truncate(detail.floor_char_boundary(1000));
-        let envelope = Envelope::new(Destination::DeadLetter, kind, delivery.body.clone())
+        let mut envelope = Envelope::new(Destination::DeadLetter, kind, delivery.body.clone())
             .with_message_id(id)
             .with_header("x-reason", why.reason)
             .with_header("x-detail", detail)
             .with_header("x-first-seen", first_seen.to_rfc3339())
             .with_header("x-queue", delivery.queue.to_string())
-            .with_header("x-routing-key", delivery.routing_key.clone());
+            .with_header("x-routing-key", delivery.routing_key.clone())
+            .with_header("x-redelivered", delivery.redelivered.to_string());
+        // Kept, so that a person who mends the message can publish it again as it was.
+        envelope.correlation_id.clone_from(&delivery.correlation_id);
+        envelope.reply_to.clone_from(&delivery.reply_to);
         self.publisher.publish(envelope).await
     }
 

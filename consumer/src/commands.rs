@@ -3,7 +3,7 @@
 
 use crate::bell::Bell;
 use crate::planner::Planner;
-use common::command::{CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode};
+use common::command::{CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, warning};
 use common::ids::JobId;
 use common::store::commands::CommandIdentity;
 use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
@@ -20,6 +20,15 @@ pub struct Carrier<'a> {
     pub message_id: Option<&'a str>,
     /// Whether the broker delivered it before.
     pub redelivered: bool,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The answer for its sender.
+    pub reply: Reply,
+    /// Which of its fields were ignored, if any.
+    pub warning: Option<String>,
 }
 
 /// Why a command was not applied.
@@ -55,9 +64,9 @@ impl Commands {
     ///
     /// # Errors
     /// See [`CommandError`].
-    pub async fn start(&self, carrier: Carrier<'_>) -> Result<Reply, CommandError> {
+    pub async fn start(&self, carrier: Carrier<'_>) -> Result<Applied, CommandError> {
         let Decoded { command, unknown } = decode::<StartCommand>(carrier.body, carrier.kind)?;
-        warn_of_unknown("start", &unknown);
+        let warning = warn_of_unknown("start", &unknown);
         let request = StartRequest {
             job: command.job_id.unwrap_or_else(JobId::random),
             connection: command.connection_id,
@@ -65,6 +74,7 @@ impl Commands {
             date_from: command.date_from,
             date_to: command.date_to,
             mode: command.mode,
+            on_conflict: command.on_conflict,
             name: command.name,
             requested_by: command.requested_by,
             command: Some(identity(command.command_id, carrier)),
@@ -72,9 +82,17 @@ impl Commands {
         let outcome = self.starts.start(&request).await?;
         let (accepted, job, reason) = match outcome {
             StartOutcome::Accepted(job) | StartOutcome::Known(job) => {
-                self.starts.start_confirmed(job).await?;
-                self.planner.plan(job).await?;
+                self.begin(job).await?;
                 (true, Some(job), None)
+            }
+            StartOutcome::Superseding { job, superseded } => {
+                tracing::info!(%job, %superseded, "a start supersedes the active job");
+                self.bell.abort(superseded).await;
+                self.begin(job).await?;
+                (true, Some(job), Some(format!("job {superseded} of this connection was cancelled for it")))
+            }
+            StartOutcome::Existing(job) => {
+                (true, Some(job), Some(format!("job {job} of this connection was there already")))
             }
             StartOutcome::CancelledBefore(job) => {
                 (false, Some(job), Some("the job was cancelled before it was started".to_owned()))
@@ -96,16 +114,21 @@ impl Commands {
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
-        answer(&self.starts, accepted, job, reason).await
+        Ok(Applied { reply: answer(&self.starts, accepted, job, reason).await?, warning })
+    }
+
+    async fn begin(&self, job: JobId) -> Result<(), StoreError> {
+        self.starts.start_confirmed(job).await?;
+        self.planner.plan(job).await
     }
 
     /// Applies a cancel: the fence is set, and whoever holds a page of the job is told.
     ///
     /// # Errors
     /// See [`CommandError`].
-    pub async fn cancel(&self, carrier: Carrier<'_>) -> Result<Reply, CommandError> {
+    pub async fn cancel(&self, carrier: Carrier<'_>) -> Result<Applied, CommandError> {
         let Decoded { command, unknown } = decode::<CancelCommand>(carrier.body, carrier.kind)?;
-        warn_of_unknown("cancel", &unknown);
+        let warning = warn_of_unknown("cancel", &unknown);
         let target = match (command.job_id, command.connection_id) {
             (Some(job), _) => CancelTarget::Job(job),
             (None, Some(connection)) => CancelTarget::Connection(connection),
@@ -144,7 +167,7 @@ impl Commands {
             }
             CancelOutcome::Unknown => (false, None, Some("there is no such job".to_owned())),
         };
-        answer(&self.cancels, accepted, job, reason).await
+        Ok(Applied { reply: answer(&self.cancels, accepted, job, reason).await?, warning })
     }
 }
 
@@ -158,14 +181,16 @@ async fn answer(
         Some(job) => store.job(job, None).await?,
         None => None,
     };
-    let status = view.map(|view| view.status.to_string());
+    let status = view.map(|view| view.status);
     Ok(Reply { accepted, job_id: job, status, reason })
 }
 
-fn warn_of_unknown(command: &str, unknown: &[String]) {
-    if !unknown.is_empty() {
-        tracing::warn!(command, fields = unknown.join(", "), "unknown fields of a command are ignored");
+fn warn_of_unknown(command: &str, unknown: &[String]) -> Option<String> {
+    let warning = warning(unknown);
+    if let Some(warning) = &warning {
+        tracing::warn!(command, warning, "fields of a command are ignored");
     }
+    warning
 }
 
 fn identity(command_id: Option<String>, carrier: Carrier<'_>) -> CommandIdentity {

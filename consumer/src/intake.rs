@@ -1,6 +1,6 @@
 //! Takes deliveries in, has them handled, and settles them: the only place that decides between ack and return.
 
-use crate::bell::{AbortMessage, Bell, MarkerMessage};
+use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::{Carrier, CommandError, Commands};
 use crate::disposition::Disposition;
@@ -9,7 +9,8 @@ use crate::renewal::Renewal;
 use async_trait::async_trait;
 use chrono::Utc;
 use common::amqp::{ConsumedQueue, Delivery, Intake, WorkQueue};
-use common::command::Undecodable;
+use common::command::{Reply, Undecodable};
+use common::contract::{AbortMessage, MarkerMessage};
 use common::retry::RetryPolicy;
 use common::slice::Ring;
 use common::store::Store;
@@ -133,13 +134,17 @@ impl ConsumerIntake {
                 WorkQueue::Starts | WorkQueue::Pages => self.commands.start(carrier).await,
             };
             match applied {
-                Ok(reply) => {
-                    if let Some(queue) = delivery.reply_to.clone() {
-                        self.bell.reply(queue, delivery.correlation_id.clone(), &reply).await;
-                    }
+                Ok(applied) => {
+                    self.bell.reply(delivery, &applied.reply, applied.warning).await;
                     return Disposition::Ack;
                 }
-                Err(CommandError::Dead(why)) => return self.dead_letter(delivery, &why, epoch).await,
+                Err(CommandError::Dead(why)) => {
+                    let disposition = self.dead_letter(delivery, &why, epoch).await;
+                    if disposition == Disposition::DeadLetter {
+                        self.bell.reply(delivery, &Reply::refusal(&why), None).await;
+                    }
+                    return disposition;
+                }
                 Err(CommandError::Store(error)) => {
                     tracing::warn!(%queue, %error, "a command is held until the database answers");
                 }

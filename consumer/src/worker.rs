@@ -15,6 +15,7 @@ use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, Superviso
 use common::config::{DatabaseConfig, Settings};
 use common::health::Health;
 use common::ids::WorkerId;
+use common::relay::EventRelay;
 use common::retry::RetryPolicy;
 use common::store::{SessionLimits, Store, StoreError};
 use std::sync::Arc;
@@ -55,8 +56,8 @@ impl Worker {
         let id = WorkerId::random();
         let name = format!("backhaul/consumer {id}");
         let store = open_store(&settings.database, &name, settings.database.max_connections)?;
-        let starts = open_store(&settings.database, &name, RESERVED)?;
-        let cancels = open_store(&settings.database, &name, RESERVED)?;
+        let starts = open_store(&settings.database, &name, RESERVED)?.telling(&store);
+        let cancels = open_store(&settings.database, &name, RESERVED)?.telling(&store);
         let publisher =
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let bell = Bell::new(publisher.clone(), settings.amqp.topology());
@@ -81,11 +82,13 @@ impl Worker {
             renewal: Arc::new(Renewal::new(store.clone(), id, in_flight, settings.leases.clone())),
             canary: Canary::default(),
         };
+        let relay = EventRelay::new(store.clone(), publisher.clone(), i64::from(settings.sweeper.batch));
         let sweeper = Sweeper {
             worker: id,
             store: store.clone(),
             planner: Planner::new(store.clone(), bell.clone()),
             bell,
+            relay,
             config: settings.sweeper.clone(),
             cancel: settings.cancel.clone(),
         };
@@ -133,6 +136,8 @@ impl Worker {
         loops.spawn(async move { renewal.run(until, renewal_beat).await });
         let until = ended.clone();
         loops.spawn(async move { canary.run(bell, id, status, until).await });
+        let (relay, until) = (self.sweeper.relay.clone(), ended.clone());
+        loops.spawn(async move { relay.run(until).await });
         let (sweeper, until) = (self.sweeper, shutdown.clone());
         loops.spawn(async move { sweeper.run(until, sweeper_beat).await });
         let server = tokio::spawn(common::health::serve(listener, router, ended.clone()));

@@ -5,6 +5,7 @@ use clap::Parser;
 use common::amqp::{AmqpConfig, Publisher};
 use common::config::{AuthConfig, Settings, load};
 use common::health::{Health, serve};
+use common::relay::EventRelay;
 use common::telemetry;
 use producer::auth::Tokens;
 use producer::config::ApiConfig;
@@ -47,6 +48,9 @@ async fn main() -> anyhow::Result<()> {
     let publisher = Publisher::start(amqp, &connection_name(), "backhaul-producer");
     let tokens = Tokens::start(&auth).map_err(anyhow::Error::msg)?;
     let engine = Arc::new(Engine::new(store.clone(), publisher.clone()).with_tokens(tokens));
+    let relay = EventRelay::new(store.clone(), publisher.clone(), i64::from(settings.sweeper.batch));
+    let ended = shutdown.clone();
+    tokio::spawn(async move { relay.run(ended).await });
 
     // The broker is no condition: without it starts are still accepted, and cancels still hold.
     let watch = DatabaseWatch::start(store.clone());

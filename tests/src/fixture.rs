@@ -250,6 +250,7 @@ impl Fixture {
             date_from: None,
             date_to: None,
             mode: common::job::JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: None,
             requested_by: None,
             command: None,
@@ -269,6 +270,7 @@ impl Fixture {
             date_from: None,
             date_to: None,
             mode: common::job::JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: None,
             requested_by: None,
         }

@@ -2,10 +2,12 @@
 //! the project's own programs as processes.
 
 pub mod cancelled;
+pub mod clients;
 pub mod command_line;
 pub mod database;
 pub mod demo;
 pub mod fixture;
+pub mod listener;
 pub mod private;
 pub mod process;
 pub mod proxy;

@@ -264,7 +264,7 @@ impl Fixture {
         Ok((proxy, url.to_string()))
     }
 
-    async fn broker(&self) -> Result<(Connection, Channel)> {
+    pub(crate) async fn broker(&self) -> Result<(Connection, Channel)> {
         let connection = common::amqp::connect(&self.amqp, "backhaul-test").await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))

@@ -99,7 +99,7 @@ async fn a_job_is_started_watched_and_listed() -> Result<()> {
     let body = json!({ "connection_id": account.connection, "name": "first", "colour": "blue" });
     let response = api.request(Method::POST, "").json(&body).send().await?;
     let location = response.headers()["location"].to_str()?.to_owned();
-    assert_eq!(response.headers()["warning"], "299 - \"unknown fields ignored: colour\"");
+    assert_eq!(response.headers()["x-warning"], r#"unknown field "colour""#);
     let (status, job) = read(response).await?;
     assert_eq!((status, &job["status"]), (StatusCode::ACCEPTED, &json!("pending")));
     let first = id_of(&job)?;
@@ -260,4 +260,57 @@ async fn without_a_broker_a_start_is_accepted_and_swept() -> Result<()> {
     let consumer = fixture.consumer().await?;
     fixture.until_over(id_of(&job)?, JobStatus::Completed).await?;
     fixture.finish([consumer]).await
+}
+
+#[tokio::test]
+async fn a_conflict_is_settled_as_asked() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let api = Api::start(&fixture, account.tenant).await?;
+    let start =
+        |on_conflict: &str| json!({ "connection_id": account.connection, "on_conflict": on_conflict });
+    let (_, first) = api.post("", &start("reject")).await?;
+    let first = id_of(&first)?;
+
+    let response = api.request(Method::POST, "").json(&start("use_existing")).send().await?;
+    assert_eq!(response.headers()["location"], format!("/api/v1/jobs/{first}"));
+    let (status, same) = read(response).await?;
+    assert_eq!((status, id_of(&same)?), (StatusCode::ACCEPTED, first));
+
+    // With a command_id, a repeat is answered with the job of the first, whatever has become of it.
+    let mut supersede = start("supersede");
+    supersede["command_id"] = json!("crm-1");
+    let (status, second) = api.post("", &supersede).await?;
+    let second = id_of(&second)?;
+    assert_eq!((status, second != first), (StatusCode::ACCEPTED, true));
+    let (_, old) = api.get(&format!("/{first}")).await?;
+    assert_eq!(old["status"], "cancelled");
+    assert_eq!(old["cancel_reason"], format!("superseded by job {second}"));
+    let (_, repeat) = api.post("", &supersede).await?;
+    assert_eq!((id_of(&repeat)?, &repeat["status"]), (second, &json!("pending")));
+
+    let (status, refused) = api.post("", &start("fight")).await?;
+    assert_eq!((status, &refused["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("invalid")));
+    assert!(
+        refused["detail"].as_str().is_some_and(|detail| detail.starts_with("on_conflict: ")),
+        "{refused}"
+    );
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn the_message_contract_is_served() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let api = Api::start(&fixture, account.tenant).await?;
+    let address = api.address.replace("/api/v1/jobs", "/asyncapi.json");
+    let (status, document) = read(api.client.get(address).send().await?).await?;
+    assert_eq!((status, &document["asyncapi"]), (StatusCode::OK, &json!("3.0.0")));
+    assert_eq!(document, common::contract::asyncapi());
+
+    let (_, job) = api.post("", &json!({ "connection_id": account.connection })).await?;
+    let path = format!("/{}/cancel", id_of(&job)?);
+    let cancel = api.request(Method::POST, &path).json(&json!({ "reasn": "typo" })).send().await?;
+    assert_eq!(cancel.headers()["x-warning"], r#"unknown field "reasn""#);
+    fixture.finish([]).await
 }

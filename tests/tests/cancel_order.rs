@@ -217,10 +217,7 @@ async fn the_reason_is_shown_by_the_status_and_told_by_the_events() -> Result<()
         let event = events.next().await.context("the broker told nothing")??;
         let event: Value = serde_json::from_slice(&event.data)?;
         assert_eq!((&event["event"], &event["job_id"]), (&json!(word), &json!(job)));
-        assert_eq!(
-            (&event["data"]["reason"], &event["data"]["requested_by"]),
-            (&json!(REASON), &json!("api"))
-        );
+        assert_eq!((&event["reason"], &event["data"]["requested_by"]), (&json!(REASON), &json!("api")));
     }
     listener.close(200, "done".into()).await?;
     fixture.finish([consumer]).await

@@ -136,3 +136,33 @@ async fn without_a_database_a_command_is_published_all_the_same() -> Result<()> 
     fixture.until_over(job, JobStatus::Completed).await?;
     fixture.finish([consumer]).await
 }
+
+#[tokio::test]
+async fn the_contract_is_printed_and_a_conflict_settled() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let document = backhaul(&fixture, &["contract"]).await?.json()?;
+    assert_eq!(document, common::contract::asyncapi());
+    let schema = backhaul(&fixture, &["contract", "start", "--json"]).await?.json()?;
+    assert_eq!(schema["title"], "Backhaul: start");
+    let unknown = backhaul(&fixture, &["contract", "stop"]).await?;
+    assert!(unknown.code == Some(2) && unknown.stderr.contains("start, cancel, reply"), "{}", unknown.stderr);
+
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
+    fixture.upstream.hold();
+    let connection = account.connection.to_string();
+    let start = ["start", "--connection", connection.as_str(), "--json"];
+    let first = backhaul(&fixture, &start).await?.json()?;
+    let refused = backhaul(&fixture, &start).await?;
+    assert_eq!((refused.code, &refused.json()?["answer"]), (Some(1), &json!("active")));
+    let same = backhaul(&fixture, &[start.as_slice(), &["--on-conflict", "use_existing"]].concat()).await?;
+    assert_eq!((same.code, &same.json()?["job_id"]), (Some(0), &first["job_id"]), "{}", same.stderr);
+    let other = backhaul(&fixture, &[start.as_slice(), &["--on-conflict", "supersede"]].concat()).await?;
+    assert_eq!((other.code, &other.json()?["answer"]), (Some(0), &json!("superseding")), "{}", other.stderr);
+    let old = first["job_id"].as_str().context("an id")?.parse()?;
+    fixture.until_over(old, JobStatus::Cancelled).await?;
+    fixture.upstream.release();
+    let new = other.json()?["job_id"].as_str().context("an id")?.parse()?;
+    fixture.until_over(new, JobStatus::Completed).await?;
+    fixture.finish([consumer]).await
+}

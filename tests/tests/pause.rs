@@ -37,10 +37,12 @@ async fn second_connection(fixture: &Fixture, account: Account) -> Result<Accoun
         name: "second".to_owned(),
         source: "ultravox".to_owned(),
         base_url: fixture.upstream.base_url(),
-        credentials: json!({ "api_key": fixture.upstream.key("acme") }),
         settings: json!({}),
     };
-    Ok(Account { connection: fixture.store.put_connection(&new).await?, ..account })
+    Ok(Account {
+        connection: fixture.put_connection(&new, &json!({ "api_key": fixture.upstream.key("acme") })).await?,
+        ..account
+    })
 }
 
 fn engine(fixture: &Fixture) -> Engine {

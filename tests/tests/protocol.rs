@@ -56,6 +56,7 @@ impl World {
             date_from: Some(from),
             date_to: Some(from + chrono::TimeDelta::days(i64::from(days))),
             mode: JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: None,
             requested_by: None,
             command: None,

@@ -34,6 +34,7 @@ async fn pending(store: &Store, account: Account, days: i64) -> Result<JobId> {
         date_from: Some(from),
         date_to: Some(from + TimeDelta::days(days)),
         mode: JobMode::Range,
+        on_conflict: common::command::OnConflict::Reject,
         name: None,
         requested_by: None,
         command: None,

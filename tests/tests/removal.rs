@@ -100,6 +100,7 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
         mode: JobMode::Range,
         name: None,
         requested_by: None,
+        on_conflict: common::command::OnConflict::default(),
         command: None,
     };
     assert_eq!(fixture.store.start(&start).await?, StartOutcome::NoConnection);

@@ -3,6 +3,7 @@
 
 use super::publisher::PublishError;
 use super::topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology};
+use crate::contract::AbortMessage;
 use crate::ids::JobId;
 use crate::slice::Ring;
 use lapin::BasicProperties;
@@ -119,7 +120,7 @@ impl Envelope {
     /// The order to give up the pages of a job.
     #[must_use]
     pub fn abort(job: JobId) -> Self {
-        Self::new(Destination::Abort, "abort", serde_json::json!({ "job_id": job }).to_string())
+        Self::new(Destination::Abort, "abort", serde_json::json!(AbortMessage { job_id: job }).to_string())
             .with_correlation_id(job.to_string())
     }
 

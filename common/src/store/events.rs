@@ -1,44 +1,169 @@
-//! Job events: written in the transaction of the transition that they tell, published from here at least once.
+//! Job events: written in the transaction of the transition that they tell, published from here at least once, and in
+//! that order; see [`crate::relay`].
 
 use super::{Store, StoreError};
-use crate::ids::JobId;
+use crate::contract::{EventData, EventKind, EventMessage, JobCounters};
+use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::job::{Counters, JobStatus};
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
+use sqlx::types::Json;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// A transition of a job.
 #[derive(Clone, Debug)]
 pub struct JobEventRow {
     /// Position in the order of writing; gaps are normal.
     pub id: i64,
-    /// The job.
+    /// The job; of a refused start the one that it would have been.
     pub job: JobId,
-    /// The tenant of the job, where the job is known.
-    pub tenant: Option<uuid::Uuid>,
-    /// The connection of the job, where the job is known.
-    pub connection: Option<uuid::Uuid>,
-    /// accepted, started, paused, unpaused, cancelling, completed, failed, cancelled.
+    /// The tenant, where it is known.
+    pub tenant: Option<TenantId>,
+    /// The connection, where it is known.
+    pub connection: Option<ConnectionId>,
+    /// A word of [`EventKind`].
     pub kind: String,
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What there is to say about it (reason, error, by whom).
     pub data: Value,
+    /// The state that the job was in by it; none for a refused start.
+    pub status: Option<JobStatus>,
+    /// The counters at that moment.
+    pub counters: Option<Json<StoredCounters>>,
 }
 
-/// Writes an event in the transaction of the transition.
+/// Counters as they are stored with an event.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct StoredCounters {
+    /// The counters.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// How many records there were, where that was known.
+    pub total: Option<i64>,
+}
+
+impl JobEventRow {
+    /// The message that tells it; `None` for a kind that only a newer version knows.
+    #[must_use]
+    pub fn message(&self) -> Option<EventMessage> {
+        let (reason, data) = EventData::split(self.data.clone());
+        let counters =
+            self.counters.as_ref().map(|Json(stored)| JobCounters::new(&stored.counters, stored.total));
+        Some(EventMessage {
+            job_id: self.job,
+            tenant_id: self.tenant,
+            connection_id: self.connection,
+            event: EventKind::of(&self.kind)?,
+            status: self.status,
+            counters,
+            at: self.at,
+            reason,
+            data,
+        })
+    }
+}
+
+/// What an attempt to take the relay came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayTurn {
+    /// It is ours: publish, then give it back.
+    Ours {
+        /// Tell the progress since then too.
+        progress_since: Option<DateTime<Utc>>,
+    },
+    /// Somebody else has it, and may not have seen the newest events.
+    Busy,
+    /// There is nothing to publish.
+    Idle,
+}
+
+/// Writes an event in the transaction of the transition, after the statements that make it.
 pub(super) async fn record(
     transaction: &mut PgConnection,
     job: JobId,
-    kind: &str,
+    kind: EventKind,
     data: Value,
 ) -> Result<(), StoreError> {
-    sqlx::query!("insert into job_events (job_id, kind, data) values ($1, $2, $3)", job.0, kind, data)
-        .execute(transaction)
-        .await?;
+    sqlx::query_file!(
+        "src/store/sql/record_event.sql",
+        job.0,
+        kind.word(),
+        data,
+        kind.status() as Option<JobStatus>
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// Writes that a start was refused, in the transaction that refuses it.
+pub(super) async fn record_rejected(
+    transaction: &mut PgConnection,
+    job: JobId,
+    (tenant, connection): (TenantId, ConnectionId),
+    data: Value,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into job_events (job_id, kind, data, tenant_id, connection_id) values ($1, $2, $3, $4, $5)",
+        job.0,
+        EventKind::Rejected.word(),
+        data,
+        tenant.0,
+        connection.0
+    )
+    .execute(transaction)
+    .await?;
     Ok(())
 }
 
 impl Store {
+    /// Takes the relay of events for `lease`, if nobody has it and there is something to publish. `token` is a fresh one.
+    /// With `progress`, also to tell progress, if nobody has within that time.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn take_relay(
+        &self,
+        token: Uuid,
+        lease: Duration,
+        progress: Option<Duration>,
+    ) -> Result<RelayTurn, StoreError> {
+        let row = sqlx::query_file!(
+            "src/store/sql/take_relay.sql",
+            token,
+            lease.as_secs_f64() * 1000.0,
+            progress.unwrap_or_default().as_secs_f64() * 1000.0,
+            progress.is_some()
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(match (row.taken, row.waiting) {
+            (true, _) => RelayTurn::Ours { progress_since: row.progress_since },
+            (false, true) => RelayTurn::Busy,
+            (false, false) => RelayTurn::Idle,
+        })
+    }
+
+    /// Marks events as published, after the broker's confirm, and gives the relay back if it still is this token's.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the events are then published once more.
+    pub async fn give_relay_back(&self, token: Uuid, published: &[i64]) -> Result<(), StoreError> {
+        sqlx::query!(
+            "with told as (update job_events set published_at = now() where id = any ($2))
+             update event_relay set held_until = now() where holder = $1 and held_until > now()",
+            token,
+            published
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// The oldest events that were not published yet.
     ///
     /// # Errors
@@ -46,8 +171,9 @@ impl Store {
     pub async fn unpublished_events(&self, limit: i64) -> Result<Vec<JobEventRow>, StoreError> {
         Ok(sqlx::query_as!(
             JobEventRow,
-            r#"select e.id, e.job_id as "job: JobId", j.tenant_id as "tenant?", j.connection_id as "connection?",
-                      e.kind, e.at, e.data
+            r#"select e.id, e.job_id as "job: JobId", coalesce(e.tenant_id, j.tenant_id) as "tenant?: TenantId",
+                      coalesce(e.connection_id, j.connection_id) as "connection?: ConnectionId", e.kind, e.at, e.data,
+                      e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>"
                  from job_events e left join jobs j on j.id = e.job_id
                 where e.published_at is null order by e.id limit $1"#,
             limit
@@ -56,15 +182,25 @@ impl Store {
         .await?)
     }
 
-    /// Marks events as published, after the broker's confirm.
+    /// The progress of running jobs that have settled a page since then; at most `limit` of them.
     ///
     /// # Errors
-    /// When the database cannot be written; the events are then published once more.
-    pub async fn events_published(&self, ids: &[i64]) -> Result<(), StoreError> {
-        sqlx::query!("update job_events set published_at = now() where id = any ($1)", ids)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+    /// When the database cannot be read.
+    pub async fn progress(&self, since: DateTime<Utc>, limit: i64) -> Result<Vec<EventMessage>, StoreError> {
+        let rows =
+            sqlx::query_file!("src/store/sql/progress.sql", since, limit).fetch_all(&self.pool).await?;
+        let messages = rows.into_iter().map(|row| EventMessage {
+            job_id: row.job,
+            tenant_id: Some(row.tenant),
+            connection_id: Some(row.connection),
+            event: EventKind::Progressed,
+            status: Some(JobStatus::Running),
+            counters: Some(JobCounters::new(&row.counters.0, row.total)),
+            at: row.at,
+            reason: None,
+            data: EventData::default(),
+        });
+        Ok(messages.collect())
     }
 
     /// The events of a job, oldest first.
@@ -74,13 +210,27 @@ impl Store {
     pub async fn events_of(&self, job: JobId) -> Result<Vec<JobEventRow>, StoreError> {
         Ok(sqlx::query_as!(
             JobEventRow,
-            r#"select e.id, e.job_id as "job: JobId", j.tenant_id as "tenant?", j.connection_id as "connection?",
-                      e.kind, e.at, e.data
+            r#"select e.id, e.job_id as "job: JobId", coalesce(e.tenant_id, j.tenant_id) as "tenant?: TenantId",
+                      coalesce(e.connection_id, j.connection_id) as "connection?: ConnectionId", e.kind, e.at, e.data,
+                      e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>"
                  from job_events e left join jobs j on j.id = e.job_id
                 where e.job_id = $1 order by e.id"#,
             job.0
         )
         .fetch_all(&self.pool)
         .await?)
+    }
+
+    /// Waits until this store (or one that [shares](Self::telling) with it) has committed a transition since the last
+    /// call. Only a hint: another process's transitions are not seen.
+    pub async fn told(&self) {
+        self.told.notified().await;
+    }
+
+    /// The same store, whose transitions wake whoever waits for those of `other`.
+    #[must_use]
+    pub fn telling(mut self, other: &Self) -> Self {
+        self.told = std::sync::Arc::clone(&other.told);
+        self
     }
 }

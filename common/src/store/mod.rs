@@ -19,7 +19,10 @@ pub use error::{SessionLimits, StoreError};
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Postgres, Transaction};
 use std::str::FromStr;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -27,6 +30,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    /// Woken after every transition of a job; see [`Store::told`].
+    told: Arc<Notify>,
 }
 
 impl Store {
@@ -59,7 +64,7 @@ impl Store {
             // A dead connection shows at its next statement, which the caller repeats anyway.
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, told: Arc::default() })
     }
 
     /// Applies the migrations that are missing.
@@ -81,6 +86,13 @@ impl Store {
     /// The text of every migration, in order: for whoever keeps a migrated copy and wants to know whether it is current.
     pub fn migrations() -> impl Iterator<Item = &'static str> {
         MIGRATIONS.iter().map(|migration| migration.sql.as_str())
+    }
+
+    /// Commits a transaction that may have told a transition, and wakes whoever publishes that.
+    async fn commit_told(&self, transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+        transaction.commit().await?;
+        self.told.notify_one();
+        Ok(())
     }
 
     /// Whether the database answers.

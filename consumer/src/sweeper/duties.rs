@@ -2,6 +2,7 @@
 
 use super::{Duty, Sweeper};
 use common::amqp::PublishError;
+use common::relay::RelayError;
 use common::store::StoreError;
 use common::store::jobs::{FailRight, JobError};
 use common::store::removal::Removed;
@@ -21,6 +22,8 @@ pub(super) enum DutyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Relay(#[from] RelayError),
 }
 
 impl Sweeper {
@@ -138,22 +141,7 @@ impl Sweeper {
 
     /// What happened to jobs is published from the rows that say so.
     async fn events(&self) -> Result<(), DutyError> {
-        let events = self.store.unpublished_events(self.batch()).await?;
-        let mut published = Vec::with_capacity(events.len());
-        let mut failed = None;
-        for event in &events {
-            match self.bell.event(event).await {
-                Ok(()) => published.push(event.id),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        if !published.is_empty() {
-            self.store.events_published(&published).await?;
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        Ok(self.relay.sweep().await?)
     }
 
     /// What deleted connections have left behind.

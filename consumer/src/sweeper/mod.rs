@@ -8,6 +8,7 @@ use crate::planner::Planner;
 use common::config::{CancelConfig, SweeperConfig};
 use common::health::Beat;
 use common::ids::WorkerId;
+use common::relay::EventRelay;
 use common::store::Store;
 use metrics::{counter, gauge, histogram};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,8 +27,10 @@ pub struct Sweeper {
     pub worker: WorkerId,
     /// The store.
     pub store: Store,
-    /// Rings, pushes aborts, publishes markers and events.
+    /// Rings, pushes aborts, publishes markers.
     pub bell: Bell,
+    /// Publishes events that others left, and progress.
+    pub relay: EventRelay,
     /// Plans jobs whose start command was lost.
     pub planner: Planner,
     /// Intervals and batch.

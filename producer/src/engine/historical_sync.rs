@@ -3,7 +3,7 @@
 
 use super::{Engine, EngineError};
 use chrono::{DateTime, Utc};
-use common::command::StartCommand;
+use common::command::{OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::{JobMode, JobStatus};
 use common::store::jobs::JobView;
@@ -27,6 +27,7 @@ impl Engine {
             date_from,
             date_to,
             mode: JobMode::Range,
+            on_conflict: OnConflict::Reject,
             name: None,
             requested_by,
         };

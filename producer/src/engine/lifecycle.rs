@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineError};
 use common::amqp::Envelope;
-use common::command::StartCommand;
+use common::command::{OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
 use common::store::jobs::{JobView, PauseOutcome, ResumeOutcome};
@@ -75,6 +75,7 @@ impl Engine {
             date_to: None,
             mode: JobMode::default(),
             name: None,
+            on_conflict: OnConflict::default(),
             requested_by: None,
         };
         self.publish_start(command).await;

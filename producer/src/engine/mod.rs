@@ -16,7 +16,7 @@ pub use identity::Identity;
 
 use crate::auth::Tokens;
 use common::amqp::{Destination, Envelope, KEY_START, Publisher};
-use common::command::{CancelCommand, Command, StartCommand};
+use common::command::{CancelCommand, Command, OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobStatus;
 use common::store::Store;
@@ -74,7 +74,7 @@ impl Engine {
     }
 
     /// Accepts a job: its row, then its start command. A repeat (of `job_id`, or of `command_id`) is answered with the
-    /// job that is there.
+    /// job that is there, and so is a start that would use the active one.
     ///
     /// # Errors
     /// [`EngineError::Invalid`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::IdTaken`] or
@@ -89,6 +89,7 @@ impl Engine {
             date_from: command.date_from,
             date_to: command.date_to,
             mode: command.mode,
+            on_conflict: command.on_conflict,
             name: command.name.clone(),
             requested_by: command.requested_by.clone(),
             // Two tenants may choose the same command_id; neither may get the other's answer.
@@ -98,6 +99,11 @@ impl Engine {
             StartOutcome::Accepted(job) | StartOutcome::Known(job) | StartOutcome::CancelledBefore(job) => {
                 job
             }
+            StartOutcome::Superseding { job, superseded } => {
+                self.broadcast_abort(superseded).await;
+                job
+            }
+            StartOutcome::Existing(job) => return self.job(tenant, job).await,
             StartOutcome::Active(active) => return Err(EngineError::JobActive { connection, active }),
             StartOutcome::NoConnection => return Err(EngineError::NoConnection(connection)),
             StartOutcome::EmptySpan => {
@@ -110,7 +116,10 @@ impl Engine {
         // Read before the command goes out, so that the answer shows the job as it was accepted.
         let view = self.job(tenant, job).await?;
         if view.status == JobStatus::Pending {
-            self.publish_start(StartCommand { job_id: Some(job), command_id: None, ..command }).await;
+            // The conflict is settled: whoever receives this finds the job.
+            let on_conflict = OnConflict::Reject;
+            self.publish_start(StartCommand { job_id: Some(job), command_id: None, on_conflict, ..command })
+                .await;
         }
         Ok(view)
     }

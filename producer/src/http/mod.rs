@@ -12,11 +12,12 @@ pub use error::Problem;
 use crate::config::ApiConfig;
 use crate::engine::Engine;
 use around::Treatment;
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use common::command::MAX_COMMAND_BYTES;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The whole API. `health` has the process's own endpoints, which need no key.
@@ -29,6 +30,7 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .route("/api/v1/jobs/{id}/pause", post(jobs::pause))
         .route("/api/v1/jobs/{id}/unpause", post(jobs::unpause))
         .route("/api/v1/jobs/{id}/resume", post(jobs::resume))
+        .route("/asyncapi.json", get(asyncapi))
         .with_state(Arc::clone(&engine));
     let treatment = Treatment { limit: config.request_timeout, answer: Problem::of_fault };
     native
@@ -38,6 +40,11 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .layer(axum::middleware::from_fn_with_state(treatment, around::around))
         .merge(historical_sync::router(engine, config.request_timeout))
         .layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
+}
+
+/// The message contract, for whoever generates a client from it. No key is needed: it is in the repository too.
+async fn asyncapi() -> Json<Value> {
+    Json(common::contract::asyncapi())
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -33,6 +33,7 @@ impl Stage {
             date_from: span.from,
             date_to: Some(span.to),
             mode: JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: Some(name.to_owned()),
             requested_by: Some("demo".to_owned()),
         };

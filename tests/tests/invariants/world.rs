@@ -80,6 +80,7 @@ impl World {
             date_from: from,
             date_to: from.map(|from| from + TimeDelta::days(2)),
             mode: JobMode::Range,
+            on_conflict: common::command::OnConflict::Reject,
             name: None,
             requested_by: None,
             command: None,

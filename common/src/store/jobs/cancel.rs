@@ -3,6 +3,7 @@
 use super::super::commands::{self, CommandIdentity};
 use super::super::{Store, StoreError, events};
 use super::{lock, lock_identity};
+use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ impl Store {
             }
         };
         commands::remember(&mut transaction, request.command.as_ref(), "cancel", &outcome).await?;
-        transaction.commit().await?;
+        self.commit_told(transaction).await?;
         Ok(outcome)
     }
 
@@ -146,9 +147,9 @@ impl Store {
         if let Some(asked) = &ended {
             let (reason, by) = (&asked.cancel_reason, &asked.cancel_requested_by);
             let told = json!({ "reason": reason, "requested_by": by, "forced": forced });
-            events::record(&mut transaction, job, "cancelled", told).await?;
+            events::record(&mut transaction, job, EventKind::Cancelled, told).await?;
         }
-        transaction.commit().await?;
+        self.commit_told(transaction).await?;
         Ok(ended.is_some())
     }
 }
@@ -225,9 +226,9 @@ pub(in crate::store) async fn fence(
     .execute(&mut *transaction)
     .await?;
     let told = json!({ "reason": request.reason, "requested_by": request.requested_by });
-    events::record(transaction, job, "cancelling", told.clone()).await?;
+    events::record(transaction, job, EventKind::Cancelling, told.clone()).await?;
     if status == JobStatus::Cancelled {
-        events::record(transaction, job, "cancelled", told).await?;
+        events::record(transaction, job, EventKind::Cancelled, told).await?;
         return Ok(Some(CancelOutcome::Cancelled { job }));
     }
     Ok(Some(CancelOutcome::Cancelling { job, newly: true }))

@@ -20,6 +20,7 @@ pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobView, SliceCounts};
 
 use super::{Store, StoreError, events};
+use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
 use crate::store::slices::Lease;
@@ -144,9 +145,9 @@ impl Store {
         .rows_affected()
             == 1;
         if finished {
-            events::record(&mut transaction, job, "completed", json!({})).await?;
+            events::record(&mut transaction, job, EventKind::Completed, json!({})).await?;
         }
-        transaction.commit().await?;
+        self.commit_told(transaction).await?;
         Ok(finished)
     }
 
@@ -177,8 +178,8 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
-        events::record(&mut transaction, job, "failed", error).await?;
-        transaction.commit().await?;
+        events::record(&mut transaction, job, EventKind::Failed, error).await?;
+        self.commit_told(transaction).await?;
         Ok(true)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::super::{Store, StoreError, events};
 use super::lock;
+use crate::contract::EventKind;
 use crate::ids::{JobId, TenantId};
 use crate::job::JobStatus;
 use serde_json::json;
@@ -91,9 +92,9 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
             }
-            let kind = if paused { "paused" } else { "unpaused" };
+            let kind = if paused { EventKind::Paused } else { EventKind::Unpaused };
             events::record(&mut transaction, job, kind, json!({ "requested_by": requested_by })).await?;
-            transaction.commit().await?;
+            self.commit_told(transaction).await?;
         }
         Ok(PauseOutcome::Done { tenant: locked.tenant, newly })
     }

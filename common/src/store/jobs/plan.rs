@@ -2,6 +2,7 @@
 
 use super::super::{Store, StoreError, events};
 use super::{Locked, lock};
+use crate::contract::EventKind;
 use crate::ids::{JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
 use crate::slice::{Slicing, Span};
@@ -103,8 +104,9 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
-        events::record(&mut transaction, plannable.job, "started", json!({ "slices": slices })).await?;
-        transaction.commit().await?;
+        events::record(&mut transaction, plannable.job, EventKind::Started, json!({ "slices": slices }))
+            .await?;
+        self.commit_told(transaction).await?;
         Ok(true)
     }
 }

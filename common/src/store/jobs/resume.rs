@@ -6,6 +6,7 @@
 
 use super::super::{Store, StoreError, events};
 use super::lock;
+use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobMode, JobStatus};
 use serde_json::json;
@@ -93,8 +94,8 @@ impl Store {
         let job = JobId::random();
         copy(&mut transaction, ended, job, requested_by).await?;
         let told = json!({ "requested_by": requested_by, "resumed_from": ended });
-        events::record(&mut transaction, job, "accepted", told).await?;
-        transaction.commit().await?;
+        events::record(&mut transaction, job, EventKind::Accepted, told).await?;
+        self.commit_told(transaction).await?;
         Ok(ResumeOutcome::Accepted { job, connection })
     }
 }

@@ -2,7 +2,10 @@
 
 use super::super::commands::{self, CommandIdentity};
 use super::super::{Store, StoreError, events};
+use super::cancel::{CancelOutcome, CancelRequest, CancelTarget, fence};
 use super::{lock, lock_identity};
+use crate::command::OnConflict;
+use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::JobMode;
 use chrono::{DateTime, Utc};
@@ -25,6 +28,8 @@ pub struct StartRequest {
     pub date_to: Option<DateTime<Utc>>,
     /// What to pull.
     pub mode: JobMode,
+    /// What if a job of the connection is active.
+    pub on_conflict: OnConflict,
     /// A name for people.
     pub name: Option<String>,
     /// Who asked.
@@ -41,6 +46,15 @@ pub enum StartOutcome {
     Accepted(JobId),
     /// The job is there already: a repeat of its start.
     Known(JobId),
+    /// The job was made, and is pending; the one that was active is cancelled for it.
+    Superseding {
+        /// The new job.
+        job: JobId,
+        /// The job that was active. Whoever holds a page of it is to be told.
+        superseded: JobId,
+    },
+    /// No job was made: this one of the connection is pending or running, and serves.
+    Existing(JobId),
     /// Refused: this job of the connection is pending or running.
     Active(JobId),
     /// The job was cancelled before it was started; it is recorded as cancelled.
@@ -65,7 +79,7 @@ impl Store {
         }
         let outcome = insert(&mut transaction, request).await?;
         commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
-        transaction.commit().await?;
+        self.commit_told(transaction).await?;
         Ok(outcome)
     }
 
@@ -92,37 +106,117 @@ async fn insert(transaction: &mut PgConnection, request: &StartRequest) -> Resul
             && request.tenant.is_none_or(|tenant| tenant == known.tenant);
         return Ok(if same { StartOutcome::Known(job) } else { StartOutcome::IdTaken(job) });
     }
-    // Starts of one connection wait for each other here; whoever comes second sees the first one's job below.
-    let connection = sqlx::query!(
-        r#"select tenant_id as "tenant: TenantId", coalesce($2, now()) as "date_to!",
-                  coalesce($3 < coalesce($2, now()), true) as "spans!"
-             from connections where id = $1 and deleted_at is null for no key update"#,
-        request.connection.0,
-        request.date_to,
-        request.date_from
-    )
-    .fetch_optional(&mut *transaction)
-    .await?
-    .filter(|connection| request.tenant.is_none_or(|tenant| tenant == connection.tenant));
-    let Some(connection) = connection else { return Ok(StartOutcome::NoConnection) };
-    if !connection.spans {
-        return Ok(StartOutcome::EmptySpan);
+    // What is answered by the job that is active needs no lock: a thousand starts at once do not queue up for a refusal.
+    let Some(found) = look(transaction, request).await? else { return Ok(StartOutcome::NoConnection) };
+    if let Some(answer) = yield_to_active(transaction, request, &found).await? {
+        return Ok(answer);
     }
-    let tombstone =
-        sqlx::query!("select reason, requested_by, created_at from tombstones where job_id = $1", job.0)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    if tombstone.is_none() {
-        let active = sqlx::query!(
-            r#"select id as "id: JobId" from jobs where connection_id = $1 and status in ('pending', 'running')"#,
-            request.connection.0
-        )
+    // Starts of one connection wait for each other here; whoever comes second sees the first one's job below.
+    sqlx::query!("select id from connections where id = $1 for no key update", request.connection.0)
         .fetch_optional(&mut *transaction)
         .await?;
-        if let Some(active) = active {
-            return Ok(StartOutcome::Active(active.id));
+    let Some(found) = look(transaction, request).await? else { return Ok(StartOutcome::NoConnection) };
+    if let Some(answer) = yield_to_active(transaction, request, &found).await? {
+        return Ok(answer);
+    }
+    let superseded = match found.active.filter(|_| !found.cancelled_before) {
+        Some(active) => supersede(transaction, active, request).await?,
+        None => None,
+    };
+    make(transaction, request, &found, superseded).await
+}
+
+/// What a start meets.
+struct Found {
+    tenant: TenantId,
+    date_to: DateTime<Utc>,
+    /// Whether `date_from` is before `date_to`.
+    spans: bool,
+    /// The connection's pending or running job.
+    active: Option<JobId>,
+    /// Whether this very job was cancelled before its start.
+    cancelled_before: bool,
+}
+
+/// `None` if there is no such connection (of this tenant).
+async fn look(transaction: &mut PgConnection, request: &StartRequest) -> Result<Option<Found>, StoreError> {
+    let found = sqlx::query_as!(
+        Found,
+        r#"select c.tenant_id as "tenant: TenantId", coalesce($2, now()) as "date_to!",
+                  coalesce($3 < coalesce($2, now()), true) as "spans!", j.id as "active?: JobId",
+                  exists (select from tombstones where job_id = $4) as "cancelled_before!"
+             from connections c
+             left join jobs j on j.connection_id = c.id and j.status in ('pending', 'running')
+            where c.id = $1 and c.deleted_at is null"#,
+        request.connection.0,
+        request.date_to,
+        request.date_from,
+        request.job.0
+    )
+    .fetch_optional(transaction)
+    .await?;
+    Ok(found.filter(|found| request.tenant.is_none_or(|tenant| tenant == found.tenant)))
+}
+
+/// The answer to a start that makes no job.
+async fn yield_to_active(
+    transaction: &mut PgConnection,
+    request: &StartRequest,
+    found: &Found,
+) -> Result<Option<StartOutcome>, StoreError> {
+    if !found.spans {
+        return Ok(Some(StartOutcome::EmptySpan));
+    }
+    let Some(active) = found.active.filter(|_| !found.cancelled_before) else { return Ok(None) };
+    match request.on_conflict {
+        OnConflict::Supersede => Ok(None),
+        OnConflict::UseExisting => Ok(Some(StartOutcome::Existing(active))),
+        OnConflict::Reject => {
+            let told = json!({
+                "reason": format!("job {active} of this connection is pending or running"),
+                "active_job_id": active, "requested_by": request.requested_by,
+            });
+            events::record_rejected(transaction, request.job, (found.tenant, request.connection), told)
+                .await?;
+            Ok(Some(StartOutcome::Active(active)))
         }
     }
+}
+
+/// Cancels the active job in favour of another. `None` if it has ended in the meantime.
+async fn supersede(
+    transaction: &mut PgConnection,
+    active: JobId,
+    request: &StartRequest,
+) -> Result<Option<JobId>, StoreError> {
+    let cancel = CancelRequest {
+        target: CancelTarget::Job(active),
+        tenant: None,
+        reason: Some(format!("superseded by job {}", request.job)),
+        requested_by: request.requested_by.clone(),
+        command: None,
+        keep_if_unknown: false,
+    };
+    Ok(match fence(transaction, active, &cancel).await? {
+        Some(CancelOutcome::Cancelling { .. } | CancelOutcome::Cancelled { .. }) => Some(active),
+        None
+        | Some(
+            CancelOutcome::Over { .. }
+            | CancelOutcome::Unknown
+            | CancelOutcome::Kept { .. }
+            | CancelOutcome::NoEffect,
+        ) => None,
+    })
+}
+
+/// Makes the job: pending, or cancelled if its cancel came first.
+async fn make(
+    transaction: &mut PgConnection,
+    request: &StartRequest,
+    found: &Found,
+    superseded: Option<JobId>,
+) -> Result<StartOutcome, StoreError> {
+    let job = request.job;
     sqlx::query!(
         r#"insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, status,
                              cancel_requested_at, cancel_reason, cancel_requested_by, pages_at_fence, finished_at)
@@ -132,21 +226,28 @@ async fn insert(transaction: &mut PgConnection, request: &StartRequest) -> Resul
                   case when t.job_id is not null then greatest(now(), t.created_at) end
              from (select) one left join tombstones t on t.job_id = $1"#,
         job.0,
-        connection.tenant.0,
+        found.tenant.0,
         request.connection.0,
         request.mode as JobMode,
         request.date_from,
-        connection.date_to,
+        found.date_to,
         request.name,
         request.requested_by
     )
     .execute(&mut *transaction)
     .await?;
-    events::record(transaction, job, "accepted", json!({ "requested_by": request.requested_by })).await?;
-    if let Some(tombstone) = tombstone {
-        let told = json!({ "reason": tombstone.reason, "requested_by": tombstone.requested_by });
-        events::record(transaction, job, "cancelled", told).await?;
+    let told = json!({ "requested_by": request.requested_by, "supersedes": superseded });
+    events::record(transaction, job, EventKind::Accepted, told).await?;
+    if found.cancelled_before {
+        let asked = sqlx::query!("select reason, requested_by from tombstones where job_id = $1", job.0)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let told = json!({ "reason": asked.reason, "requested_by": asked.requested_by });
+        events::record(transaction, job, EventKind::Cancelled, told).await?;
         return Ok(StartOutcome::CancelledBefore(job));
     }
-    Ok(StartOutcome::Accepted(job))
+    Ok(match superseded {
+        Some(superseded) => StartOutcome::Superseding { job, superseded },
+        None => StartOutcome::Accepted(job),
+    })
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::command::OnConflict;
 use common::ids::{ConnectionId, JobId};
 use common::job::JobStatus;
 use std::path::PathBuf;
@@ -68,6 +69,14 @@ pub(crate) enum Action {
         #[arg(value_name = "JOB")]
         jobs: Vec<JobId>,
     },
+    /// Print the message contract: the AsyncAPI document, or a message's JSON Schema
+    Contract {
+        /// start, cancel, reply, event, page, marker or abort [default: all of them, as AsyncAPI]
+        message: Option<String>,
+        /// Write every document into this folder instead
+        #[arg(long, value_name = "FOLDER", conflicts_with = "message")]
+        write: Option<PathBuf>,
+    },
     /// Bring the database to this version's schema
     Migrate {
         /// Take the schema away instead, with everything in it
@@ -113,9 +122,34 @@ pub(crate) struct Start {
     /// The command's identifier: a repeat of it is applied once [default: a fresh one]
     #[arg(long, value_name = "TEXT")]
     pub(crate) command_id: Option<String>,
+    /// What if a job of the connection is pending or running
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) on_conflict: Conflict,
     /// Follow the job to its end; exits with 1 unless it completes
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Conflict {
+    /// Refuse
+    #[default]
+    Reject,
+    /// Be content with that job
+    #[value(name = "use_existing")]
+    UseExisting,
+    /// Cancel that job, and start another
+    Supersede,
+}
+
+impl From<Conflict> for OnConflict {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Reject => Self::Reject,
+            Conflict::UseExisting => Self::UseExisting,
+            Conflict::Supersede => Self::Supersede,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

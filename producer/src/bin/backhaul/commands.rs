@@ -28,6 +28,7 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
         date_from: arguments.from,
         date_to: arguments.to,
         mode: if arguments.incremental { JobMode::Incremental } else { JobMode::Range },
+        on_conflict: arguments.on_conflict.into(),
         name: arguments.name,
         requested_by: Some(requested_by()),
     };
@@ -114,6 +115,12 @@ async fn check_connection(store: &Store, command: &StartCommand) -> Result<(), F
 fn describe_start(answer: Option<StartOutcome>, requested: JobId) -> (Option<JobId>, String) {
     match answer {
         Some(StartOutcome::Accepted(job)) => (Some(job), format!("job {job} is accepted")),
+        Some(StartOutcome::Superseding { job, superseded }) => {
+            (Some(job), format!("job {job} is accepted, and job {superseded} cancelled for it"))
+        }
+        Some(StartOutcome::Existing(job)) => {
+            (Some(job), format!("job {job} of this connection is pending or running, and serves"))
+        }
         Some(StartOutcome::Known(job)) => (Some(job), format!("job {job} is there already")),
         Some(StartOutcome::Active(job)) => (
             None,

@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod config;
 mod context;
+mod contract;
 mod doctor;
 mod failure;
 mod lifecycle;
@@ -41,6 +42,9 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         // It looks at the configuration itself.
         return doctor::run(arguments.config.as_deref(), output).await;
     }
+    if let Action::Contract { message, write } = &arguments.action {
+        return contract::print(output, message.as_deref(), write.as_deref());
+    }
     let context = Context::load(arguments.config.as_deref(), arguments.verbose, output)?;
     let done = match arguments.action {
         Action::Start(start) => Box::pin(commands::start(&context, start)).await,
@@ -52,6 +56,7 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Action::Explain { job } => status::explain(&context, job).await,
         Action::List(list) => status::list(&context, list).await,
         Action::Watch { jobs } => watch::watch(&context, jobs).await,
+        Action::Contract { .. } => Ok(()),
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
         Action::Admin(action) => Box::pin(admin::run(&context, action)).await,
         Action::Config { defaults: true } => config::defaults(&context),

@@ -1,6 +1,7 @@
 //! A job as the native contract shows it.
 
 use chrono::{DateTime, Utc};
+use common::contract::JobCounters;
 use common::ids::{ConnectionId, JobId};
 use common::job::{JobMode, JobStatus};
 use common::store::jobs::{JobView, SliceCounts};
@@ -19,7 +20,7 @@ pub struct JobBody {
     pub mode: JobMode,
     pub date_from: Option<DateTime<Utc>>,
     pub date_to: DateTime<Utc>,
-    pub counters: CountersBody,
+    pub counters: JobCounters,
     pub percent: Option<u8>,
     /// Records per second so far, to one decimal.
     pub rate_per_second: Option<f64>,
@@ -38,23 +39,6 @@ pub struct JobBody {
     pub resumed_from: Option<JobId>,
 }
 
-/// The counters of a job, with the sums that people look for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "documented at common::job::Counters")]
-pub struct CountersBody {
-    pub inserted: i64,
-    pub updated: i64,
-    pub unchanged: i64,
-    pub deferred: i64,
-    pub failed: i64,
-    pub deleted: i64,
-    pub imported: i64,
-    pub skipped: i64,
-    pub processed: i64,
-    /// Null until it is known for every slice.
-    pub total: Option<i64>,
-}
-
 impl From<&JobView> for JobBody {
     fn from(job: &JobView) -> Self {
         Self {
@@ -65,18 +49,7 @@ impl From<&JobView> for JobBody {
             mode: job.mode,
             date_from: job.date_from,
             date_to: job.date_to,
-            counters: CountersBody {
-                inserted: job.counters.inserted,
-                updated: job.counters.updated,
-                unchanged: job.counters.unchanged,
-                deferred: job.counters.deferred,
-                failed: job.counters.failed,
-                deleted: job.counters.deleted,
-                imported: job.counters.imported(),
-                skipped: job.counters.skipped(),
-                processed: job.counters.processed(),
-                total: job.total,
-            },
+            counters: JobCounters::new(&job.counters, job.total),
             percent: job.percent(),
             rate_per_second: job.rate_per_second().map(|rate| (rate * 10.0).round() / 10.0),
             estimated_seconds_remaining: job.estimated_seconds_remaining().and_then(whole_seconds),

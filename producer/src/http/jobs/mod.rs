@@ -3,7 +3,7 @@
 mod body;
 mod etag;
 
-pub use body::{CountersBody, JobBody};
+pub use body::JobBody;
 
 use super::auth;
 use super::error::Problem;
@@ -14,21 +14,23 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use common::command::{MAX_COMMAND_BYTES, StartCommand, decode};
+use common::command::{MAX_COMMAND_BYTES, StartCommand, decode, warning};
 use common::ids::{ConnectionId, JobId};
 use common::job::JobStatus;
 use common::store::jobs::JobView;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const DEFAULT_LIMIT: u16 = 20;
 const MAX_LIMIT: u16 = 100;
 /// Who asked, where the caller does not say and is no user.
 const REQUESTED_BY: &str = "api";
-/// How much of an ignored field's name a warning repeats.
-const WARNING_CHARS: usize = 200;
+/// Which fields of a body were ignored.
+const X_WARNING: HeaderName = HeaderName::from_static("x-warning");
 
 /// `POST /api/v1/jobs`: the body of a start message.
 pub(super) async fn start(
@@ -41,7 +43,7 @@ pub(super) async fn start(
     command.requested_by.get_or_insert_with(|| requested_by(&caller).to_owned());
     let job = engine.start(caller.tenant, command).await?;
     let mut response = made(&job);
-    response.headers_mut().extend(warning(&decoded.unknown).map(|warning| (header::WARNING, warning)));
+    warn(&mut response, &decoded.unknown);
     Ok(response)
 }
 
@@ -141,6 +143,8 @@ pub(super) async fn list(
 struct CancelBody {
     #[serde(default)]
     reason: Option<String>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 /// `POST /api/v1/jobs/{id}/cancel`. The body may be empty, or `{"reason": "…"}`.
@@ -151,7 +155,7 @@ pub(super) async fn cancel(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = whole(body)?;
-    let CancelBody { reason } = if body.trim_ascii().is_empty() {
+    let CancelBody { reason, unknown } = if body.trim_ascii().is_empty() {
         CancelBody::default()
     } else {
         serde_json::from_slice(&body).map_err(|error| {
@@ -161,7 +165,9 @@ pub(super) async fn cancel(
             Problem::new(status, code, format!("the body must be empty or {{\"reason\": \"…\"}}: {error}"))
         })?
     };
-    Ok(accepted(&engine.cancel(caller.tenant, job, reason, requested_by(&caller)).await?))
+    let mut response = accepted(&engine.cancel(caller.tenant, job, reason, requested_by(&caller)).await?);
+    warn(&mut response, &unknown.into_keys().collect::<Vec<_>>());
+    Ok(response)
 }
 
 /// Whose key or token the request carries. As an argument of a handler it refuses everybody else.
@@ -254,14 +260,10 @@ fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     })
 }
 
-/// Ignored fields are named, since a misspelt `date_from` would otherwise pull everything without a word.
-fn warning(unknown: &[String]) -> Option<HeaderValue> {
-    if unknown.is_empty() {
-        return None;
-    }
-    let printable = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
-    let names: String = unknown.join(",").chars().filter(printable).take(WARNING_CHARS).collect();
-    HeaderValue::from_str(&format!("299 - \"unknown fields ignored: {names}\"")).ok()
+fn warn(response: &mut Response, unknown: &[String]) {
+    let Some(warning) = warning(unknown) else { return };
+    tracing::warn!(warning, "fields of a request are ignored");
+    response.headers_mut().extend(HeaderValue::from_str(&warning).ok().map(|value| (X_WARNING, value)));
 }
 
 #[cfg(test)]

@@ -102,16 +102,6 @@ fn if_none_match_takes_lists_weak_tags_and_a_star() {
 }
 
 #[test]
-fn ignored_fields_are_named_without_breaking_the_header() {
-    assert_eq!(warning(&[]), None);
-    let names = ["colour".to_owned(), "a\"b\\c\r\nö".to_owned(), "x".repeat(300)];
-    let value = warning(&names).unwrap();
-    let text = value.to_str().unwrap();
-    assert!(text.starts_with("299 - \"unknown fields ignored: colour,abc,xxx"), "{text}");
-    assert!(text.len() < 250);
-}
-
-#[test]
 fn a_conflict_carries_the_active_job() {
     let (active, connection) = (running().id, running().connection);
     let problem = Problem::from(crate::engine::EngineError::JobActive { active, connection });

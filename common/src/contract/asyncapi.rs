@@ -1,0 +1,151 @@
+//! The AsyncAPI 3 document: which messages there are, where they go, and what each side does with them. The names are
+//! those of the default namespace.
+
+use super::documents::components;
+use super::examples::examples;
+use super::{EventKind, Message};
+use crate::amqp::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology};
+use serde_json::{Value, json};
+
+/// The document.
+#[must_use]
+pub fn asyncapi() -> Value {
+    let names = Topology::new("backhaul");
+    let (schemas, reference) = components();
+    let message = |message: Message, kind: Value, summary: &str| {
+        let examples = examples().into_iter().filter(|example| example.message == message);
+        let examples: Vec<_> =
+            examples.map(|example| json!({ "name": example.name, "payload": example.payload })).collect();
+        json!({
+            "summary": summary,
+            "contentType": "application/json",
+            "payload": reference(message),
+            "bindings": { "amqp": { "contentEncoding": "utf-8", "messageType": kind, "bindingVersion": "0.3.0" } },
+            "examples": examples,
+        })
+    };
+    let mut reply = message(
+        Message::Reply,
+        json!("reply"),
+        "The answer to a command, with its correlation_id or message_id.",
+    );
+    reply["headers"] = json!({
+        "type": "object",
+        "properties": { "x-warning": { "type": "string", "description": "Which fields of the command were ignored." } },
+    });
+    let exchange = |name: String, kind: &str| {
+        let exchange =
+            json!({ "name": name, "type": kind, "durable": true, "autoDelete": false, "vhost": "/" });
+        json!({ "amqp": { "is": "routingKey", "exchange": exchange, "bindingVersion": "0.3.0" } })
+    };
+    let carries = |messages: &[&str]| -> Value {
+        let reference =
+            |name: &&str| ((*name).to_owned(), json!({ "$ref": format!("#/components/messages/{name}") }));
+        Value::Object(messages.iter().map(reference).collect())
+    };
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Backhaul",
+            "version": "1.0.0",
+            "description": "Start and cancel commands, and what is told about the jobs. Unknown fields are ignored, with a \
+                warning. A command is applied once: it is recognised by its command_id, else by the message_id. What \
+                can never be applied goes to the dead-letter queue, with headers that say why.",
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "start": {
+                "address": KEY_START, "messages": carries(&["start"]),
+                "bindings": exchange(names.commands(), "direct"),
+            },
+            "cancel": {
+                "address": KEY_CANCEL, "messages": carries(&["cancel"]),
+                "bindings": exchange(names.commands(), "direct"),
+            },
+            "reply": {
+                "address": null, "messages": carries(&["reply"]),
+                "description": "The queue that the command's reply_to names.",
+            },
+            "events": {
+                "address": "job.{event}", "messages": carries(&["event"]),
+                "parameters": { "event": {
+                    "description": "What happened: the last word of the routing key.",
+                    "enum": EventKind::ALL.map(EventKind::word),
+                }},
+                "bindings": exchange(names.events(), "topic"),
+            },
+            "dead": {
+                "address": names.dead_letters(), "messages": carries(&["deadLetter"]),
+                "bindings": { "amqp": {
+                    "is": "queue", "bindingVersion": "0.3.0",
+                    "queue": { "name": names.dead_letters(), "durable": true, "exclusive": false, "autoDelete": false, "vhost": "/" },
+                }},
+            },
+            "pages": {
+                "address": KEY_PAGE, "messages": carries(&["page", "marker"]),
+                "description": "Internal: doorbells, and the markers among them.",
+                "bindings": exchange(names.pages(), "direct"),
+            },
+            "aborts": {
+                "address": "", "messages": carries(&["abort"]),
+                "description": "Internal: told to every consumer at once.",
+                "bindings": exchange(names.aborts(), "fanout"),
+            },
+        },
+        "operations": {
+            "start": receive("start"),
+            "cancel": receive("cancel"),
+            "tellEvent": send("events", "Each transition at least once, those of a job in their order; progress at most once a second."),
+            "keepDeadLetter": send("dead", "What can never be applied, kept for people."),
+        },
+        "components": {
+            "messages": {
+                "start": message(Message::Start, json!(KEY_START), "Asks for a sync of a connection."),
+                "cancel": message(Message::Cancel, json!(KEY_CANCEL), "Asks for the end of a job."),
+                "reply": reply,
+                "event": message(Message::Event, json!("job.{event}"), "What happened to a job."),
+                "deadLetter": dead_letter(),
+                "page": message(Message::Page, json!("page"), "Internal: there may be work at a slice."),
+                "marker": message(Message::Marker, json!("marker"), "Internal: shows which doorbells are lost."),
+                "abort": message(Message::Abort, json!("abort"), "Internal: let go of a job's pages."),
+            },
+            "schemas": schemas,
+        },
+    })
+}
+
+fn receive(channel: &str) -> Value {
+    json!({
+        "action": "receive",
+        "channel": { "$ref": format!("#/channels/{channel}") },
+        "reply": {
+            "address": { "location": "$message.header#/reply_to", "description": "Where it is set." },
+            "channel": { "$ref": "#/channels/reply" },
+        },
+    })
+}
+
+fn send(channel: &str, summary: &str) -> Value {
+    json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") }, "summary": summary })
+}
+
+fn dead_letter() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    json!({
+        "summary": "A message that can never be applied: its body and properties as they were.",
+        "headers": {
+            "type": "object",
+            "required": ["x-reason", "x-detail", "x-first-seen", "x-queue", "x-routing-key", "x-redelivered"],
+            "properties": {
+                "x-reason": text("A stable word: not_json, invalid, too_large, wrong_type, unsupported, unknown_connection, job_id_taken, not_a_page."),
+                "x-detail": text("What exactly is wrong, and with which field."),
+                "x-first-seen": { "type": "string", "format": "date-time", "description": "When it was refused." },
+                "x-queue": text("The queue that it came from."),
+                "x-routing-key": text("The routing key that it came with."),
+                "x-redelivered": text("true if it had been delivered before."),
+            },
+        },
+        "payload": true,
+    })
+}

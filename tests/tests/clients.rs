@@ -1,0 +1,92 @@
+//! Services that are not written in Rust use nothing but the published messages.
+
+use anyhow::{Context, Result};
+use common::ids::JobId;
+use common::job::JobStatus;
+use harness::clients::{Management, python, root};
+use harness::fixture::{Fixture, amqp_url};
+use harness::process::Program;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The words in the order of their first appearance.
+fn firsts(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut firsts = Vec::new();
+    for word in words {
+        if !firsts.contains(&word) {
+            firsts.push(word);
+        }
+    }
+    firsts
+}
+
+#[tokio::test]
+async fn python_with_pika() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
+    fixture.upstream.hold();
+    let output = Program::at(python().await?)
+        .env("AMQP_URL", amqp_url())
+        .arg(root().join("tests/clients/pika_client.py").to_string_lossy())
+        .arg(account.connection.to_string())
+        .arg(&fixture.namespace)
+        .output()
+        .await?;
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let heard: Vec<Value> = stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let reply = |of: &str| heard.iter().find(|message| message["reply_to"] == of);
+    assert_eq!(reply("start").context(stdout.clone())?["accepted"], true);
+    let events = heard.iter().filter_map(|message| message["event"].as_str().map(ToOwned::to_owned));
+    assert_eq!(firsts(events), ["accepted", "started", "cancelling", "cancelled"]);
+    let last = heard.last().context("something was heard")?;
+    assert_eq!((&last["status"], &last["reason"]), (&json!("cancelled"), &json!("seen enough")));
+
+    let job = last["job_id"].as_str().context("an event names its job")?.parse()?;
+    let view = fixture.until_cancelled(job, "seen enough").await?;
+    assert_eq!(view.cancel_requested_by.as_deref(), Some("pika"));
+    fixture.finish([consumer]).await
+}
+
+#[tokio::test]
+async fn the_management_api() -> Result<()> {
+    let Some(management) = Management::of_the_broker()? else {
+        tracing::warn!(
+            "NOT TESTED: AMQP_URL names a broker of yours, and MANAGEMENT_URL not its management API"
+        );
+        return Ok(());
+    };
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
+    fixture.upstream.hold();
+    let queue = fixture.exchange("seen_by_management");
+    management.queue(&queue, &fixture.exchange("events"), "job.#").await?;
+    let (commands, job) = (fixture.exchange("commands"), JobId::random());
+
+    let start = json!({ "connection_id": account.connection, "job_id": job });
+    assert!(management.publish(&commands, "sync.start", json!({}), &start).await?, "not routed");
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    let properties = json!({ "message_id": "typed-1", "type": "sync.cancel" });
+    let cancel = json!({ "connection_id": account.connection, "reason": "typed into the console" });
+    assert!(management.publish(&commands, "sync.cancel", properties, &cancel).await?, "not routed");
+    fixture.until_cancelled(job, "typed into the console").await?;
+    fixture.until_over(job, JobStatus::Cancelled).await?;
+
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|key| key != "job.cancelled") {
+        for message in management.get(&queue).await? {
+            let body: Value = serde_json::from_str(message["payload"].as_str().context("text")?)?;
+            assert_eq!(
+                (&body["job_id"], &message["properties"]["correlation_id"]),
+                (&json!(job), &json!(job))
+            );
+            heard.push(message["routing_key"].as_str().context("a key")?.to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(firsts(heard), ["job.accepted", "job.started", "job.cancelling", "job.cancelled"]);
+    management.remove(&queue).await?;
+    fixture.finish([consumer]).await
+}
