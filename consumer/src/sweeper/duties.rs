@@ -3,9 +3,11 @@
 use super::{Duty, Sweeper};
 use crate::page::RAMP_STEP;
 use common::amqp::PublishError;
+use common::ids::JobId;
 use common::store::StoreError;
 use common::store::jobs::{FailRight, JobError};
 use common::store::sweep::Expired;
+use common::telemetry::{CancelEnd, cancel_ended};
 use metrics::counter;
 
 /// Why a duty failed.
@@ -40,12 +42,20 @@ impl Sweeper {
     /// Cancels end, by the deadline at the latest, with no worker's help.
     async fn cancels(&self) -> Result<(), DutyError> {
         for due in self.store.cancels_due(self.cancel.deadline, self.batch()).await? {
-            if due.overdue && self.store.force_cancel(due.job).await? {
+            if !due.overdue {
+                self.end_cancel(due.job).await?;
+            } else if let Some(took) = self.store.force_cancel(due.job).await? {
+                cancel_ended(CancelEnd::Forced, took);
                 counter!("cancels_forced_total").increment(1);
                 tracing::warn!(job = %due.job, "nobody answered a cancel in time; the job is cancelled all the same");
-            } else if !due.overdue {
-                self.store.end_cancel(due.job).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn end_cancel(&self, job: JobId) -> Result<(), StoreError> {
+        if let Some(took) = self.store.end_cancel(job).await? {
+            cancel_ended(CancelEnd::Released, took);
         }
         Ok(())
     }
@@ -60,9 +70,7 @@ impl Sweeper {
                     tracing::info!(job = %ring.job, slice = ring.slice, page = ring.page, "a lease expired; the page is rung again");
                     rings.push(ring);
                 }
-                Expired::Closed(job) => {
-                    self.store.end_cancel(job).await?;
-                }
+                Expired::Closed(job) => self.end_cancel(job).await?,
             }
         }
         self.bell.ring_all(rings).await;

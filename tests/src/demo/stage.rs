@@ -11,8 +11,10 @@ use common::store::{SessionLimits, Store};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// The longest call to the broker.
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
@@ -24,7 +26,8 @@ pub struct Stage {
     pub store: Store,
     /// Where the logs of the processes are.
     pub logs: PathBuf,
-    pub(super) publisher: Publisher,
+    /// Publishes commands, as an upstream service does.
+    pub publisher: Publisher,
     database: NamedDatabase,
     amqp: AmqpConfig,
 }
@@ -218,7 +221,50 @@ impl Stage {
         .await
     }
 
-    async fn with_broker<T>(&self, work: impl AsyncFnOnce(&Self, &lapin::Channel) -> Result<T>) -> Result<T> {
+    /// Deletes the broker's queues and the database.
+    ///
+    /// # Errors
+    /// When one of the servers does not answer.
+    pub async fn remove(self) -> Result<()> {
+        self.publisher.close().await;
+        self.store.close().await;
+        let queues = self
+            .with_broker(async |stage, channel| {
+                Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
+            })
+            .await;
+        self.database.remove().await?;
+        queues
+    }
+
+    /// Where the broker is, and the names there.
+    #[must_use]
+    pub fn amqp(&self) -> &AmqpConfig {
+        &self.amqp
+    }
+
+    /// The database's address.
+    #[must_use]
+    pub fn database(&self) -> &Url {
+        &self.database.url
+    }
+
+    /// A session of its own on the database, for what only a test asks.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn session(&self) -> Result<PgConnection> {
+        Ok(PgConnection::connect(self.database.url.as_str()).await?)
+    }
+
+    /// Does something on a channel of its own.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or the work fails.
+    pub async fn with_broker<T>(
+        &self,
+        work: impl AsyncFnOnce(&Self, &lapin::Channel) -> Result<T>,
+    ) -> Result<T> {
         let shown = || format!("no RabbitMQ at {}", self.amqp.shown());
         let connection = connect(&self.amqp, "backhaul-demo setting up").await.with_context(shown)?;
         let channel = connection.create_channel().await?;
