@@ -5,6 +5,7 @@ mod figures;
 mod ground;
 mod machine;
 mod observer;
+pub mod recovery;
 
 pub use figures::{Figures, Series};
 pub use ground::Ground;
@@ -12,6 +13,7 @@ pub use machine::about;
 pub use observer::{Asked, Observer, Took};
 
 use crate::demo::{Stage, complain, told_to_end};
+use crate::private::Private;
 use crate::servers::Servers;
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -32,6 +34,28 @@ pub async fn run<T: Outcome>(
         Ok(code) => code,
         Err(error) => complain(&error),
     }
+}
+
+/// As [`run`], on servers of its own, which may be harmed.
+pub async fn run_private<T: Outcome>(
+    name: &str,
+    json: Option<&Path>,
+    play: impl AsyncFnOnce(&Stage, &mut Private) -> Result<T>,
+) -> ExitCode {
+    say("starting a PostgreSQL and a RabbitMQ");
+    let told = match told_to_end() {
+        Ok(told) => told,
+        Err(error) => return complain(&error.into()),
+    };
+    let started = tokio::select! {
+        started = Private::start() => started,
+        () = told => return ExitCode::from(130),
+    };
+    let (mut private, servers) = match started.and_then(|private| Ok((private.servers()?, private))) {
+        Ok((servers, private)) => (private, servers),
+        Err(error) => return complain(&error),
+    };
+    run(name, &servers, json, async |stage| play(stage, &mut private).await).await
 }
 
 /// What a program has to say at its end.

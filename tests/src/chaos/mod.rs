@@ -17,10 +17,10 @@ mod tally;
 mod world;
 
 pub use score::Scoreboard;
-pub use servers::Private;
 
 use crate::bench::{about, say};
 use crate::demo::Stage;
+use crate::private::Private;
 use anyhow::{Context, Result};
 use customer::Customer;
 use futures::future::try_join_all;

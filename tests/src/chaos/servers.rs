@@ -2,7 +2,7 @@
 
 use super::fault::ServerFault;
 use super::world::{World, patiently};
-use crate::private::{PrivatePostgres, PrivateRabbit};
+use crate::private::Private;
 use anyhow::Result;
 use rand::RngExt;
 use std::time::Duration;
@@ -10,15 +10,6 @@ use tokio::time::{Instant, sleep};
 
 /// A recovery that takes longer is noted as not seen.
 const LONGEST: Duration = Duration::from_secs(30);
-
-/// Servers that belong to the chaos alone.
-#[derive(Debug)]
-pub struct Private {
-    /// The database.
-    pub postgres: PrivatePostgres,
-    /// The broker.
-    pub rabbit: PrivateRabbit,
-}
 
 /// Harms the servers now and then, until the chaos stops. Servers that belong to others are left in peace.
 pub(super) async fn harm(world: &World<'_>, private: Option<&mut Private>) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use harness::bench;
-use harness::chaos::{Plan, Private, wreak};
-use harness::private::{PrivatePostgres, PrivateRabbit};
+use harness::chaos::{Plan, wreak};
+use harness::private::Private;
 use harness::servers::Servers;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,17 +56,13 @@ async fn play(arguments: Arguments) -> anyhow::Result<ExitCode> {
         producers: arguments.producers.max(1),
         connections: arguments.connections.max(1),
     };
-    let mut private = None;
-    let servers = if arguments.private {
-        bench::say("starting a PostgreSQL and a RabbitMQ");
-        let (postgres, rabbit) = tokio::try_join!(PrivatePostgres::start(), PrivateRabbit::start())?;
-        let private = private.insert(Private { postgres, rabbit });
-        Servers { database: private.postgres.url()?, amqp: private.rabbit.url() }
-    } else {
-        Servers::from_environment()?
-    };
-    let wreaked = bench::run("chaos", &servers, arguments.json.as_deref(), async |stage| {
-        wreak(stage, plan, private.as_mut()).await
-    });
-    Ok(Box::pin(wreaked).await)
+    let json = arguments.json.as_deref();
+    if arguments.private {
+        let wreaked = bench::run_private("chaos", json, async |stage, private: &mut Private| {
+            wreak(stage, plan, Some(private)).await
+        });
+        return Ok(Box::pin(wreaked).await);
+    }
+    let servers = Servers::from_environment()?;
+    Ok(Box::pin(bench::run("chaos", &servers, json, async |stage| wreak(stage, plan, None).await)).await)
 }
