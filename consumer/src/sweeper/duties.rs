@@ -17,10 +17,16 @@ pub(super) enum DutyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Begun all the same, the duty would wait for its publishes, job by job, until this process seems stuck.
+    #[error("there is no connection to the broker, or the broker blocks it; it is done when that is over")]
+    NoBroker,
 }
 
 impl Sweeper {
     pub(super) async fn perform(&self, duty: Duty) -> Result<(), DutyError> {
+        if Duty::OF_THE_BROKER.contains(&duty) {
+            self.can_publish()?;
+        }
         match duty {
             Duty::Cancels => self.cancels().await,
             Duty::Leases => self.leases().await,
@@ -33,6 +39,10 @@ impl Sweeper {
             Duty::Events => self.events().await,
             Duty::Prune => Ok(self.store.prune(self.batch()).await.map(drop)?),
         }
+    }
+
+    fn can_publish(&self) -> Result<(), DutyError> {
+        if self.bell.is_open() { Ok(()) } else { Err(DutyError::NoBroker) }
     }
 
     fn batch(&self) -> i64 {
@@ -73,7 +83,11 @@ impl Sweeper {
                 Expired::Closed(job) => self.end_cancel(job).await?,
             }
         }
-        self.bell.ring_all(rings).await;
+        // Not waited for: a broker that is away must not keep the next leases from ending.
+        if !rings.is_empty() {
+            let bell = self.bell.clone();
+            tokio::spawn(async move { bell.ring_all(rings).await });
+        }
         Ok(())
     }
 
@@ -90,6 +104,7 @@ impl Sweeper {
     /// Slices whose turn has come, whose back-off is over, or whose connection's pause has ended.
     async fn refill(&self) -> Result<(), DutyError> {
         for tenant in self.store.tenants_wanting().await? {
+            self.can_publish()?;
             let rings = self.store.refill(tenant, RAMP_STEP).await?;
             self.bell.ring_all(rings).await;
         }
@@ -118,6 +133,7 @@ impl Sweeper {
     /// Pending jobs whose start command did not arrive: planned here, since planning needs nothing that a message has.
     async fn starts(&self) -> Result<(), DutyError> {
         for job in self.store.unplanned(self.config.start_grace, self.batch()).await? {
+            self.can_publish()?;
             self.planner.plan(job).await?;
         }
         Ok(())
@@ -126,6 +142,7 @@ impl Sweeper {
     /// Jobs that are tried and tried, and settle nothing.
     async fn silence(&self) -> Result<(), DutyError> {
         for job in self.store.stuck(self.config.no_progress, self.batch()).await? {
+            self.can_publish()?;
             let hours = self.config.no_progress.as_secs_f64() / 3600.0;
             let cause = format!("no page was settled for {hours:.1} h");
             let error = JobError { cause, slice: None, page: None, body: None };

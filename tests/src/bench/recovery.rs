@@ -74,6 +74,7 @@ pub async fn measure(stage: &Stage, plan: Plan, servers: &mut Private) -> Result
     say(format_args!("{} restarts of Postgres", plan.postgres));
     let times = postgres(&ground, plan, servers).await?;
     figures.series.push(Series::new("Postgres up again → a page is settled", Some(POSTGRES), times));
+    stage.renew_sessions().await;
     figures.problems = ground.problems().await?;
     drop(fleet);
     Ok(figures)

@@ -96,6 +96,7 @@ pub async fn wreak(stage: &Stage, plan: Plan, private: Option<&mut Private>) -> 
     }
     let lasted = began.elapsed();
     say(format_args!("{:6.1} s  the faults have stopped; every job must end", lasted.as_secs_f64()));
+    stage.renew_sessions().await;
     for seat in &mut seats {
         seat.recover(&world).await?;
     }

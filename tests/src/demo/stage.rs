@@ -19,6 +19,9 @@ use url::Url;
 /// The longest call to the broker.
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
 
+/// Of a stage's store, at most.
+const SESSIONS: u32 = 4;
+
 /// A demo's own database and broker names.
 #[derive(Debug)]
 pub struct Stage {
@@ -79,7 +82,7 @@ impl Stage {
         let database = NamedDatabase::create(&servers.database, &format!("backhaul_{name}")).await?;
         let limits =
             SessionLimits { statement_timeout: Duration::from_secs(120), ..SessionLimits::default() };
-        let store = Store::new(database.url.as_str(), name, 4, limits)?;
+        let store = Store::new(database.url.as_str(), name, SESSIONS, limits)?;
         let logs = log_folder(&format!("{name}-logs"))?;
         for old in std::fs::read_dir(&logs)? {
             std::fs::remove_file(old?.path())?;
@@ -247,6 +250,15 @@ impl Stage {
     #[must_use]
     pub fn database(&self) -> &Url {
         &self.database.url
+    }
+
+    /// Has the store's sessions made anew that a restart of Postgres ended: each would fail once.
+    pub async fn renew_sessions(&self) {
+        for _session in 0..SESSIONS * 2 {
+            if let Err(error) = self.store.ping().await {
+                tracing::debug!(%error, "a session is gone");
+            }
+        }
     }
 
     /// A session of its own on the database, for what only a test asks.
