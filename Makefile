@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test lint fmt sqlx sqlx-check deploy-check build up psql console status down ci tools
+.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug test lint fmt sqlx sqlx-check deploy-check build up psql console status down ci tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,22 @@ demo: up ## run the whole system on a sample upstream, with cancels and a killed
 demo-real: up ## the same on real input: 336,776 flights, served by Datasette
 	cargo build $(LOCKED) --release --workspace --bins
 	@$(WITH_SERVICES) scripts/datasette.sh run $(TARGET)/release/demo-real
+
+bench-cancel: up ## measure how long a cancel takes (ARGS=... goes to the program)
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(WITH_SERVICES) $(TARGET)/release/bench-cancel $(ARGS)
+
+bench-recovery: up ## measure how long it takes until work goes on after something broke
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(WITH_SERVICES) $(TARGET)/release/bench-recovery $(ARGS)
+
+chaos: up ## break everything for five minutes; nothing may be lost (ARGS="--minutes 60 --private")
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(WITH_SERVICES) $(TARGET)/release/chaos $(ARGS)
+
+chaos-debug: up ## the same without optimisation, which builds faster
+	cargo build $(LOCKED) --workspace --bins
+	@$(WITH_SERVICES) $(TARGET)/debug/chaos $(ARGS)
 
 # The tests start our own programs. Both lines name the same targets, so that the second builds nothing.
 test: up ## run every test, on real services (ARGS=... goes to the test runner)

@@ -3,6 +3,7 @@
 use crate::config::{LogConfig, LogFormat};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Buckets of histograms whose names end in `_seconds`: from a claim (1 ms) to a page's longest budget.
@@ -96,6 +97,27 @@ pub fn install_tls_provider() {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::trace!("a TLS provider is installed already");
     }
+}
+
+/// How a cancel came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelEnd {
+    /// Nothing was in flight: the request itself ended the job.
+    AtOnce,
+    /// The last page in flight was released, or its lease expired.
+    Released,
+    /// Nobody answered before the deadline.
+    Forced,
+}
+
+/// Counts a cancel that has ended, by the time between its request and its end as Postgres has both: `job_cancel_seconds`.
+pub fn cancel_ended(how: CancelEnd, took: Duration) {
+    let how = match how {
+        CancelEnd::AtOnce => "at_once",
+        CancelEnd::Released => "released",
+        CancelEnd::Forced => "forced",
+    };
+    metrics::histogram!("job_cancel_seconds", "ended" => how).record(took.as_secs_f64());
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use common::ids::JobId;
 use common::store::commands::CommandIdentity;
 use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
 use common::store::{Store, StoreError};
+use common::telemetry::{CancelEnd, cancel_ended};
+use std::time::Duration;
 
 /// What a delivery says about a command, beside its body.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +154,7 @@ impl Commands {
                 (true, Some(job), None)
             }
             CancelOutcome::Cancelled { job } => {
+                cancel_ended(CancelEnd::AtOnce, Duration::ZERO);
                 tracing::info!(%job, "a job is cancelled; nothing of it was in flight");
                 (true, Some(job), None)
             }

@@ -128,7 +128,7 @@ impl Worker {
         let ended = CancellationToken::new();
         let loops = TaskTracker::new();
         let renewal_beat = health.beat("renewal", STUCK_AFTER);
-        let sweeper_beat = health.beat("sweeper", STUCK_AFTER);
+        let sweeper_beats = [health.beat("sweeper", STUCK_AFTER), health.beat("sweeper_rings", STUCK_AFTER)];
         let router = self.readiness(health, status.clone()).router();
 
         let (renewal, canary) = (self.intake.renewal.clone(), self.intake.canary.clone());
@@ -139,7 +139,7 @@ impl Worker {
         let (relay, until) = (self.sweeper.relay.clone(), ended.clone());
         loops.spawn(async move { relay.run(until).await });
         let (sweeper, until) = (self.sweeper, shutdown.clone());
-        loops.spawn(async move { sweeper.run(until, sweeper_beat).await });
+        loops.spawn(async move { sweeper.run(until, sweeper_beats).await });
         let server = tokio::spawn(common::health::serve(listener, router, ended.clone()));
         let in_flight = self.intake.pages.in_flight.clone();
         let (drain, begun) = (self.settings.shutdown.drain, shutdown.clone());

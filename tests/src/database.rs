@@ -76,6 +76,7 @@ impl Database {
 pub struct NamedDatabase {
     /// Its address.
     pub url: Url,
+    admin: Url,
     /// Holds the name: a second owner would drop the database under the first.
     _owner: PgConnection,
 }
@@ -92,7 +93,21 @@ impl NamedDatabase {
         ensure!(ours, "the database {name} is in use by another run of this program; end that one first");
         execute(&mut owner, format!("drop database if exists {name} with (force)")).await?;
         execute(&mut owner, format!("create database {name}")).await?;
-        Ok(Self { url: at(admin, name), _owner: owner })
+        Ok(Self { url: at(admin, name), admin: admin.clone(), _owner: owner })
+    }
+}
+
+impl NamedDatabase {
+    /// Drops it.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn remove(self) -> Result<()> {
+        let name = self.url.path().trim_start_matches('/');
+        // The server may have been restarted since, and the owner's session be gone.
+        let mut connection = connect(&self.admin).await?;
+        execute(&mut connection, format!("drop database if exists {name} with (force)")).await?;
+        Ok(connection.close().await?)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The harness of Backhaul's end-to-end tests and demos: a sample upstream, a proxy that breaks connections, and
 //! the project's own programs as processes.
 
+pub mod bench;
 pub mod cancelled;
+pub mod chaos;
 pub mod clients;
 pub mod command_line;
 pub mod database;

@@ -7,6 +7,7 @@ use common::slice::Ring;
 use common::store::StoreError;
 use common::store::jobs::{FailRight, JobError};
 use common::store::slices::{Lease, PageContext, RAMP_STEP};
+use common::telemetry::{CancelEnd, cancel_ended};
 use metrics::counter;
 use std::time::Duration;
 
@@ -118,8 +119,11 @@ impl PageHandler {
     /// After the release of a cancelled page: the cancel may have come to its end.
     pub(super) async fn end_cancel(&self, job: JobId) {
         match self.store.end_cancel(job).await {
-            Ok(true) => tracing::info!(%job, "a job is cancelled"),
-            Ok(false) => {}
+            Ok(Some(took)) => {
+                cancel_ended(CancelEnd::Released, took);
+                tracing::info!(%job, "a job is cancelled");
+            }
+            Ok(None) => {}
             Err(error) => tracing::warn!(%job, %error, "the sweeper will end the cancel"),
         }
     }

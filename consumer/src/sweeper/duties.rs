@@ -2,12 +2,14 @@
 
 use super::{Duty, Sweeper};
 use common::amqp::PublishError;
+use common::ids::JobId;
 use common::relay::RelayError;
 use common::store::StoreError;
 use common::store::jobs::{FailRight, JobError};
 use common::store::removal::Removed;
 use common::store::slices::RAMP_STEP;
 use common::store::sweep::Expired;
+use common::telemetry::{CancelEnd, cancel_ended};
 use metrics::counter;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,10 +26,16 @@ pub(super) enum DutyError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Relay(#[from] RelayError),
+    /// Begun all the same, the duty would wait for its publishes, job by job, until this process seems stuck.
+    #[error("there is no connection to the broker, or the broker blocks it; it is done when that is over")]
+    NoBroker,
 }
 
 impl Sweeper {
     pub(super) async fn perform(&self, duty: Duty) -> Result<(), DutyError> {
+        if Duty::OF_THE_BROKER.contains(&duty) {
+            self.can_publish()?;
+        }
         match duty {
             Duty::Cancels => self.cancels().await,
             Duty::Leases => self.leases().await,
@@ -43,6 +51,10 @@ impl Sweeper {
         }
     }
 
+    fn can_publish(&self) -> Result<(), DutyError> {
+        if self.bell.is_open() { Ok(()) } else { Err(DutyError::NoBroker) }
+    }
+
     fn batch(&self) -> i64 {
         i64::from(self.config.batch)
     }
@@ -50,12 +62,20 @@ impl Sweeper {
     /// Cancels end, by the deadline at the latest, with no worker's help.
     async fn cancels(&self) -> Result<(), DutyError> {
         for due in self.store.cancels_due(self.cancel.deadline, self.batch()).await? {
-            if due.overdue && self.store.force_cancel(due.job).await? {
+            if !due.overdue {
+                self.end_cancel(due.job).await?;
+            } else if let Some(took) = self.store.force_cancel(due.job).await? {
+                cancel_ended(CancelEnd::Forced, took);
                 counter!("cancels_forced_total").increment(1);
                 tracing::warn!(job = %due.job, "nobody answered a cancel in time; the job is cancelled all the same");
-            } else if !due.overdue {
-                self.store.end_cancel(due.job).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn end_cancel(&self, job: JobId) -> Result<(), StoreError> {
+        if let Some(took) = self.store.end_cancel(job).await? {
+            cancel_ended(CancelEnd::Released, took);
         }
         Ok(())
     }
@@ -70,12 +90,14 @@ impl Sweeper {
                     tracing::info!(job = %ring.job, slice = ring.slice, page = ring.page, "a lease expired; the page is rung again");
                     rings.push(ring);
                 }
-                Expired::Closed(job) => {
-                    self.store.end_cancel(job).await?;
-                }
+                Expired::Closed(job) => self.end_cancel(job).await?,
             }
         }
-        self.bell.ring_all(rings).await;
+        // Not waited for: a broker that is away must not keep the next leases from ending.
+        if !rings.is_empty() {
+            let bell = self.bell.clone();
+            tokio::spawn(async move { bell.ring_all(rings).await });
+        }
         Ok(())
     }
 
@@ -92,6 +114,7 @@ impl Sweeper {
     /// Slices whose turn has come, whose back-off is over, or whose connection's pause has ended.
     async fn refill(&self) -> Result<(), DutyError> {
         for tenant in self.store.tenants_wanting().await? {
+            self.can_publish()?;
             let rings = self.store.refill(tenant, RAMP_STEP).await?;
             self.bell.ring_all(rings).await;
         }
@@ -120,6 +143,7 @@ impl Sweeper {
     /// Pending jobs whose start command did not arrive: planned here, since planning needs nothing that a message has.
     async fn starts(&self) -> Result<(), DutyError> {
         for job in self.store.unplanned(self.config.start_grace, self.batch()).await? {
+            self.can_publish()?;
             self.planner.plan(job).await?;
         }
         Ok(())
@@ -128,6 +152,7 @@ impl Sweeper {
     /// Jobs that are tried and tried, and settle nothing.
     async fn silence(&self) -> Result<(), DutyError> {
         for job in self.store.stuck(self.config.no_progress, self.batch()).await? {
+            self.can_publish()?;
             let hours = self.config.no_progress.as_secs_f64() / 3600.0;
             let cause = format!("no page was settled for {hours:.1} h");
             let error = JobError { cause, slice: None, page: None, body: None };

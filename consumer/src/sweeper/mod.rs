@@ -39,7 +39,7 @@ pub struct Sweeper {
     pub cancel: CancelConfig,
 }
 
-/// What the sweeper does, in this order.
+/// What the sweeper does: two loops side by side, each in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Duty {
     Cancels,
@@ -56,19 +56,11 @@ enum Duty {
 }
 
 impl Duty {
-    const ALL: [Self; 11] = [
-        Self::Cancels,
-        Self::Leases,
-        Self::Finish,
-        Self::Refill,
-        Self::Doorbells,
-        Self::Markers,
-        Self::Starts,
-        Self::Silence,
-        Self::Events,
-        Self::Removal,
-        Self::Prune,
-    ];
+    /// What needs Postgres alone. A cancel's deadline holds whatever the broker does, so nothing here waits for it.
+    const OF_POSTGRES: [Self; 5] = [Self::Cancels, Self::Leases, Self::Finish, Self::Removal, Self::Prune];
+    /// What publishes, and waits for the broker's confirm.
+    const OF_THE_BROKER: [Self; 6] =
+        [Self::Refill, Self::Doorbells, Self::Markers, Self::Starts, Self::Silence, Self::Events];
 
     const fn word(self) -> &'static str {
         match self {
@@ -97,16 +89,24 @@ struct Run {
 
 impl Sweeper {
     /// Sweeps until `ended`.
-    pub async fn run(&self, ended: CancellationToken, beat: Beat) {
+    pub async fn run(&self, ended: CancellationToken, beats: [Beat; 2]) {
+        let [repairs, rings] = beats;
+        tokio::join!(
+            self.turn(Duty::OF_POSTGRES, &ended, &repairs),
+            self.turn(Duty::OF_THE_BROKER, &ended, &rings)
+        );
+    }
+
+    async fn turn<const N: usize>(&self, duties: [Duty; N], ended: &CancellationToken, beat: &Beat) {
         let mut ticks = tokio::time::interval(self.config.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut runs = [Run::default(); Duty::ALL.len()];
+        let mut runs = [Run::default(); N];
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            for (duty, run) in Duty::ALL.into_iter().zip(&mut runs) {
+            for (duty, run) in duties.into_iter().zip(&mut runs) {
                 if ended.is_cancelled() {
                     return;
                 }

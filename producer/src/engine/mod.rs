@@ -24,8 +24,10 @@ use common::store::commands::CommandIdentity;
 use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobSituation, JobView, StartOutcome, StartRequest,
 };
+use common::telemetry::{CancelEnd, cancel_ended};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
@@ -169,7 +171,10 @@ impl Engine {
                 self.broadcast_abort(job).await;
                 Ok(newly)
             }
-            CancelOutcome::Cancelled { .. } => Ok(true),
+            CancelOutcome::Cancelled { .. } => {
+                cancel_ended(CancelEnd::AtOnce, Duration::ZERO);
+                Ok(true)
+            }
             CancelOutcome::Over { status, .. } => Err(EngineError::NotCancellable { job, status }),
             CancelOutcome::Unknown | CancelOutcome::Kept { .. } | CancelOutcome::NoEffect => {
                 let exists = self.store.tenant_of_job(job).await?.is_some();

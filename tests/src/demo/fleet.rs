@@ -1,5 +1,6 @@
 //! The processes of a demo: one producer, and consumers that come and go.
 
+use super::member::Member;
 use super::stage::Stage;
 use crate::process::Process;
 use anyhow::{Context, Result};
@@ -17,16 +18,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Fleet {
     producer: Process,
-    consumers: Vec<Consumer>,
+    consumers: Vec<Member>,
     killed: Vec<(String, Option<u64>)>,
     beside: Vec<Process>,
-}
-
-#[derive(Debug)]
-struct Consumer {
-    name: String,
-    worker: WorkerId,
-    process: Process,
 }
 
 /// A consumer that was killed in the middle of its work.
@@ -68,16 +62,9 @@ impl Fleet {
         Ok(consumer.name.clone())
     }
 
-    async fn spawn_consumer(&mut self, stage: &Stage) -> Result<&Consumer> {
+    async fn spawn_consumer(&mut self, stage: &Stage) -> Result<&Member> {
         let name = format!("consumer {}", self.consumers.len() + self.killed.len() + 1);
-        // The upstreams of both demos are on loopback, which a consumer refuses unless it is told.
-        let program = stage.program("consumer")?.env("BACKHAUL__FETCH__ALLOW_PRIVATE_ADDRESSES", "true");
-        let process = program.log(stage.logs.join(format!("{}.log", name.replace(' ', "-")))).start()?;
-        let line = process.line("worker=").await?;
-        let worker = line.split("worker=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let worker = worker.and_then(|worker| worker.parse().ok());
-        let worker = worker.with_context(|| format!("{name} does not say which worker it is: {line}"))?;
-        self.consumers.push(Consumer { name, worker, process });
+        self.consumers.push(Member::start(stage, &name, &[]).await?);
         self.consumers.last().context("it has just been added")
     }
 

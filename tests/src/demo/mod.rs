@@ -6,6 +6,7 @@ mod check;
 mod fleet;
 mod jobs;
 mod look;
+mod member;
 mod report;
 mod stage;
 mod words;
@@ -13,6 +14,7 @@ mod words;
 pub use board::Board;
 pub use check::{Comparison, Expected, compare};
 pub use fleet::{Fleet, Killed};
+pub use member::Member;
 pub use report::{Report, latencies};
 pub use stage::{Account, NewAccount, Stage};
 pub use words::{milliseconds, thousands};
@@ -70,7 +72,7 @@ pub async fn run(play: impl Future<Output = Result<Ended>>) -> ExitCode {
     }
 }
 
-fn complain(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
     let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // Many errors repeat their cause in their own words.
@@ -83,7 +85,7 @@ fn complain(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Ready when somebody wants this program to end.
-fn told_to_end() -> io::Result<impl Future<Output = ()>> {
+pub(crate) fn told_to_end() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

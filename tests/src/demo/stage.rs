@@ -6,17 +6,23 @@ use crate::process::{Program, log_folder};
 use crate::servers::Servers;
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Publisher, connect};
-use common::credentials::Key;
+use common::credentials::{Key, Keyring};
 use common::ids::ConnectionId;
+use common::store::connections::NewConnection;
 use common::store::{SessionLimits, Store};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// The longest call to the broker.
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Of a stage's store, at most.
+const SESSIONS: u32 = 4;
 
 /// A demo's own database and broker names.
 #[derive(Debug)]
@@ -25,7 +31,8 @@ pub struct Stage {
     pub store: Store,
     /// Where the logs of the processes are.
     pub logs: PathBuf,
-    pub(super) publisher: Publisher,
+    /// Publishes commands, as an upstream service does.
+    pub publisher: Publisher,
     database: NamedDatabase,
     amqp: AmqpConfig,
     key: Key,
@@ -78,7 +85,7 @@ impl Stage {
         let database = NamedDatabase::create(&servers.database, &format!("backhaul_{name}")).await?;
         let limits =
             SessionLimits { statement_timeout: Duration::from_secs(120), ..SessionLimits::default() };
-        let store = Store::new(database.url.as_str(), name, 4, limits)?;
+        let store = Store::new(database.url.as_str(), name, SESSIONS, limits)?;
         let logs = log_folder(&format!("{name}-logs"))?;
         for old in std::fs::read_dir(&logs)? {
             std::fs::remove_file(old?.path())?;
@@ -132,6 +139,15 @@ impl Stage {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "`backhaul {}` failed: {}", arguments.join(" "), told.trim());
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Makes a connection with these credentials, without the command line.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
+        let keyring = Keyring::new(Some(self.key.clone()), Vec::new());
+        self.store.put_connection(new, |id| Ok(keyring.seal(id, credentials)?)).await
     }
 
     /// Makes a tenant, its API key and its connection, as an operator does.
@@ -221,7 +237,59 @@ impl Stage {
         .await
     }
 
-    async fn with_broker<T>(&self, work: impl AsyncFnOnce(&Self, &lapin::Channel) -> Result<T>) -> Result<T> {
+    /// Deletes the broker's queues and the database.
+    ///
+    /// # Errors
+    /// When one of the servers does not answer.
+    pub async fn remove(self) -> Result<()> {
+        self.publisher.close().await;
+        self.store.close().await;
+        let queues = self
+            .with_broker(async |stage, channel| {
+                Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
+            })
+            .await;
+        self.database.remove().await?;
+        queues
+    }
+
+    /// Where the broker is, and the names there.
+    #[must_use]
+    pub fn amqp(&self) -> &AmqpConfig {
+        &self.amqp
+    }
+
+    /// The database's address.
+    #[must_use]
+    pub fn database(&self) -> &Url {
+        &self.database.url
+    }
+
+    /// Has the store's sessions made anew that a restart of Postgres ended: each would fail once.
+    pub async fn renew_sessions(&self) {
+        for _session in 0..SESSIONS * 2 {
+            if let Err(error) = self.store.ping().await {
+                tracing::debug!(%error, "a session is gone");
+            }
+        }
+    }
+
+    /// A session of its own on the database, for what only a test asks.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn session(&self) -> Result<PgConnection> {
+        Ok(PgConnection::connect(self.database.url.as_str()).await?)
+    }
+
+    /// Does something on a channel of its own.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or the work fails.
+    pub async fn with_broker<T>(
+        &self,
+        work: impl AsyncFnOnce(&Self, &lapin::Channel) -> Result<T>,
+    ) -> Result<T> {
         let shown = || format!("no RabbitMQ at {}", self.amqp.shown());
         let connection = connect(&self.amqp, "backhaul-demo setting up").await.with_context(shown)?;
         let channel = connection.create_channel().await?;

@@ -12,6 +12,7 @@ mod tests;
 pub use postgres::PrivatePostgres;
 pub use rabbit::PrivateRabbit;
 
+use crate::servers::Servers;
 use anyhow::{Context, Result, bail, ensure};
 use folder::Folder;
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,6 +28,34 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 /// A port that was free a moment ago may be taken: a first start is tried on so many.
 const TRIES: u32 = 3;
+
+/// One of each.
+#[derive(Debug)]
+pub struct Private {
+    /// The database.
+    pub postgres: PrivatePostgres,
+    /// The broker.
+    pub rabbit: PrivateRabbit,
+}
+
+impl Private {
+    /// Starts both.
+    ///
+    /// # Errors
+    /// When one is not installed here, or does not start.
+    pub async fn start() -> Result<Self> {
+        let (postgres, rabbit) = tokio::try_join!(PrivatePostgres::start(), PrivateRabbit::start())?;
+        Ok(Self { postgres, rabbit })
+    }
+
+    /// Where they are.
+    ///
+    /// # Errors
+    /// None: the addresses are ours.
+    pub fn servers(&self) -> Result<Servers> {
+        Ok(Servers { database: self.postgres.url()?, amqp: self.rabbit.url() })
+    }
+}
 
 /// A server's process.
 #[derive(Debug)]

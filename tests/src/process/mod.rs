@@ -186,6 +186,14 @@ impl Process {
         }
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         // Once waited for, the number may belong to somebody else; the child then has none.
         let id =

@@ -3,6 +3,7 @@
 use super::seen::{OpenRequest, unpoisoned};
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 /// A request, as scripts and gates choose by.
@@ -49,6 +50,8 @@ pub enum Answer {
     },
     /// The usual answer, but only once [released](super::SampleUpstream::release).
     Hang,
+    /// The usual answer, after so long.
+    After(Duration),
     /// Headers and half of the usual body; the rest once [released](super::SampleUpstream::release).
     Stall,
     /// Headers that announce the usual body, half of it, and then the connection is closed.

@@ -148,6 +148,10 @@ async fn handle(State(server): State<Arc<Server>>, request: Request) -> Response
             server.gate.until_released(&open).await;
             usual()
         }
+        Some(Answer::After(delay)) => {
+            tokio::time::sleep(delay).await;
+            usual()
+        }
         Some(Answer::Stall) => {
             let (answer, body) = usual().into_parts();
             return body::stall(answer, &body, Arc::clone(&server.gate), open);

@@ -31,7 +31,7 @@ async fn pending_then_in_progress_paused_or_not() -> Result<()> {
         "a pause is no state of this contract"
     );
     agency.call(CANCEL, &json!({ "job_id": job })).await?;
-    assert!(agency.fixture.store.force_cancel(job).await?);
+    assert!(agency.fixture.store.force_cancel(job).await?.is_some());
     agency.fixture.finish([]).await
 }
 

@@ -9,6 +9,7 @@ use crate::job::{JobEvent, JobStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
+use std::time::Duration;
 
 /// Which job a cancel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,11 +105,11 @@ impl Store {
     }
 
     /// Ends a cancel once no lease of the job is left. Runs after the commit of a release or an expiry, since two last
-    /// releases in one moment do not see each other. Idempotent; true if this call ended it.
+    /// releases in one moment do not see each other. Idempotent; if this call ended it, how long after the request.
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper ends the cancel later.
-    pub async fn end_cancel(&self, job: JobId) -> Result<bool, StoreError> {
+    pub async fn end_cancel(&self, job: JobId) -> Result<Option<Duration>, StoreError> {
         self.end_cancelling(job, false).await
     }
 
@@ -116,16 +117,16 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::end_cancel`].
-    pub async fn force_cancel(&self, job: JobId) -> Result<bool, StoreError> {
+    pub async fn force_cancel(&self, job: JobId) -> Result<Option<Duration>, StoreError> {
         self.end_cancelling(job, true).await
     }
 
-    async fn end_cancelling(&self, job: JobId, forced: bool) -> Result<bool, StoreError> {
+    async fn end_cancelling(&self, job: JobId, forced: bool) -> Result<Option<Duration>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let Some(locked) = lock(&mut transaction, job).await? else { return Ok(false) };
+        let Some(locked) = lock(&mut transaction, job).await? else { return Ok(None) };
         let event = if forced { JobEvent::CancelOverdue } else { JobEvent::LastLeaseEnded };
         if locked.status.next(event).is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         if forced {
             sqlx::query!(
@@ -137,9 +138,10 @@ impl Store {
             .await?;
         }
         let ended = sqlx::query!(
-            "update jobs set status = 'cancelled', finished_at = now()
+            r#"update jobs set status = 'cancelled', finished_at = now()
               where id = $1 and not exists (select from slices where job_id = $1 and lease_token is not null)
-             returning cancel_reason, cancel_requested_by",
+             returning cancel_reason, cancel_requested_by,
+                       extract(epoch from finished_at - cancel_requested_at)::float8 as "took!""#,
             job.0
         )
         .fetch_optional(&mut *transaction)
@@ -150,7 +152,8 @@ impl Store {
             events::record(&mut transaction, job, EventKind::Cancelled, told).await?;
         }
         self.commit_told(transaction).await?;
-        Ok(ended.is_some())
+        // Negative if Postgres's clock was set back in between.
+        Ok(ended.map(|asked| Duration::try_from_secs_f64(asked.took).unwrap_or_default()))
     }
 }
 

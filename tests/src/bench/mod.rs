@@ -1,0 +1,120 @@
+//! Programs that measure: how long a cancel takes, and how long it takes to recover from what breaks.
+
+pub mod cancel;
+mod figures;
+mod ground;
+mod machine;
+mod observer;
+pub mod recovery;
+
+pub use figures::{Figures, Series};
+pub use ground::Ground;
+pub use machine::about;
+pub use observer::{Asked, Observer, Took};
+
+use crate::demo::{Stage, complain, told_to_end};
+use crate::private::Private;
+use crate::servers::Servers;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs something on a database and broker names of its own, which are gone at its end, as are its processes. Ctrl-C
+/// (or SIGTERM) ends it at any time. What it returns is printed and, if asked for, written as JSON; whether it was
+/// good is the exit code.
+pub async fn run<T: Outcome>(
+    name: &str,
+    servers: &Servers,
+    json: Option<&Path>,
+    play: impl AsyncFnOnce(&Stage) -> Result<T>,
+) -> ExitCode {
+    match Box::pin(on_a_stage(name, servers, json, play)).await {
+        Ok(code) => code,
+        Err(error) => complain(&error),
+    }
+}
+
+/// As [`run`], on servers of its own, which may be harmed.
+pub async fn run_private<T: Outcome>(
+    name: &str,
+    json: Option<&Path>,
+    play: impl AsyncFnOnce(&Stage, &mut Private) -> Result<T>,
+) -> ExitCode {
+    say("starting a PostgreSQL and a RabbitMQ");
+    let told = match told_to_end() {
+        Ok(told) => told,
+        Err(error) => return complain(&error.into()),
+    };
+    let started = tokio::select! {
+        started = Private::start() => started,
+        () = told => return ExitCode::from(130),
+    };
+    let (mut private, servers) = match started.and_then(|private| Ok((private.servers()?, private))) {
+        Ok((servers, private)) => (private, servers),
+        Err(error) => return complain(&error),
+    };
+    run(name, &servers, json, async |stage| play(stage, &mut private).await).await
+}
+
+/// What a program has to say at its end.
+pub trait Outcome: std::fmt::Display {
+    /// The same for programs.
+    fn json(&self) -> Value;
+    /// Whether everything is as it must be.
+    fn is_good(&self) -> bool;
+}
+
+impl Outcome for Figures {
+    fn json(&self) -> Value {
+        self.json()
+    }
+
+    fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Says why a program cannot even begin.
+#[must_use]
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    complain(error)
+}
+
+/// Says what happens.
+pub fn say(text: impl std::fmt::Display) {
+    // With stdout closed there is nobody left to tell.
+    drop(writeln!(io::stdout().lock(), "{text}"));
+}
+
+async fn on_a_stage<T: Outcome>(
+    name: &str,
+    servers: &Servers,
+    json: Option<&Path>,
+    play: impl AsyncFnOnce(&Stage) -> Result<T>,
+) -> Result<ExitCode> {
+    common::telemetry::install_tls_provider();
+    let told = told_to_end()?;
+    let stage = Stage::set_on(name, servers).await?;
+    // Dropping the play kills its processes.
+    let played = tokio::select! {
+        played = play(&stage) => Some(played),
+        () = told => None,
+    };
+    let logs = stage.logs.clone();
+    let removed = stage.remove().await.context("the broker's queues or the database were not removed");
+    let Some(played) = played else {
+        removed?;
+        say("interrupted; nothing is left");
+        return Ok(ExitCode::from(130));
+    };
+    let outcome = played.with_context(|| format!("the logs are in {}", logs.display()))?;
+    say(format_args!("\n{outcome}"));
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&outcome.json())?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    removed?;
+    Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,196 @@
+//! What chaos is wreaked on: producers, an upstream, tenants and their connections.
+
+use super::Plan;
+use super::ledger::Ledger;
+use super::tally::Tally;
+use crate::demo::{Expected, Stage};
+use crate::process::Process;
+use crate::proxy::FaultProxy;
+use crate::sample_upstream::{Options, SampleUpstream, Span, TenantOptions};
+use anyhow::{Context, Result};
+use common::ids::{ConnectionId, TenantId};
+use common::store::connections::NewConnection;
+use producer::api_key::ApiKey;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// Calls of each connection.
+const CALLS: u64 = 600;
+/// Before each answer of the upstream.
+const DELAY: Duration = Duration::from_millis(20);
+/// Connections of a tenant.
+const OF_A_TENANT: usize = 2;
+/// What the database does not answer for so long, a fault or not, it never will.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// The world.
+#[derive(Debug)]
+pub(super) struct World<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) plan: Plan,
+    pub(super) upstream: SampleUpstream,
+    pub(super) accounts: Vec<Account>,
+    /// Where the API is.
+    pub(super) producers: Vec<String>,
+    pub(super) client: reqwest::Client,
+    pub(super) tally: Tally,
+    pub(super) ledger: Ledger,
+    /// Ends the faults, and what tenants do.
+    pub(super) stop: CancellationToken,
+    _processes: Vec<(Process, [FaultProxy; 2])>,
+}
+
+/// A connection, and what it must have in the end.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) connection: ConnectionId,
+    pub(super) expected: Expected,
+    pub(super) key: String,
+    /// The upstream's tenant.
+    pub(super) name: String,
+}
+
+impl<'a> World<'a> {
+    pub(super) async fn create(stage: &'a Stage, plan: Plan) -> Result<Self> {
+        let names = (0..plan.connections).map(|number| format!("account-{number}"));
+        let mut options = Options::new(names.map(|name| TenantOptions::new(name, CALLS)));
+        options.behaviour.delay = DELAY;
+        options.count_pages = false;
+        let upstream = SampleUpstream::start(options).await?;
+        let mut accounts = Vec::new();
+        let mut tenant = None;
+        for number in 0..plan.connections {
+            if number % OF_A_TENANT == 0 {
+                tenant = Some(a_tenant(stage, number).await?);
+            }
+            let (tenant, key) = tenant.as_ref().context("there is a tenant")?;
+            let name = format!("account-{number}");
+            let new = NewConnection {
+                tenant: *tenant,
+                name: name.clone(),
+                source: "ultravox".to_owned(),
+                base_url: upstream.base_url(),
+                settings: json!({ "page_size": 20, "slice_days": 1 }),
+            };
+            let connection = stage.put_connection(&new, &json!({ "api_key": upstream.key(&name) })).await?;
+            let expected = upstream.expected(&name, Span::ALL).map(|call| (call.id, call.hash)).collect();
+            accounts.push(Account { connection, expected, key: key.clone(), name });
+        }
+        let mut processes = Vec::new();
+        for number in 1..=plan.producers {
+            let (proxies, variables) = behind_proxies(stage).await?;
+            let mut program = stage.program("producer")?;
+            for (name, value) in &variables {
+                program = program.env(name, value);
+            }
+            let process = program.log(stage.logs.join(format!("producer-{number}.log"))).start()?;
+            processes.push((process, proxies));
+        }
+        let mut producers = Vec::new();
+        for (process, _proxies) in &processes {
+            process.ready().await?;
+            producers.push(format!("http://{}/api/v1", process.address().await?));
+        }
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+        Ok(Self {
+            stage,
+            plan,
+            upstream,
+            accounts,
+            producers,
+            client,
+            tally: Tally::default(),
+            ledger: Ledger::default(),
+            stop: CancellationToken::new(),
+            _processes: processes,
+        })
+    }
+
+    /// Random numbers for somebody: the same for the same seed.
+    pub(super) fn random(&self, whose: &str) -> StdRng {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.plan.seed.to_le_bytes());
+        hasher.update(whose.as_bytes());
+        StdRng::from_seed(*hasher.finalize().as_bytes())
+    }
+
+    /// Sleeps, but not beyond the end of the chaos.
+    pub(super) async fn rest(&self, time: Duration) {
+        tokio::select! {
+            () = sleep(time) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// Waits until no job is open.
+    pub(super) async fn until_quiet(&self) -> Result<()> {
+        let sql = "select count(*) from jobs where status in ('pending', 'running', 'cancelling')";
+        let mut session = self.stage.session().await?;
+        while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut session).await? > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Repeats what asks the database until it answers: a fault of the servers may stand in between.
+pub(super) async fn patiently<T, E: Into<anyhow::Error>>(
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if began.elapsed() > LONGEST => return Err(error.into()),
+            Err(_away) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Proxies in front of the broker and the database, and the variables that lead a program through them.
+pub(super) async fn behind_proxies(stage: &Stage) -> Result<([FaultProxy; 2], Vec<(&'static str, String)>)> {
+    let broker = Url::parse(&stage.amqp().url).context("AMQP_URL is not a URL")?;
+    let (broker_proxy, broker) = FaultProxy::before(&broker, 5672).await?;
+    let (database_proxy, mut database) = FaultProxy::before(stage.database(), 5432).await?;
+    // In clear, as the proxy's address is not the certificate's.
+    let others: Vec<(String, String)> = database
+        .query_pairs()
+        .filter(|(name, _)| name != "sslmode")
+        .map(|(n, v)| (n.into(), v.into()))
+        .collect();
+    database.query_pairs_mut().clear().extend_pairs(others).append_pair("sslmode", "disable");
+    let mut variables = vec![("DATABASE_URL", database.to_string()), ("AMQP_URL", broker.to_string())];
+    variables.extend(SCALED.map(|(name, value)| (name, value.to_owned())));
+    Ok(([broker_proxy, database_proxy], variables))
+}
+
+/// Every time is scaled down, so that minutes show what takes hours.
+const SCALED: [(&str, &str); 15] = [
+    ("BACKHAUL__AMQP__HEARTBEAT_SECONDS", "2"),
+    ("BACKHAUL__AMQP__RECONNECT__INITIAL_MS", "20"),
+    ("BACKHAUL__AMQP__RECONNECT__MAX_MS", "500"),
+    ("BACKHAUL__DATABASE__CONNECT_TIMEOUT_MS", "2000"),
+    ("BACKHAUL__PAGES__SLOTS", "6"),
+    ("BACKHAUL__PAGES__BUDGET_MS", "4000"),
+    ("BACKHAUL__PAGES__RETRY__INITIAL_MS", "20"),
+    ("BACKHAUL__PAGES__RETRY__MAX_MS", "200"),
+    ("BACKHAUL__PAGES__MAX_ATTEMPTS", "100"),
+    ("BACKHAUL__LEASES__DURATION_MS", "3000"),
+    ("BACKHAUL__LEASES__RENEW_EVERY_MS", "600"),
+    ("BACKHAUL__CANCEL__DEADLINE_MS", "15000"),
+    ("BACKHAUL__SWEEPER__EVERY_MS", "200"),
+    ("BACKHAUL__SWEEPER__MARKER_EVERY_MS", "1000"),
+    ("BACKHAUL__SHUTDOWN__DRAIN_MS", "5000"),
+];
+
+async fn a_tenant(stage: &Stage, number: usize) -> Result<(TenantId, String)> {
+    let tenant = stage.store.create_tenant(&format!("tenant-{number}"), 8).await?.id;
+    let key = ApiKey::generate();
+    stage.store.create_api_key(tenant, "chaos", &key.hash(), key.prefix()).await?;
+    Ok((tenant, key.expose().to_owned()))
+}
