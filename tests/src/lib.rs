@@ -13,6 +13,7 @@ pub mod listener;
 pub mod private;
 pub mod process;
 pub mod proxy;
+pub mod readme;
 pub mod sample_upstream;
 pub mod servers;
 pub mod settle_gate;

@@ -121,3 +121,26 @@ async fn many_supersedes_at_once() -> Result<()> {
     }
     fixture.finish(consumers).await
 }
+
+/// A start for a connection that is not there is refused, and not remembered: once the connection is made, the same command
+/// is applied, whoever takes it out of the dead letters.
+#[tokio::test]
+async fn an_unknown_connection_may_be_made_later() -> Result<()> {
+    let mut fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let consumer = fixture.consumer().await?;
+    let replies = Listener::to_replies(&fixture).await?;
+    let command = start(account.connection, JobId::random(), OnConflict::Reject, "early");
+    fixture.database.execute("update connections set id = gen_random_uuid()").await?;
+    let said = reply(&fixture, &replies, &command).await?;
+    assert!(!said.accepted, "{said:?}");
+    let made = format!("update connections set id = '{}'", account.connection);
+    fixture.database.execute(&made).await?;
+    let said = reply(&fixture, &replies, &command).await?;
+    assert!(said.accepted, "{said:?}");
+    let job = command.job_id.context("chosen here")?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    fixture.exact(account, "acme").await?;
+    fixture.expect_dead_letters(1);
+    fixture.finish([consumer]).await
+}

@@ -6,6 +6,7 @@ use common::ids::JobId;
 use common::job::JobStatus;
 use harness::fixture::Fixture;
 use harness::listener::Listener;
+use harness::sample_upstream::Answer;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -87,7 +88,7 @@ async fn a_failure_is_told_with_its_cause() -> Result<()> {
     let fixture = Fixture::with_calls(5).await?;
     let account = fixture.account("acme", json!({})).await?;
     let events = Listener::to_events(&fixture).await?;
-    fixture.database.execute("update connections set credentials = '{\"api_key\": \"wrong\"}'").await?;
+    fixture.upstream.script(|_| true, Answer::status(401));
     let consumer = fixture.consumer().await?;
     let job = fixture.publish_start(account.connection).await?;
     let failed = events.until_event(job, "job.failed").await?.event()?;

@@ -1,34 +1,13 @@
 //! The examples in README.md work: they are taken from there and run.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use common::job::JobStatus;
-use harness::clients::{Management, python, root};
+use harness::clients::{Management, python};
 use harness::fixture::{Fixture, amqp_url};
 use harness::process::{Process, Program};
+use harness::readme::{example, shell};
 use producer::api_key::ApiKey;
 use serde_json::{Value, json};
-
-/// The fenced block after `<!-- tested: NAME -->`.
-fn example(name: &str) -> Result<String> {
-    let readme = std::fs::read_to_string(root().join("README.md"))?;
-    let mark = format!("<!-- tested: {name} -->\n```");
-    let (_, after) = readme.split_once(&mark).with_context(|| format!("README.md has no example {name}"))?;
-    let (_, block) = after.split_once('\n').context("a fence ends its line")?;
-    let (block, _) = block.split_once("\n```").context("a fence is closed")?;
-    Ok(block.to_owned())
-}
-
-/// Runs shell lines; a request that is refused is a failure.
-async fn shell(lines: &str, variables: &[(&str, &str)]) -> Result<String> {
-    let script =
-        format!("set -euo pipefail\ncurl() {{ command curl -sS --fail-with-body \"$@\"; echo; }}\n{lines}");
-    let program =
-        variables.iter().fold(Program::at("/bin/bash"), |program, (name, value)| program.env(name, value));
-    let output = program.arg("-c").arg(script).output().await?;
-    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-    ensure!(output.status.success(), "{stdout}\n{stderr}");
-    Ok(stdout)
-}
 
 async fn start_producer(fixture: &Fixture) -> Result<Process> {
     let program = Program::built("producer")?;

@@ -124,6 +124,8 @@ impl Sweeper {
         let result = self.perform(duty).await;
         run.ran = Some(begun);
         histogram!("sweeper_duty_seconds", "duty" => duty.word()).record(begun.elapsed().as_secs_f64());
+        // The broker's absence is said by whoever rebuilds the connection, once.
+        let said = matches!(result, Err(duties::DutyError::NoBroker));
         let error = result.err().map(|error| error.to_string());
         match &error {
             None => {
@@ -133,7 +135,7 @@ impl Sweeper {
             }
             Some(error) => {
                 counter!("sweeper_failures_total", "duty" => duty.word()).increment(1);
-                if !run.failing {
+                if !run.failing && !said {
                     tracing::warn!(
                         duty = duty.word(),
                         error,

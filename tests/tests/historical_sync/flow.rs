@@ -1,11 +1,12 @@
 //! The whole road with real programs: set up from the command line, start, watch, cancel, start again, completed.
 
-use crate::agency::{Answer, Api, CANCEL, START, STATUS};
+use crate::agency::{Agency, Answer, Api, CANCEL, START, STATUS};
 use crate::signer::{AUDIENCE, ISSUER, SECRET, Signer};
 use anyhow::{Context, Result, ensure};
 use common::job::JobStatus;
 use harness::fixture::{Account, Fixture};
 use harness::process::Program;
+use harness::readme::{example, shell};
 use serde_json::{Value, json};
 
 fn program(fixture: &Fixture, name: &str) -> Result<Program> {
@@ -130,4 +131,21 @@ async fn a_producer_says_what_is_wrong_with_its_settings() -> Result<()> {
     closed.line("the agency historical sync (/functions/v1) is closed").await?;
     drop(closed);
     fixture.finish([]).await
+}
+
+/// The lines that README.md shows to whoever writes the web page.
+#[tokio::test]
+async fn the_examples_work() -> Result<()> {
+    let agency = Agency::with_calls(35).await?;
+    let lines = example("agency")?.replace("localhost:8080", &agency.api.address.to_string());
+    let (start, rest) = lines.split_at(lines.match_indices("curl ").nth(1).context("three calls")?.0);
+    let token: &[(&str, &str)] = &[("JWT", &agency.ann)];
+    let started: Value = serde_json::from_str(&shell(start, token).await?)?;
+    let job = started["job_id"].as_str().context("a job")?;
+    let answers = shell(rest, &[token, &[("JOB", job)]].concat()).await?;
+    let answers: Vec<Value> = answers.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(started["status"], "pending");
+    assert_eq!((&answers[0]["active"], &answers[0]["job"]["id"]), (&json!(true), &started["job_id"]));
+    assert_eq!(answers[1], json!({ "job_id": job, "status": "cancelled" }));
+    agency.fixture.finish([]).await
 }

@@ -78,7 +78,10 @@ impl Store {
             return Ok(answer);
         }
         let outcome = insert(&mut transaction, request).await?;
-        commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
+        // The connection may yet be made, and the command sent again as it is, from the dead letters for instance.
+        if outcome != StartOutcome::NoConnection {
+            commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
+        }
         self.commit_told(transaction).await?;
         Ok(outcome)
     }
