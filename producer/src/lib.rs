@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod auth;
 pub mod config;
 pub mod database;
+pub mod deadline;
 pub mod engine;
 pub mod explain;
 pub mod http;

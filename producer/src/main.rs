@@ -11,7 +11,7 @@ use producer::auth::Tokens;
 use producer::config::ApiConfig;
 use producer::database::{self, DatabaseWatch};
 use producer::engine::Engine;
-use producer::http;
+use producer::{deadline, http};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -51,6 +51,8 @@ async fn main() -> anyhow::Result<()> {
     let relay = EventRelay::new(store.clone(), publisher.clone(), i64::from(settings.sweeper.batch));
     let ended = shutdown.clone();
     tokio::spawn(async move { relay.run(ended).await });
+    let (deadline, every) = (settings.cancel.deadline, settings.sweeper.every);
+    tokio::spawn(deadline::run(store.clone(), deadline, every, shutdown.clone()));
 
     // The broker is no condition: without it starts are still accepted, and cancels still hold.
     let watch = DatabaseWatch::start(store.clone());

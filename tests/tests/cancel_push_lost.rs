@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use common::job::JobStatus;
 use common::store::jobs::{CancelRequest, CancelTarget};
 use harness::fixture::Fixture;
+use harness::process::Program;
 use serde_json::json;
 use std::time::Duration;
 
@@ -80,4 +81,39 @@ async fn without_workers_the_deadline_ends_it() -> Result<()> {
     drop(frozen);
     fixture.upstream.release();
     fixture.finish([sweeper]).await
+}
+
+/// Every consumer is gone for good, and only a producer is left: the deadline holds all the same.
+#[tokio::test]
+async fn without_any_consumer_a_producer_keeps_the_deadline() -> Result<()> {
+    let fixture = Fixture::with_calls(30).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let mut killed = fixture.consumer_program()?.start()?;
+    killed.ready().await?;
+    fixture.upstream.hold();
+    let job = fixture.publish_start(account.connection).await?;
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    killed.kill().await?;
+
+    let mut environment = fixture.environment();
+    environment.insert("BACKHAUL__CANCEL__DEADLINE_MS".to_owned(), "2000".to_owned());
+    let program = Program::built("producer")?;
+    let mut producer = environment.iter().fold(program, |it, (name, value)| it.env(name, value)).start()?;
+    producer.ready().await?;
+    let request = CancelRequest {
+        target: CancelTarget::Job(job),
+        tenant: None,
+        reason: None,
+        requested_by: None,
+        command: None,
+        keep_if_unknown: false,
+    };
+    fixture.store.cancel(&request).await?;
+    let view = fixture.until_over(job, JobStatus::Cancelled).await?;
+    let took = view.finished_at.context("over")? - view.cancel_requested_at.context("asked for")?;
+    assert!(took >= chrono::TimeDelta::seconds(2), "before the deadline: {took}");
+    producer.terminate()?;
+    assert!(producer.exit().await?.success());
+    fixture.upstream.release();
+    fixture.finish([]).await
 }

@@ -170,13 +170,14 @@ pub(super) async fn behind_proxies(stage: &Stage) -> Result<([FaultProxy; 2], Ve
 }
 
 /// Every time is scaled down, so that minutes show what takes hours.
-const SCALED: [(&str, &str); 15] = [
+const SCALED: [(&str, &str); 16] = [
     ("BACKHAUL__AMQP__HEARTBEAT_SECONDS", "2"),
     ("BACKHAUL__AMQP__RECONNECT__INITIAL_MS", "20"),
     ("BACKHAUL__AMQP__RECONNECT__MAX_MS", "500"),
     ("BACKHAUL__DATABASE__CONNECT_TIMEOUT_MS", "2000"),
     ("BACKHAUL__PAGES__SLOTS", "6"),
     ("BACKHAUL__PAGES__BUDGET_MS", "4000"),
+    ("BACKHAUL__FETCH__CONNECT_TIMEOUT_MS", "2000"),
     ("BACKHAUL__PAGES__RETRY__INITIAL_MS", "20"),
     ("BACKHAUL__PAGES__RETRY__MAX_MS", "200"),
     ("BACKHAUL__PAGES__MAX_ATTEMPTS", "100"),
