@@ -1,0 +1,1 @@
+alter table page_log alter keys set compression default;

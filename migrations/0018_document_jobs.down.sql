@@ -1,0 +1,199 @@
+-- Jobs over documents go, with what they logged: the schema before has no place for them.
+delete from records where job_id in (select id from jobs where documents is not null);
+delete from page_log where job_id in (select id from jobs where documents is not null);
+delete from carried where job_id in (select id from jobs where documents is not null);
+delete from slices where job_id in (select id from jobs where documents is not null);
+delete from job_events where job_id in (select id from jobs where documents is not null);
+update jobs set resumed_from = null where documents is not null;
+delete from jobs where documents is not null;
+create or replace function broken_invariants() returns table (invariant int, subject text, problem text)
+language sql stable as $$
+    -- 2: a page log without gaps, up to each slice's page.
+    select 2, format('job %s slice %s', s.job_id, s.slice),
+           format('at page %s, but the page log has %s pages, the last one %s', s.page, count(p.page), max(p.page))
+      from slices s left join page_log p on p.job_id = s.job_id and p.slice = s.slice
+     group by s.job_id, s.slice, s.page
+    having count(p.page) <> s.page or (s.page > 0 and (min(p.page) <> 0 or max(p.page) <> s.page - 1))
+    union all
+    select 2, format('job %s slice %s page %s', p.job_id, p.slice, p.page), 'the page log names a slice that does not exist'
+      from page_log p where not exists (select from slices s where s.job_id = p.job_id and s.slice = p.slice)
+    union all
+    -- 3: counters equal what was carried and the page log.
+    select 3, format('job %s slice %s', s.job_id, s.slice),
+           format('counters (+%s ~%s =%s d%s f%s x%s) differ from the page log (+%s ~%s =%s d%s f%s x%s)', s.inserted,
+                  s.updated, s.unchanged, s.deferred, s.failed, s.deleted, l.inserted, l.updated, l.unchanged, l.deferred,
+                  l.failed, l.deleted)
+           || case when c.job_id is not null then format(' on top of what was carried (+%s ~%s =%s d%s f%s x%s)', c.inserted,
+                                                         c.updated, c.unchanged, c.deferred, c.failed, c.deleted)
+                   else '' end
+      from slices s
+      left join carried c on c.job_id = s.job_id and c.slice = s.slice
+     cross join lateral (
+            select coalesce(sum(cardinality(p.keys)), 0) as records,
+                   coalesce(sum(char_length(p.outcomes) - char_length(replace(p.outcomes, '+', ''))), 0) as inserted,
+                   coalesce(sum(char_length(p.outcomes) - char_length(replace(p.outcomes, '~', ''))), 0) as updated,
+                   coalesce(sum(char_length(p.outcomes) - char_length(replace(p.outcomes, '=', ''))), 0) as unchanged,
+                   coalesce(sum(char_length(p.outcomes) - char_length(replace(p.outcomes, 'd', ''))), 0) as deferred,
+                   coalesce(sum(char_length(p.outcomes) - char_length(replace(p.outcomes, 'f', ''))), 0) as failed,
+                   coalesce(sum(char_length(p.outcomes) - char_length(replace(p.outcomes, 'x', ''))), 0) as deleted
+              from page_log p where p.job_id = s.job_id and p.slice = s.slice) l
+     where (s.inserted - coalesce(c.inserted, 0), s.updated - coalesce(c.updated, 0),
+            s.unchanged - coalesce(c.unchanged, 0), s.deferred - coalesce(c.deferred, 0), s.failed - coalesce(c.failed, 0),
+            s.deleted - coalesce(c.deleted, 0))
+           is distinct from (l.inserted, l.updated, l.unchanged, l.deferred, l.failed, l.deleted)
+        or l.records <> l.inserted + l.updated + l.unchanged + l.deferred + l.failed + l.deleted
+    union all
+    -- 3: what was carried is what the slice of the job before had come to.
+    select 3, format('job %s slice %s', c.job_id, c.slice),
+           format('carries %s pages and (+%s ~%s =%s d%s f%s x%s), but the slice that it resumes had come to %s', c.pages,
+                  c.inserted, c.updated, c.unchanged, c.deferred, c.failed, c.deleted,
+                  case when b.job_id is null then 'nothing: it is not there'
+                       else format('%s and (+%s ~%s =%s d%s f%s x%s)', b.page + coalesce(bc.pages, 0), b.inserted,
+                                   b.updated, b.unchanged, b.deferred, b.failed, b.deleted) end)
+      from carried c
+      join jobs j on j.id = c.job_id
+      left join slices b on b.job_id = j.resumed_from and b.slice = c.slice
+      left join carried bc on bc.job_id = b.job_id and bc.slice = b.slice
+     where (c.pages, c.inserted, c.updated, c.unchanged, c.deferred, c.failed, c.deleted) is distinct from
+           (b.page + coalesce(bc.pages, 0), b.inserted, b.updated, b.unchanged, b.deferred, b.failed, b.deleted)
+    union all
+    -- 3: a resumed job has the very slices of the job before, and walks nothing again. (While a deleted connection's
+    -- rows are removed, slices go one after the other.)
+    select 3, format('job %s slice %s', j.id, coalesce(s.slice, s.before)),
+           case when s.slice is null then 'missing' when s.before is null then 'of its own' when not s.carries then 'carries nothing'
+                else format('%s, though it was done', s.status) end || format(', but the job resumes job %s', j.resumed_from)
+      from jobs j
+      join connections on connections.id = j.connection_id and connections.deleted_at is null
+     cross join lateral (
+            select b.slice as before, b.status = 'done' as was_done, s.slice, s.status, c.job_id is not null as carries
+              from (select * from slices where job_id = j.resumed_from) b
+              full join (select * from slices where job_id = j.id) s on s.slice = b.slice
+              left join carried c on c.job_id = s.job_id and c.slice = s.slice) s
+     where exists (select from slices where job_id = j.resumed_from)
+       and (s.slice is null or s.before is null or not s.carries or (s.was_done and s.status <> 'done'))
+    union all
+    select 3, format('job %s', j.id),
+           format('resumes job %s, which is %s', b.id,
+                  case when b.connection_id <> j.connection_id then 'of another connection' else b.status::text end)
+      from jobs j join jobs b on b.id = j.resumed_from
+     where b.connection_id <> j.connection_id or b.status not in ('failed', 'cancelled')
+    union all
+    -- 3: every record is in the page log of the job that wrote it.
+    select 3, format('record %s of connection %s', r.external_id, r.connection_id),
+           format('not written by any page of job %s', r.job_id)
+      from records r
+      left join (select distinct p.job_id, k.key
+                   from page_log p
+                  cross join lateral unnest(p.keys, string_to_array(p.outcomes, null)) as k(key, outcome)
+                  where k.outcome in ('+', '~')) w
+        on w.job_id = r.job_id and w.key = r.external_id
+     where w.key is null
+    union all
+    -- 3: a record is deleted only by a full sync that had it in its range, and that had walked everything before.
+    select 3, format('record %s of connection %s', r.external_id, r.connection_id),
+           'deleted, but by no page of a full sync that had it in its range'
+      from records r
+      left join (select distinct p.job_id, k.key
+                   from slices s
+                   join page_log p on p.job_id = s.job_id and p.slice = s.slice
+                  cross join lateral unnest(p.keys, string_to_array(p.outcomes, null)) as k(key, outcome)
+                  where s.deletion and k.outcome = 'x') x
+             join jobs j on j.id = x.job_id and j.mode = 'full'
+        on j.connection_id = r.connection_id and x.key = r.external_id and in_range(j, r.happened_at)
+     where r.deleted_at is not null and x.key is null
+    union all
+    select 3, format('job %s slice %s', s.job_id, s.slice),
+           case when j.mode <> 'full' then format('deletes, but the job is %s', j.mode)
+                else 'deletes, but the walk ' || coalesce('has a gap: ' || walk_gap(s.job_id), 'is not complete') end
+      from slices s join jobs j on j.id = s.job_id
+     where s.deletion
+       and (j.mode <> 'full' or walk_gap(s.job_id) is not null
+            or exists (select from slices o where o.job_id = s.job_id and not o.deletion and o.status <> 'done'))
+    union all
+    select 3, format('job %s slice %s page %s', p.job_id, p.slice, p.page),
+           case when s.deletion then 'of a deletion, but with records that it did not delete' else 'deletes, but is of the walk' end
+      from page_log p join slices s on s.job_id = p.job_id and s.slice = p.slice
+     where s.deletion <> (p.outcomes like '%x%') and p.outcomes <> '' or p.outcomes ~ 'x' and p.outcomes ~ '[^x]'
+    union all
+    -- 3: a full sync that is completed has deleted, or says why not.
+    select 3, format('job %s', j.id), 'a completed full sync that has neither deleted nor says why'
+      from jobs j
+      join connections c on c.id = j.connection_id and c.deleted_at is null
+     where j.mode = 'full' and j.status = 'completed'
+       and (j.deletion_left_out is null) <> exists (select from slices s where s.job_id = j.id and s.deletion)
+    union all
+    -- 3: as many pages are counted as skipped as the page log says, and none of a deletion.
+    select 3, format('job %s slice %s', s.job_id, s.slice),
+           format('%s pages are counted as skipped, but the page log has %s', s.pages_skipped, count(p.page))
+      from slices s left join page_log p on p.job_id = s.job_id and p.slice = s.slice and p.skipped is not null
+     group by s.job_id, s.slice, s.pages_skipped, s.deletion
+    having count(p.page) <> s.pages_skipped or s.deletion and s.pages_skipped > 0
+    union all
+    select 3, format('job %s slice %s', c.job_id, c.slice),
+           format('carries %s skipped pages, but the slice that it resumes had come to %s', c.pages_skipped,
+                  b.pages_skipped + coalesce(bc.pages_skipped, 0))
+      from carried c
+      join jobs j on j.id = c.job_id
+      join slices b on b.job_id = j.resumed_from and b.slice = c.slice
+      left join carried bc on bc.job_id = b.job_id and bc.slice = b.slice
+     where c.pages_skipped <> b.pages_skipped + coalesce(bc.pages_skipped, 0)
+    union all
+    -- 4: one active job per connection, and no page after the fence of a cancel.
+    select 4, format('connection %s', connection_id), format('%s active jobs', count(*))
+      from jobs where status in ('pending', 'running') group by connection_id having count(*) > 1
+    union all
+    select 4, format('job %s', j.id),
+           format('fenced at %s pages, but the page log has %s', j.pages_at_fence, count(p.page))
+      from jobs j left join page_log p on p.job_id = j.id
+     where j.pages_at_fence is not null group by j.id having count(p.page) <> j.pages_at_fence
+    union all
+    -- 5: a job that is over has no open slice and no lease.
+    select 5, format('job %s slice %s', s.job_id, s.slice),
+           format('%s, %s, but the job is %s', s.status,
+                  case when s.lease_token is null then 'unleased' else 'leased' end, j.status)
+      from slices s join jobs j on j.id = s.job_id
+     where j.status in ('completed', 'failed', 'cancelled')
+       and (s.status in ('queued', 'ready', 'waiting') or s.lease_token is not null)
+    union all
+    select 5, format('job %s slice %s', s.job_id, s.slice), format('%s, but the job is completed', s.status)
+      from slices s join jobs j on j.id = s.job_id
+     where j.status = 'completed' and s.status <> 'done'
+    union all
+    -- A resumed job has its slices from the beginning, but none of them may be rung before it is planned.
+    select 5, format('job %s slice %s', s.job_id, s.slice), format('open, but the job is %s', j.status)
+      from slices s join jobs j on j.id = s.job_id
+     where (j.status = 'cancelling' and s.status in ('queued', 'ready', 'waiting'))
+        or (j.status = 'pending' and (s.status in ('ready', 'waiting') or s.status = 'queued' and j.resumed_from is null))
+    union all
+    -- 5: a deleted connection has no active job.
+    select 5, format('job %s', j.id), format('%s, but its connection is deleted', j.status)
+      from jobs j join connections c on c.id = j.connection_id
+     where j.status in ('pending', 'running') and c.deleted_at is not null
+$$;
+drop function broken_documents();
+create or replace function coverage(job jobs) returns timestamptz
+language sql stable as $$
+    select case
+               when pages_skipped(job.id) > 0 then before.covered_to
+               -- It begins where nothing is missing before.
+               when job.date_from is null or job.date_from <= before.covered_to
+                   -- An upstream's clock may be ahead: what it says of the future moves nothing. The oldest record that
+                   -- was not importable is to be met again.
+                   then least(greatest(before.covered_to, least(own.newest_at, now())), own.oldest_deferred_at)
+               else before.covered_to
+           end
+      from (select max(newest_at) as newest_at, min(oldest_deferred_at) as oldest_deferred_at
+              from slices where job_id = job.id) own
+      left join lateral (
+            select j.covered_to from jobs j
+             where j.connection_id = job.connection_id and j.status = 'completed' and j.id <> job.id
+             order by j.created_at desc, j.id desc limit 1) before on true
+$$;
+drop index jobs_one_active;
+drop table documents;
+alter table slices drop column ids_from, drop column ids_to, drop column filled;
+alter table page_log drop column filled;
+alter table carried drop column filled;
+alter table jobs drop column schema_id, drop column documents;
+create unique index jobs_one_active on jobs (connection_id) where status in ('pending', 'running');
+drop table schemas;
