@@ -1,5 +1,6 @@
 //! What can go wrong with a source: its configuration ([`SourceError`]), and one fetch ([`FetchError`]).
 
+use common::short::short;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum SourceError {
     /// No source has this name.
-    #[error("unknown source {kind:?}: use \"paged_json\" or \"ultravox\"")]
+    #[error("unknown source {kind:?}: use {}", super::KINDS.map(|known| known.name).join(" or "))]
     UnknownKind {
         /// The name that the connection gives.
         kind: String,
@@ -34,8 +35,20 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    pub(super) fn settings(reason: impl Into<String>) -> Self {
-        Self::Settings { reason: reason.into() }
+    /// The part of the connection that is at fault, by its column.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } => "source",
+            Self::Settings { .. } => "settings",
+            Self::BaseUrl { .. } => "base_url",
+            Self::Credentials { .. } => "credentials",
+        }
+    }
+
+    /// A setting that is not what the source expects.
+    pub fn settings(reason: impl Into<String>) -> Self {
+        Self::Settings { reason: short(reason.into()) }
     }
 }
 
@@ -60,9 +73,19 @@ pub enum FetchError {
         /// The beginning of the answer.
         body: Option<String>,
     },
-    /// Trying again changes nothing: 401, 403, 404 and the like, an unreadable body, a cursor loop, a limit passed.
+    /// Trying again changes nothing, and other pages would fare no better: 401, 403, 404 and the like, a next page that
+    /// leads astray.
     #[error("{cause}")]
     Permanent {
+        /// What happened, in words.
+        cause: String,
+        /// The beginning of the answer.
+        body: Option<String>,
+    },
+    /// Trying again changes nothing, and it is this page's own matter: an answer that arrived and cannot be read, or is
+    /// too large.
+    #[error("{cause}")]
+    Unreadable {
         /// What happened, in words.
         cause: String,
         /// The beginning of the answer.
@@ -75,24 +98,27 @@ impl FetchError {
     #[must_use]
     pub fn body(&self) -> Option<&str> {
         match self {
-            Self::Transient { body, .. } | Self::RateLimited { body, .. } | Self::Permanent { body, .. } => {
-                body.as_deref()
-            }
+            Self::Transient { body, .. }
+            | Self::RateLimited { body, .. }
+            | Self::Permanent { body, .. }
+            | Self::Unreadable { body, .. } => body.as_deref(),
         }
     }
 
-    pub(super) fn transient(cause: impl Into<String>) -> Self {
+    /// An error that may pass, without an answer.
+    pub fn transient(cause: impl Into<String>) -> Self {
         Self::Transient { cause: cause.into(), body: None }
     }
 
-    pub(super) fn permanent(cause: impl Into<String>) -> Self {
+    /// An error that does not pass, without an answer.
+    pub fn permanent(cause: impl Into<String>) -> Self {
         Self::Permanent { cause: cause.into(), body: None }
     }
 
     /// An answer that arrived whole and cannot be read. Keeps its beginning, so that a person can see what it was.
-    pub(super) fn unreadable(content_type: &str, why: impl Display, body: &[u8]) -> Self {
-        Self::Permanent {
-            cause: format!("unreadable body (content type {content_type}): {why}"),
+    pub fn unreadable(content_type: &str, why: impl Display, body: &[u8]) -> Self {
+        Self::Unreadable {
+            cause: short(format_args!("unreadable body (content type {content_type}): {why}")),
             body: Some(excerpt(body)),
         }
     }

@@ -2,12 +2,15 @@
 //!
 //! A source knows how to ask its upstream for a page and how to read the answer. It keeps no state between pages:
 //! everything that a page needs is in the connection's row ([`Endpoint`]) and in the slice's checkpoint
-//! ([`PageRequest`]). All HTTP goes through the process's one [`Fetcher`], which holds the limits.
+//! ([`PageRequest`]). All HTTP goes through the process's one [`Fetcher`], which holds the limits. `GUIDE.md` shows how to
+//! write one.
 
 mod error;
 pub mod fetch;
 mod page;
 pub mod paged_json;
+pub mod probe;
+mod registry;
 pub mod ultravox;
 
 use std::fmt::Debug;
@@ -20,12 +23,14 @@ use url::Url;
 
 pub use error::{FetchError, SourceError};
 pub use fetch::{FetchConfig, FetchConfigError, Fetcher};
-pub use page::{Content, FetchedPage, ParsedRecord, Reservation};
+pub use page::{Content, FetchedPage, Outside, ParsedRecord, Reservation};
+pub(crate) use paged_json::NO_ITEM;
+pub use registry::{KINDS, Kind};
 
 /// What a connection's row says about its upstream.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// The source that reads this upstream: `paged_json` or `ultravox`.
+    /// The source that reads this upstream: the name of one of [`KINDS`].
     pub kind: String,
     /// Where the upstream is. Every page, every redirect and every next page must be on this scheme, host and port.
     pub base_url: Url,
@@ -58,22 +63,51 @@ pub struct PageRequest<'a> {
     pub budget: Duration,
 }
 
+/// Which records to fetch by their ids: a page of a job over documents.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemsRequest<'a> {
+    /// Their ids.
+    pub ids: &'a [String],
+    /// Whether one is asked for only after the one before has come.
+    pub one_at_a_time: bool,
+    /// How long all of it may take.
+    pub budget: Duration,
+}
+
 /// A connector: fetches one page of one slice.
 ///
-/// Dropping the future of [`Source::fetch`] aborts the fetch and closes the upstream's connection.
+/// Dropping the future of [`Source::fetch`] or [`Source::fetch_items`] aborts the fetch and closes the upstream's connections.
 #[async_trait]
 pub trait Source: Send + Sync + Debug {
     /// Fetches one page and reads its records.
     async fn fetch(&self, request: PageRequest<'_>, http: &Fetcher) -> Result<FetchedPage, FetchError>;
+
+    /// The cursor of the page after this one, where that is known without reading it: so that a page that can never be
+    /// read can be left out. With opaque cursors it is not, and the slice ends there.
+    fn after(&self, _cursor: Option<&str>) -> Option<String> {
+        None
+    }
+
+    /// How many records a page of a job over documents has.
+    fn items_per_page(&self) -> usize {
+        1
+    }
+
+    /// Fetches records by their ids: one for each id, in their order. An id that the upstream does not have, or an answer
+    /// that cannot be read, is a failed record and not an error. There is no next page. A source that cannot do it leaves
+    /// this as it is, and says so by [`Planning::items`].
+    async fn fetch_items(
+        &self,
+        _request: ItemsRequest<'_>,
+        _http: &Fetcher,
+    ) -> Result<FetchedPage, FetchError> {
+        Err(FetchError::permanent(NO_ITEM))
+    }
 }
 
 /// Opens the source of a connection, or says what is wrong with the connection's settings or credentials.
 pub fn open(endpoint: &Endpoint) -> Result<Box<dyn Source>, SourceError> {
-    match endpoint.kind.as_str() {
-        paged_json::KIND => Ok(Box::new(paged_json::PagedJson::open(endpoint)?)),
-        ultravox::KIND => Ok(Box::new(ultravox::open(endpoint)?)),
-        unknown => Err(SourceError::UnknownKind { kind: unknown.to_owned() }),
-    }
+    (registry::kind(&endpoint.kind)?.open)(endpoint)
 }
 
 /// What the planner asks of a source.
@@ -83,13 +117,13 @@ pub struct Planning {
     pub slicing: Option<Slicing>,
     /// How far before the end of what is known an incremental job begins.
     pub overlap: TimeDelta,
+    /// Whether a full sync may delete more than half of the connection's records.
+    pub delete_any_number: bool,
+    /// Whether records can be fetched by their ids.
+    pub items: bool,
 }
 
 /// How jobs of a connection are planned. Needs no credentials.
 pub fn planning(kind: &str, settings: &serde_json::Value) -> Result<Planning, SourceError> {
-    match kind {
-        paged_json::KIND => paged_json::planning(settings),
-        ultravox::KIND => ultravox::planning(settings),
-        unknown => Err(SourceError::UnknownKind { kind: unknown.to_owned() }),
-    }
+    (registry::kind(kind)?.planning)(settings)
 }

@@ -1,7 +1,11 @@
 //! A fetched page: what a source hands to the settle.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
+
+use super::paged_json::storable;
 
 /// The records of one page, read and judged, in the order of the upstream's answer.
 ///
@@ -20,8 +24,32 @@ pub struct FetchedPage {
     pub bytes: usize,
     /// How many records were dropped because they lie outside the slice's span.
     pub dropped: usize,
+    /// The first few of them, for whoever wants to see why.
+    pub outside: Vec<Outside>,
     /// The page's share of the process's byte budget.
     pub reservation: Reservation,
+}
+
+/// How many dropped records a page remembers.
+const OUTSIDE_KEPT: usize = 5;
+
+impl FetchedPage {
+    /// Counts a record that lies outside the span.
+    pub fn drop_outside(&mut self, record: Outside) {
+        self.dropped += 1;
+        if self.outside.len() < OUTSIDE_KEPT {
+            self.outside.push(record);
+        }
+    }
+}
+
+/// A record that was dropped because it lies outside the span.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outside {
+    /// Its id; empty if it has none.
+    pub id: String,
+    /// When it happened.
+    pub time: Option<DateTime<Utc>>,
 }
 
 /// One record as it was found on a page.
@@ -52,6 +80,21 @@ pub enum Content {
         /// Why, in words that can be stored.
         reason: String,
     },
+}
+
+impl Content {
+    /// One record's JSON, as it is to be stored; failed, if it is not JSON, or JSON that Postgres does not take.
+    #[must_use]
+    pub fn of_json(json: &str) -> Self {
+        let json = json.trim();
+        if let Err(error) = serde_json::from_str::<&RawValue>(json) {
+            return Self::Failed { reason: format!("the record is not JSON: {error}") };
+        }
+        match storable::check(json) {
+            Ok(()) => Self::Stored { hash: blake3::hash(json.as_bytes()).into(), payload: json.into() },
+            Err(unstorable) => Self::Failed { reason: unstorable.to_string() },
+        }
+    }
 }
 
 /// A page's share of the process's byte budget beyond the small one that every page has. Given back when dropped.

@@ -7,8 +7,8 @@
 use serde::Deserialize;
 
 use super::paged_json::{
-    Auth, Dates, Next, OneOrMany, PageSize, PagedJson, Parameter, Records, Settings, SliceSettings,
-    default_overlap_hours,
+    Auth, Dates, Item, Next, OneOrMany, PageSize, PagedJson, Parameter, Records, Settings, SliceSettings,
+    default_item_page_size, default_items_at_once, default_overlap_hours,
 };
 use super::{Endpoint, Planning, SourceError};
 
@@ -30,6 +30,10 @@ pub struct UltravoxSettings {
     pub sort: Option<String>,
     /// How many hours before the end of what is known an incremental job begins. Default 24.
     pub overlap_hours: u32,
+    /// Whether a full sync may delete more than half of the connection's records. Default false.
+    pub delete_any_number: bool,
+    /// How many calls a page of a job over document ids has, each with a request of its own. Default 20.
+    pub item_page_size: u32,
 }
 
 impl Default for UltravoxSettings {
@@ -40,6 +44,8 @@ impl Default for UltravoxSettings {
             max_slices: 1000,
             sort: None,
             overlap_hours: default_overlap_hours(),
+            delete_any_number: false,
+            item_page_size: default_item_page_size(),
         }
     }
 }
@@ -60,7 +66,8 @@ fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {
     let ours = if settings.is_null() {
         UltravoxSettings::default()
     } else {
-        UltravoxSettings::deserialize(settings).map_err(|error| SourceError::settings(error.to_string()))?
+        serde_path_to_error::deserialize(settings)
+            .map_err(|error| SourceError::settings(error.to_string()))?
     };
     let parameter = |name: &str, value: &str| Parameter { name: name.to_owned(), value: value.to_owned() };
     Ok(Settings {
@@ -82,5 +89,12 @@ fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {
         auth: Some(Auth { header: "X-API-Key".to_owned(), value: "{api_key}".to_owned() }),
         slicing: Some(SliceSettings { days: ours.slice_days, max_slices: ours.max_slices }),
         overlap_hours: ours.overlap_hours,
+        delete_any_number: ours.delete_any_number,
+        item: Some(Item {
+            path: "/api/calls/{id}".to_owned(),
+            pointer: String::new(),
+            page_size: ours.item_page_size,
+            at_once: default_items_at_once(),
+        }),
     })
 }

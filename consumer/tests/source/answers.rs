@@ -21,7 +21,7 @@ fn keys(page: &FetchedPage) -> Vec<&str> {
 #[tokio::test]
 async fn html_with_status_200_is_unreadable() {
     let upstream = Upstream::start(|_| ([(CONTENT_TYPE, "text/html")], "<html>Just a moment…")).await;
-    let Err(FetchError::Permanent { cause, body }) = upstream.fetch().await else { panic!() };
+    let Err(FetchError::Unreadable { cause, body }) = upstream.fetch().await else { panic!() };
     assert_eq!(cause, "unreadable body (content type text/html): expected value at line 1 column 1");
     assert_eq!(body.as_deref(), Some("<html>Just a moment…"));
 }

@@ -62,6 +62,18 @@ fn endless_heartbeat() -> axum::response::Response {
 }
 
 #[tokio::test]
+async fn a_page_may_have_its_limit_of_bytes_and_not_one_more() {
+    let http = limited(small_limits());
+    let body = answer(&[record("a")]);
+    let padded = |bytes: usize| format!("{body}{}", " ".repeat(bytes - body.len()));
+    let upstream = Upstream::text(padded(64 << 10)).await;
+    assert_eq!(upstream.fetch_with(&http, None).await.unwrap().bytes, 64 << 10);
+    let upstream = Upstream::text(padded((64 << 10) + 1)).await;
+    let cause = permanent(upstream.fetch_with(&http, None).await);
+    assert!(cause.contains("page of more than 65536 bytes"), "{cause}");
+}
+
+#[tokio::test]
 async fn a_page_has_no_more_records_than_allowed() {
     let records = |count: usize| vec![record("a"); count];
     let http = limited(small_limits());

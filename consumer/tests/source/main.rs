@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
 
 mod answers;
+mod guide;
 mod limits;
 mod presets;
 mod refusals;
+mod styles;
 mod upstream;

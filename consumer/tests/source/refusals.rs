@@ -148,6 +148,15 @@ async fn redirects_end_after_three() {
     let upstream = Upstream::start(|_| (StatusCode::FOUND, [("location", "/again")])).await;
     assert!(permanent(upstream.fetch().await).contains("more than 3 redirects"));
     assert_eq!(upstream.seen().len(), 4);
+    // Three are followed.
+    let upstream = Upstream::start(|parts| match parts.uri.path() {
+        "/a/b/c" => (StatusCode::OK, [("location", "")], answer(&[record("a")])),
+        "/a/b" => (StatusCode::FOUND, [("location", "/a/b/c")], String::new()),
+        "/a" => (StatusCode::FOUND, [("location", "/a/b")], String::new()),
+        _ => (StatusCode::FOUND, [("location", "/a")], String::new()),
+    })
+    .await;
+    assert_eq!(upstream.fetch().await.unwrap().records.len(), 1);
 }
 
 #[tokio::test]

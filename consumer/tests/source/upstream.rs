@@ -164,7 +164,7 @@ pub(crate) fn transient(result: Result<FetchedPage, FetchError>) -> String {
 
 pub(crate) fn permanent(result: Result<FetchedPage, FetchError>) -> String {
     match result {
-        Err(FetchError::Permanent { cause, .. }) => cause,
+        Err(FetchError::Permanent { cause, .. } | FetchError::Unreadable { cause, .. }) => cause,
         other => panic!("not permanent: {other:?}"),
     }
 }

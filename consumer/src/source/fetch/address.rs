@@ -53,7 +53,7 @@ pub(super) fn check_literal(url: &Url) -> Result<(), AddressRefused> {
     if public { Ok(()) } else { Err(AddressRefused { host: url.host_str().unwrap_or_default().to_owned() }) }
 }
 
-fn is_public(address: IpAddr) -> bool {
+pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

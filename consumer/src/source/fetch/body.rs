@@ -1,58 +1,91 @@
-//! Reads a body up to a limit, within the process's byte budget.
+//! Reads bodies up to a limit, within the process's byte budget.
 //!
-//! Every slot owns a small share of the budget. A body that outgrows it takes a permit before it reads on; a permit
+//! Every slot owns a small share of the budget. A page that outgrows it takes a permit before it reads on; a permit
 //! stands for the rest of the largest page, so a holder never has to wait for a second one, and no two pages can wait
-//! for each other.
+//! for each other. A page of several bodies counts them together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::{FetchConfig, explain};
 use crate::source::{FetchError, Reservation};
 
-pub(super) async fn read(
-    mut response: Response,
-    config: &FetchConfig,
-    large_pages: &Arc<Semaphore>,
+/// What the bodies of one page may take, and have taken.
+#[derive(Debug)]
+pub struct Allowance {
+    small: usize,
+    max: usize,
+    large_pages: Arc<Semaphore>,
     deadline: Instant,
-) -> Result<(Vec<u8>, Reservation), FetchError> {
-    let (small, max) = (config.small_page_bytes, config.max_page_bytes);
+    used: AtomicUsize,
+    large: OnceCell<OwnedSemaphorePermit>,
+}
+
+impl Allowance {
+    pub(super) fn new(config: &FetchConfig, large_pages: &Arc<Semaphore>, deadline: Instant) -> Self {
+        Self {
+            small: config.small_page_bytes,
+            max: config.max_page_bytes,
+            large_pages: Arc::clone(large_pages),
+            deadline,
+            used: AtomicUsize::new(0),
+            large: OnceCell::new(),
+        }
+    }
+
+    /// Waits until so many more bytes may be held.
+    async fn take(&self, bytes: usize) -> Result<(), FetchError> {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if used > self.max {
+            return Err(too_large(self.max));
+        }
+        if used > self.small {
+            self.large.get_or_try_init(|| reserve(&self.large_pages, self.deadline)).await?;
+        }
+        Ok(())
+    }
+
+    /// The page's share of the budget, to be kept as long as its records.
+    #[must_use]
+    pub fn into_reservation(self) -> Reservation {
+        self.large.into_inner().map(Reservation::from).unwrap_or_default()
+    }
+}
+
+pub(super) async fn read(mut response: Response, allowance: &Allowance) -> Result<Vec<u8>, FetchError> {
     // A compressed body has no known length; then this is 0.
     let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
-    if announced > max {
-        return Err(too_large(max));
+    if announced > allowance.max {
+        return Err(too_large(allowance.max));
     }
-    let mut reservation = Reservation::default();
-    if announced > small {
-        reservation = reserve(large_pages, deadline).await?;
-    }
+    allowance.take(announced).await?;
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) =
         response.chunk().await.map_err(|error| explain("the answer's body broke off", error))?
     {
         let size = body.len() + chunk.len();
-        if size > max {
-            return Err(too_large(max));
-        }
-        if size > small && !reservation.is_large() {
-            reservation = reserve(large_pages, deadline).await?;
-        }
+        // What was announced is taken already.
+        allowance.take(size.saturating_sub(announced.max(body.len()))).await?;
         if size > body.capacity() {
             // Doubling, as a Vec does by itself, would go beyond what is reserved.
-            let target = (body.capacity() * 2).clamp(size, max);
+            let target = (body.capacity() * 2).clamp(size, allowance.max);
             body.reserve_exact(target - body.len());
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((body, reservation))
+    Ok(body)
 }
 
-async fn reserve(large_pages: &Arc<Semaphore>, deadline: Instant) -> Result<Reservation, FetchError> {
+async fn reserve(
+    large_pages: &Arc<Semaphore>,
+    deadline: Instant,
+) -> Result<OwnedSemaphorePermit, FetchError> {
     match timeout_at(deadline, Arc::clone(large_pages).acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit.into()),
+        Ok(Ok(permit)) => Ok(permit),
         Ok(Err(_closed)) => Err(FetchError::transient("the process is shutting down")),
         Err(_elapsed) => {
             Err(FetchError::transient("the byte budget of the process was used up by other pages"))
@@ -61,7 +94,6 @@ async fn reserve(large_pages: &Arc<Semaphore>, deadline: Instant) -> Result<Rese
 }
 
 fn too_large(max: usize) -> FetchError {
-    FetchError::permanent(format!(
-        "page of more than {max} bytes: use a smaller page size, or raise max_page_bytes"
-    ))
+    let cause = format!("page of more than {max} bytes: use a smaller page size, or raise max_page_bytes");
+    FetchError::Unreadable { cause, body: None }
 }

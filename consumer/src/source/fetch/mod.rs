@@ -7,21 +7,26 @@
 mod address;
 mod body;
 mod config;
+mod exchange;
+#[cfg(test)]
+mod fuzz;
 mod status;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
+use super::FetchError;
 use super::error::quote;
-use super::{FetchError, Reservation};
+pub use body::Allowance;
 pub use config::{FetchConfig, FetchConfigError};
+pub use exchange::{Exchange, Exchanges};
 
 /// How many redirects are followed, all on the connection's own scheme, host and port.
 const MAX_REDIRECTS: usize = 3;
@@ -33,6 +38,8 @@ pub struct Fetcher {
     config: FetchConfig,
     /// One permit for each page that may outgrow its small share at the same time.
     large_pages: Arc<Semaphore>,
+    /// Where requests are noted, if anybody wants to see them.
+    watched: Option<Exchanges>,
 }
 
 /// One GET.
@@ -55,8 +62,17 @@ pub struct Body {
     pub url: Url,
     /// The answer's content type, for error messages.
     pub content_type: String,
-    /// The body's share of the process's byte budget.
-    pub reservation: Reservation,
+    /// The values of its `Link` headers, in order.
+    pub links: Vec<String>,
+}
+
+/// What came of asking for one record.
+#[derive(Debug)]
+pub enum Found {
+    /// An answer with status 200.
+    Body(Body),
+    /// The upstream does not have it, or takes its id for none: 400, 404, 410, 422. Why, in words.
+    Not(String),
 }
 
 impl Fetcher {
@@ -67,6 +83,7 @@ impl Fetcher {
         let client = Client::builder()
             .user_agent(concat!("backhaul/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
+            .tls_certs_merge(config::trusted(config.ca_file.as_deref())?)
             .redirect(redirect::Policy::custom(judge_redirect))
             .dns_resolver(address::Resolver { allow_private: config.allow_private_addresses })
             // A proxy from the environment would resolve names itself, past the check of addresses.
@@ -80,7 +97,13 @@ impl Fetcher {
             .pool_idle_timeout(Duration::from_secs(30))
             .build()?;
         let large_pages = Arc::new(Semaphore::new(config.large_pages(slots)));
-        Ok(Self { client, config, large_pages })
+        Ok(Self { client, config, large_pages, watched: None })
+    }
+
+    /// The same, and what it asks of upstreams.
+    pub fn watched(config: FetchConfig, slots: usize) -> Result<(Self, Exchanges), FetchConfigError> {
+        let exchanges = Exchanges::default();
+        Ok((Self { watched: Some(exchanges.clone()), ..Self::new(config, slots)? }, exchanges))
     }
 
     /// The limits in force.
@@ -89,33 +112,75 @@ impl Fetcher {
         &self.config
     }
 
-    /// Gets one body. Dropping the future closes the connection.
-    pub async fn get(&self, get: Get<'_>) -> Result<Body, FetchError> {
-        if !self.config.allow_private_addresses {
-            address::check_literal(&get.url).map_err(|refused| FetchError::permanent(refused.to_string()))?;
-        }
-        let budget = get.budget;
-        let deadline = Instant::now() + budget;
-        match tokio::time::timeout_at(deadline, self.exchange(get, deadline)).await {
-            Ok(answered) => answered,
-            Err(_elapsed) => Err(FetchError::transient(format!("no complete answer within {budget:?}"))),
-        }
+    /// What the bodies of one page may take of the process's byte budget.
+    #[must_use]
+    pub fn allowance(&self, budget: Duration) -> Allowance {
+        Allowance::new(&self.config, &self.large_pages, Instant::now() + budget)
     }
 
-    async fn exchange(&self, get: Get<'_>, deadline: Instant) -> Result<Body, FetchError> {
-        let mut request = self.client.get(get.url).header(ACCEPT, "application/json");
-        if let Some((name, value)) = get.auth {
-            request = request.header(name, value);
-        }
-        let response = request.send().await.map_err(|error| explain("no answer from the upstream", error))?;
+    /// Gets one body, which counts as part of a page. Dropping the future closes the connection.
+    pub async fn get(&self, get: Get<'_>, allowance: &Allowance) -> Result<Body, FetchError> {
+        let (response, deadline) = self.answer(&get).await?;
         if response.status() != StatusCode::OK {
             return Err(status::refusal(response, deadline).await);
         }
-        let url = response.url().clone();
-        let content_type = content_type(&response);
-        let (bytes, reservation) = body::read(response, &self.config, &self.large_pages, deadline).await?;
-        Ok(Body { bytes, url, content_type, reservation })
+        read(response, allowance, get.budget, deadline).await
     }
+
+    /// Gets one body of several, where an answer may say that there is none.
+    pub async fn find(&self, get: Get<'_>, allowance: &Allowance) -> Result<Found, FetchError> {
+        let (response, deadline) = self.answer(&get).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Found::Body(read(response, allowance, get.budget, deadline).await?)),
+            status @ (StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::UNPROCESSABLE_ENTITY) => Ok(Found::Not(status::cause(status))),
+            _ => Err(status::refusal(response, deadline).await),
+        }
+    }
+
+    /// The head of the answer, and when its body must have come.
+    async fn answer(&self, get: &Get<'_>) -> Result<(Response, Instant), FetchError> {
+        if !self.config.allow_private_addresses {
+            address::check_literal(&get.url).map_err(|refused| FetchError::permanent(refused.to_string()))?;
+        }
+        let deadline = Instant::now() + get.budget;
+        let mut noted = self.watched.as_ref().map(|exchanges| exchanges.begin(&get.url));
+        let mut request = self.client.get(get.url.clone()).header(ACCEPT, "application/json");
+        if let Some((name, value)) = get.auth {
+            request = request.header(name, value);
+        }
+        match tokio::time::timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => {
+                if let Some(noted) = &mut noted {
+                    noted.answered(response.status(), response.url());
+                }
+                Ok((response, deadline))
+            }
+            Ok(Err(error)) => Err(explain("no answer from the upstream", error)),
+            Err(_elapsed) => Err(too_late(get.budget)),
+        }
+    }
+}
+
+async fn read(
+    response: Response,
+    allowance: &Allowance,
+    budget: Duration,
+    deadline: Instant,
+) -> Result<Body, FetchError> {
+    let (url, content_type) = (response.url().clone(), content_type(&response));
+    let links = response.headers().get_all(LINK).iter();
+    let links = links.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+    match tokio::time::timeout_at(deadline, body::read(response, allowance)).await {
+        Ok(bytes) => Ok(Body { bytes: bytes?, url, content_type, links }),
+        Err(_elapsed) => Err(too_late(budget)),
+    }
+}
+
+fn too_late(budget: Duration) -> FetchError {
+    FetchError::transient(format!("no complete answer within {budget:?}"))
 }
 
 /// A redirect that is not followed. A credential of the connection's own header would go along with it.

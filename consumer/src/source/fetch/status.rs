@@ -33,8 +33,12 @@ pub(super) async fn refusal(mut response: Response, deadline: Instant) -> FetchE
     verdict(response.status(), response.headers(), Some(excerpt(&start)))
 }
 
-fn verdict(status: StatusCode, headers: &HeaderMap, body: Option<String>) -> FetchError {
-    let cause = format!("the upstream answered {status}");
+pub(super) fn cause(status: StatusCode) -> String {
+    format!("the upstream answered {status}")
+}
+
+pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: Option<String>) -> FetchError {
+    let cause = cause(status);
     match status {
         StatusCode::TOO_MANY_REQUESTS => FetchError::RateLimited { retry_after: retry_after(headers), body },
         StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(RETRY_AFTER) => {

@@ -1,14 +1,20 @@
 //! A source for JSON over HTTP whose lists come in pages: nearly everything about the upstream is a setting.
 //!
 //! One page's way: `request` makes its URL, the process's fetcher gets the body, `answer` splits it by JSON
-//! pointers without building a tree, `record` judges each record, and `request` reads where the next page is.
+//! pointers without building a tree, `record` judges each record, and `paging` reads where the next page is.
 
 mod answer;
+#[cfg(test)]
+mod fuzz;
+mod item;
+mod link;
+mod next;
+mod paging;
 mod pointer;
 mod record;
 mod request;
 mod settings;
-mod storable;
+pub(super) mod storable;
 mod template;
 mod time;
 
@@ -20,12 +26,19 @@ use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::fetch::{Body, Get};
-use super::{Endpoint, FetchError, FetchedPage, Fetcher, PageRequest, Planning, Source, SourceError};
+use super::{
+    Endpoint, FetchError, FetchedPage, Fetcher, ItemsRequest, PageRequest, Planning, Reservation, Source,
+    SourceError,
+};
 use answer::AnswerShape;
+use item::Items;
+pub(crate) use item::NO_ITEM;
+pub use next::Next;
+use paging::Answered;
 use request::Requests;
 pub use settings::{
-    Auth, Dates, Next, OneOrMany, PageSize, Parameter, Records, Settings, SliceSettings,
-    default_overlap_hours,
+    Auth, Dates, Item, OneOrMany, PageSize, Parameter, Records, Settings, SliceSettings,
+    default_item_page_size, default_items_at_once, default_overlap_hours,
 };
 
 /// The name of this source in a connection's row.
@@ -40,6 +53,7 @@ pub struct PagedJson {
     requests: Arc<Requests>,
     shape: Arc<AnswerShape>,
     auth: Option<(HeaderName, HeaderValue)>,
+    items: Option<Items>,
 }
 
 impl PagedJson {
@@ -58,6 +72,11 @@ impl PagedJson {
         Ok(Self {
             requests: Arc::new(Requests::new(base_url, settings)?),
             shape: Arc::new(AnswerShape::new(settings)?),
+            items: settings
+                .item
+                .as_ref()
+                .map(|item| Items::new(base_url, item, &settings.records))
+                .transpose()?,
             auth: settings.auth.as_ref().map(|auth| auth.header(credentials)).transpose()?,
         })
     }
@@ -68,7 +87,8 @@ impl Source for PagedJson {
     async fn fetch(&self, request: PageRequest<'_>, http: &Fetcher) -> Result<FetchedPage, FetchError> {
         let asked = self.requests.url(request.span, request.cursor)?;
         let get = Get { url: asked.clone(), auth: self.auth.as_ref(), budget: request.budget };
-        let body = http.get(get).await?;
+        let allowance = http.allowance(request.budget);
+        let body = http.get(get, &allowance).await?;
         let reading = Reading {
             requests: Arc::clone(&self.requests),
             shape: Arc::clone(&self.shape),
@@ -77,6 +97,7 @@ impl Source for PagedJson {
             span: *request.span,
             max_records: http.config().max_page_records,
             body,
+            reservation: allowance.into_reservation(),
         };
         if reading.body.bytes.len() <= READ_INLINE_BYTES {
             return reading.read();
@@ -86,6 +107,24 @@ impl Source for PagedJson {
             // A panic here is a bug; as a permanent error it ends the job and not the process.
             Err(lost) => Err(FetchError::permanent(format!("reading the page failed: {lost}"))),
         }
+    }
+
+    /// Known for pages by number, and by offset if a page size is asked for.
+    fn after(&self, cursor: Option<&str>) -> Option<String> {
+        self.requests.paging().after(cursor)
+    }
+
+    fn items_per_page(&self) -> usize {
+        self.items.as_ref().map_or(1, Items::per_page)
+    }
+
+    async fn fetch_items(
+        &self,
+        request: ItemsRequest<'_>,
+        http: &Fetcher,
+    ) -> Result<FetchedPage, FetchError> {
+        let items = self.items.as_ref().ok_or_else(|| FetchError::permanent(NO_ITEM))?;
+        items.fetch(request, self.auth.as_ref(), http).await
     }
 }
 
@@ -99,31 +138,39 @@ struct Reading {
     span: Span,
     max_records: usize,
     body: Body,
+    reservation: Reservation,
 }
 
 impl Reading {
     fn read(self) -> Result<FetchedPage, FetchError> {
-        let Body { bytes, url, content_type, reservation } = self.body;
+        let Body { bytes, url, content_type, links } = self.body;
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| FetchError::unreadable(&content_type, error, &bytes))?;
         let answer = self
             .shape
             .split(text, self.max_records)
             .map_err(|error| FetchError::unreadable(&content_type, error, &bytes))?;
-        let next = self.requests.next(answer.next, &url, &self.asked, self.cursor.as_deref())?;
+        let next = self.requests.paging().next(&Answered {
+            answer: &answer,
+            links: &links,
+            from: &url,
+            asked: &self.asked,
+            cursor: self.cursor.as_deref(),
+        })?;
         let mut page = FetchedPage {
             records: Vec::with_capacity(answer.records.len()),
             next,
             total: answer.total(),
             bytes: bytes.len(),
             dropped: 0,
-            reservation,
+            outside: Vec::new(),
+            reservation: self.reservation,
         };
         let mut judge = self.shape.judge(self.span);
         for raw in answer.records {
             match judge.record(raw) {
                 Some(record) => page.records.push(record),
-                None => page.dropped += 1,
+                None => page.drop_outside(judge.outside()),
             }
         }
         Ok(page)

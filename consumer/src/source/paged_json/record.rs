@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use common::short::short;
 use common::slice::Span;
 use serde_json::value::RawValue;
 
@@ -11,7 +12,7 @@ use super::settings::{Records, pointer};
 use super::storable;
 use super::time::parse_time;
 use crate::source::error::quote;
-use crate::source::{Content, ParsedRecord, SourceError};
+use crate::source::{Content, Outside, ParsedRecord, SourceError};
 
 /// Longest key that is stored: it is part of an index.
 const MAX_KEY_BYTES: usize = 512;
@@ -69,7 +70,7 @@ impl<'s, 'de> Judge<'s, 'de> {
         }
         let found = self.found.get_mut(..self.shape.pointers.len()).unwrap_or_default();
         if let Err(error) = find(json, &self.shape.pointers, found, None) {
-            return failed(String::new(), None, format!("the record cannot be read: {error}"));
+            return failed(String::new(), None, short(format_args!("the record cannot be read: {error}")));
         }
         // First of all the time, so that a broken record is counted by one slice only.
         let time = self.time();
@@ -96,6 +97,11 @@ impl<'s, 'de> Judge<'s, 'de> {
         Some(ParsedRecord { key, time: known_time, content })
     }
 
+    /// The record that was just found to lie outside the span.
+    pub(super) fn outside(&self) -> Outside {
+        Outside { id: self.key().unwrap_or_default(), time: self.time().ok().flatten() }
+    }
+
     /// What a pointer found; null is nothing.
     fn part(&self, index: usize) -> Option<&'de RawValue> {
         self.found.get(index).copied().flatten().filter(|raw| raw.get() != "null")
@@ -104,22 +110,24 @@ impl<'s, 'de> Judge<'s, 'de> {
     fn time(&self) -> Result<Option<DateTime<Utc>>, String> {
         let Some(index) = self.shape.time else { return Ok(None) };
         let pointer = self.name(index);
-        let raw = self.part(index).ok_or_else(|| format!("the record has no time at {pointer:?}"))?;
+        let raw =
+            self.part(index).ok_or_else(|| format!("the record has no time at {:?}", quote(&pointer)))?;
         text(raw)
             .and_then(|text| parse_time(&text))
             .map(Some)
-            .ok_or_else(|| format!("{} at {pointer:?} cannot be read as a time", quote(raw.get())))
+            .ok_or_else(|| format!("{} at {:?} cannot be read as a time", quote(raw.get()), quote(&pointer)))
     }
 
     fn key(&self) -> Result<String, String> {
         let mut key = String::new();
         for index in 0..self.shape.ids {
             let pointer = self.name(index);
-            let raw = self.part(index).ok_or_else(|| format!("the record has no id at {pointer:?}"))?;
+            let raw =
+                self.part(index).ok_or_else(|| format!("the record has no id at {:?}", quote(&pointer)))?;
             let part = text(raw)
                 .or_else(|| number(raw).map(Cow::Borrowed))
                 .filter(|part| !part.is_empty() && !part.contains('\0'))
-                .ok_or_else(|| format!("{} at {pointer:?} cannot be an id", quote(raw.get())))?;
+                .ok_or_else(|| format!("{} at {:?} cannot be an id", quote(raw.get()), quote(&pointer)))?;
             if index > 0 {
                 key.push('|');
             }
@@ -240,6 +248,36 @@ mod tests {
             assert_eq!(found, key, "{json}");
             assert!(reason.contains(words), "{json}: {reason}");
         }
+    }
+
+    #[test]
+    fn a_long_pointer_is_cut_in_a_reason() {
+        let long = format!("/{}", "a".repeat(2000));
+        for records in [
+            Records { id: OneOrMany::One(long.clone()), ..calls() },
+            Records { time: Some(long.clone()), ..calls() },
+        ] {
+            let found = judged(&records, r#"{"callId":"a","ended":"x"}"#).unwrap().content;
+            let Content::Failed { reason } = found else { panic!("{found:?}") };
+            assert!(reason.chars().count() < 200, "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_a_length_and_so_many_parts() {
+        let rest = r#""created":"2026-01-01T01:00:00Z","ended":"x"}"#;
+        let long =
+            judged(&calls(), &format!(r#"{{"callId":"{}",{rest}"#, "x".repeat(MAX_KEY_BYTES))).unwrap();
+        assert_eq!(long.key.len(), MAX_KEY_BYTES);
+        let parts = |count: usize| {
+            let id = OneOrMany::Many((0..count).map(|part| format!("/{part}")).collect());
+            RecordShape::new(&Records { id, ..calls() })
+        };
+        assert!(parts(1).is_ok() && parts(MAX_POINTERS - 2).is_ok());
+        assert!(parts(0).is_err() && parts(MAX_POINTERS - 1).is_err());
+        let deep = |levels: usize| Pointer::parse(&"/a".repeat(levels));
+        assert!(deep(16).is_ok());
+        assert!(deep(17).unwrap_err().contains("deeper than 16 levels"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use common::slice::{MAX_SLICES, Slicing};
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::next::Next;
 use super::pointer::Pointer;
 use super::template::{DateTemplate, fill_credentials};
 use crate::source::{Planning, SourceError};
@@ -40,6 +41,42 @@ pub struct Settings {
     /// How many hours before the end of what is known an incremental job begins. Default 24.
     #[serde(default = "default_overlap_hours")]
     pub overlap_hours: u32,
+    /// Whether a full sync may delete more than half of the connection's records. Default false: an upstream that answers
+    /// with too little must not cost the tenant its data.
+    #[serde(default)]
+    pub delete_any_number: bool,
+    /// How one record is fetched by its id. Without it, jobs over document ids fail.
+    #[serde(default)]
+    pub item: Option<Item>,
+}
+
+/// How one record is fetched by its id. It is judged like a record of the list, but may be of any time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// Its path below the base URL, with `{id}` where the id belongs, such as `/api/calls/{id}`.
+    pub path: String,
+    /// Where in the answer the record is. Default `""`: the answer is the record.
+    #[serde(default)]
+    pub pointer: String,
+    /// How many records one page of a job has, each with a request of its own: 1 to 200. Default 20. On a connection with
+    /// a limit of requests per second it is 1.
+    #[serde(default = "default_item_page_size")]
+    pub page_size: u32,
+    /// How many of them are asked for at the same time: 1 to 20. Default 4. On a connection with a limit of pages in flight
+    /// it is 1.
+    #[serde(default = "default_items_at_once")]
+    pub at_once: u32,
+}
+
+/// Enough for a page to be worth its settle, few enough to be fetched well within its budget.
+pub const fn default_item_page_size() -> u32 {
+    20
+}
+
+/// Few enough to be no burden beside the pages of other slices.
+pub const fn default_items_at_once() -> u32 {
+    4
 }
 
 /// One query parameter.
@@ -86,24 +123,6 @@ pub struct Records {
 pub enum OneOrMany {
     One(String),
     Many(Vec<String>),
-}
-
-/// How the next page is found. Null, missing or empty ends the list; a short page does not.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "style", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Next {
-    /// The answer has the next page's URL, absolute or relative, on the connection's own host.
-    NextUrl {
-        /// Where it is.
-        pointer: String,
-    },
-    /// The answer has a cursor, which goes into a query parameter.
-    Cursor {
-        /// Where it is.
-        pointer: String,
-        /// The parameter's name.
-        parameter: String,
-    },
 }
 
 /// How to ask for a span of time.
@@ -157,7 +176,7 @@ const FORBIDDEN_HEADERS: [&str; 6] =
 impl Settings {
     /// Reads the settings of a connection's row.
     pub fn read(settings: &serde_json::Value) -> Result<Self, SourceError> {
-        Self::deserialize(settings).map_err(|error| SourceError::settings(error.to_string()))
+        serde_path_to_error::deserialize(settings).map_err(|error| SourceError::settings(error.to_string()))
     }
 
     /// How jobs are planned.
@@ -167,6 +186,8 @@ impl Settings {
         Planning {
             slicing: self.slicing.map(slicing),
             overlap: TimeDelta::hours(i64::from(self.overlap_hours)),
+            delete_any_number: self.delete_any_number,
+            items: self.item.is_some(),
         }
     }
 
@@ -184,6 +205,9 @@ impl Settings {
             return wrong(
                 "dates.whole_days: needs records.time, by which the rest of the first and last day is dropped",
             );
+        }
+        if let Some(item) = &self.item {
+            item.check(&self.records)?;
         }
         let Some(slicing) = self.slicing else { return Ok(()) };
         if slicing.days == 0 || !(1..=MAX_SLICES).contains(&slicing.max_slices) {
@@ -207,6 +231,25 @@ impl Settings {
                 }
             })
             .collect()
+    }
+}
+
+impl Item {
+    fn check(&self, records: &Records) -> Result<(), SourceError> {
+        let wrong = |reason: &str| Err(SourceError::settings(reason));
+        if !self.path.starts_with('/')
+            || self.path.contains(['?', '#'])
+            || self.path.matches("{id}").count() != 1
+        {
+            return wrong("item.path: must begin with /, have {id} once, and neither ? nor #");
+        }
+        if !(1..=200).contains(&self.page_size) || !(1..=20).contains(&self.at_once) {
+            return wrong("item: page_size must be between 1 and 200, and at_once between 1 and 20");
+        }
+        if records.id.as_slice().len() != 1 {
+            return wrong("item: needs a records.id of one pointer, by which the answer is recognised");
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_EXPONENT: i64 = 1_000_000_000;
 
 /// Why a record cannot be stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unstorable {
+pub(in crate::source) enum Unstorable {
     #[error("the record holds the NUL character (\\u0000), which cannot be stored")]
     Nul,
     #[error("the record holds half of a surrogate pair (\\u{0}), which cannot be stored")]
@@ -28,7 +28,7 @@ pub(super) enum Unstorable {
 }
 
 /// Checks JSON that is known to be well-formed.
-pub(super) fn check(json: &str) -> Result<(), Unstorable> {
+pub(in crate::source) fn check(json: &str) -> Result<(), Unstorable> {
     let bytes = json.as_bytes();
     let mut depth = 0_usize;
     let mut at = 0;
@@ -60,7 +60,7 @@ fn skip_string(bytes: &[u8], mut at: usize) -> Result<usize, Unstorable> {
     let lone = |unit: u16| Err(Unstorable::LoneSurrogate(format!("{unit:04x}")));
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        let Some(skip) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+        let Some(skip) = memchr::memchr2(b'"', b'\\', rest) else {
             return Ok(bytes.len());
         };
         at += skip;

@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use common::slice::Span;
 
 use crate::source::SourceError;
+use crate::source::error::quote;
 
 enum Piece<'t> {
     Text(&'t str),
@@ -37,7 +38,10 @@ pub(super) fn fill_credentials(
             Piece::Text(text) => filled.push_str(text),
             Piece::Hole(name) => match credentials.get(name).and_then(serde_json::Value::as_str) {
                 Some(secret) if !secret.is_empty() => filled.push_str(secret),
-                _ => return Err(SourceError::Credentials { reason: format!("{name:?} must be a text") }),
+                _ => {
+                    let reason = format!("{:?} must be a text", quote(name));
+                    return Err(SourceError::Credentials { reason });
+                }
             },
         }
     }
@@ -171,6 +175,13 @@ mod tests {
     fn filled(template: &str, from: Option<&str>, to: &str) -> Option<String> {
         let span = Span { from: from.map(|from| from.parse().unwrap()), to: to.parse().unwrap() };
         DateTemplate::parse(template).unwrap().fill(&span)
+    }
+
+    #[test]
+    fn a_credential_that_is_missing_is_named_briefly() {
+        let template = format!("Key {{{}}}", "a".repeat(2000));
+        let refused = fill_credentials(&template, &serde_json::json!({})).unwrap_err().to_string();
+        assert!(refused.contains("must be a text") && refused.chars().count() < 200, "{refused}");
     }
 
     #[test]

@@ -1,0 +1,221 @@
+//! Records that are fetched by their ids, each with a request of its own.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::slice::Span;
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::header::{HeaderName, HeaderValue};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use url::Url;
+
+use super::pointer::{Pointer, find};
+use super::record::{Judge, RecordShape};
+use super::request::check_base;
+use super::settings::{Item, Records, pointer};
+use crate::source::error::quote;
+use crate::source::fetch::{Allowance, Body, Found, Get};
+use crate::source::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, ParsedRecord, SourceError};
+
+/// Why a job over documents cannot be done.
+pub(crate) const NO_ITEM: &str = "the connection's settings do not say how a record is fetched by its id: set item, \
+    for instance {\"path\": \"/api/calls/{id}\"}";
+
+/// An id belongs to the records of any time.
+const ALWAYS: Span = Span { from: None, to: DateTime::<Utc>::MAX_UTC };
+
+/// How records are fetched by their ids.
+#[derive(Debug)]
+pub(super) struct Items {
+    base: Url,
+    /// The path, before and behind the id.
+    path: (String, String),
+    pointer: Pointer,
+    record: RecordShape,
+    per_page: usize,
+    at_once: usize,
+}
+
+impl Items {
+    pub(super) fn new(base_url: &Url, item: &Item, records: &Records) -> Result<Self, SourceError> {
+        check_base(base_url)?;
+        let path = format!("{}{}", base_url.path().trim_end_matches('/'), item.path);
+        let (before, behind) = path.split_once("{id}").unwrap_or((&path, ""));
+        let size = |number: u32| usize::try_from(number).unwrap_or(1);
+        Ok(Self {
+            base: base_url.clone(),
+            path: (before.to_owned(), behind.to_owned()),
+            pointer: pointer("item.pointer", &item.pointer)?,
+            record: RecordShape::new(records)?,
+            per_page: size(item.page_size),
+            at_once: size(item.at_once),
+        })
+    }
+
+    pub(super) const fn per_page(&self) -> usize {
+        self.per_page
+    }
+
+    /// One record for each id, in their order. Whatever is about one id alone is a failed record.
+    pub(super) async fn fetch(
+        &self,
+        request: ItemsRequest<'_>,
+        auth: Option<&(HeaderName, HeaderValue)>,
+        http: &Fetcher,
+    ) -> Result<FetchedPage, FetchError> {
+        let allowance = http.allowance(request.budget);
+        let deadline = Instant::now() + request.budget;
+        let at_once = if request.one_at_a_time { 1 } else { self.at_once };
+        let asked: Vec<_> =
+            request.ids.iter().map(|id| self.one(id, auth, deadline, http, &allowance)).collect();
+        let records: Vec<(ParsedRecord, usize)> = stream::iter(asked).buffered(at_once).try_collect().await?;
+        let bytes = records.iter().map(|(_, bytes)| bytes).sum();
+        let records = records.into_iter().map(|(record, _)| record).collect();
+        let reservation = allowance.into_reservation();
+        Ok(FetchedPage {
+            records,
+            next: None,
+            total: None,
+            bytes,
+            dropped: 0,
+            outside: Vec::new(),
+            reservation,
+        })
+    }
+
+    async fn one(
+        &self,
+        id: &str,
+        auth: Option<&(HeaderName, HeaderValue)>,
+        deadline: Instant,
+        http: &Fetcher,
+        allowance: &Allowance,
+    ) -> Result<(ParsedRecord, usize), FetchError> {
+        let Some(url) = self.url(id) else {
+            return Ok((failed(id, "the id cannot be part of a path"), 0));
+        };
+        let budget = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match http.find(Get { url, auth, budget }, allowance).await? {
+            Found::Body(body) => {
+                let bytes = body.bytes.len();
+                Ok((self.read(id, &body), bytes))
+            }
+            Found::Not(why) => Ok((failed(id, why), 0)),
+        }
+    }
+
+    /// `None` where the id would lead elsewhere: a path cannot hold `..`, in whatever spelling.
+    fn url(&self, id: &str) -> Option<Url> {
+        let mut path = self.path.0.clone();
+        for byte in id.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                path.push(char::from(byte));
+            } else {
+                path.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        path.push_str(&self.path.1);
+        let mut url = self.base.clone();
+        url.set_path(&path);
+        // An id of dots, however it is written, would be taken for a step up.
+        let dots = id.chars().all(|char| char == '.');
+        (!dots && url.path().split('/').count() == path.split('/').count()).then_some(url)
+    }
+
+    fn read(&self, id: &str, body: &Body) -> ParsedRecord {
+        let unreadable = |why: String| {
+            failed(id, format!("the answer cannot be read (content type {}): {why}", body.content_type))
+        };
+        let text = match std::str::from_utf8(&body.bytes) {
+            Ok(text) => text,
+            Err(error) => return unreadable(error.to_string()),
+        };
+        let mut found: [Option<&RawValue>; 1] = [None];
+        if let Err(error) = find(text, std::slice::from_ref(&self.pointer), &mut found, None) {
+            return unreadable(error.to_string());
+        }
+        let [Some(raw)] = found else {
+            return failed(id, format!("the answer has no record at {:?}", self.pointer.to_string()));
+        };
+        let Some(record) = Judge::new(&self.record, ALWAYS).record(raw) else {
+            return failed(id, "the record's time is beyond the calendar");
+        };
+        match record.content {
+            // What kept it from being read may be its very id.
+            Content::Failed { reason } => failed(id, reason),
+            Content::Stored { .. } | Content::Deferred if record.key != id => {
+                failed(id, format!("the upstream answered with another record, {}", quote(&record.key)))
+            }
+            Content::Stored { .. } | Content::Deferred => record,
+        }
+    }
+}
+
+fn failed(id: &str, reason: impl Into<String>) -> ParsedRecord {
+    ParsedRecord { key: id.to_owned(), time: None, content: Content::Failed { reason: reason.into() } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::paged_json::OneOrMany;
+
+    fn items(path: &str) -> Items {
+        let item = Item { path: path.to_owned(), pointer: "/data".to_owned(), page_size: 20, at_once: 4 };
+        let records = Records {
+            pointer: String::new(),
+            id: OneOrMany::One("/id".to_owned()),
+            time: None,
+            deferred_when_null: Some("/ended".to_owned()),
+        };
+        Items::new(&"https://up.example/base/".parse().unwrap(), &item, &records).unwrap()
+    }
+
+    #[test]
+    fn an_id_is_one_part_of_the_path_and_nothing_else() {
+        let url = |path: &str, id: &str| items(path).url(id).map(|url| url.to_string());
+        let calls = |id: &str| url("/calls/{id}", id);
+        assert_eq!(calls("a-1_b~2.c").as_deref(), Some("https://up.example/base/calls/a-1_b~2.c"));
+        assert_eq!(
+            calls("a/../b?c#d e%2f").as_deref(),
+            Some("https://up.example/base/calls/a%2F..%2Fb%3Fc%23d%20e%252f")
+        );
+        assert_eq!(calls("é\\").as_deref(), Some("https://up.example/base/calls/%C3%A9%5C"));
+        assert_eq!(calls("%2e%2e").as_deref(), Some("https://up.example/base/calls/%252e%252e"));
+        assert_eq!((calls("."), calls(".."), calls("...")), (None, None, None));
+        assert_eq!(url("/calls/{id}/full", "7").as_deref(), Some("https://up.example/base/calls/7/full"));
+    }
+
+    fn read(id: &str, body: &str) -> ParsedRecord {
+        let url = "https://up.example/".parse().unwrap();
+        let content_type = "text/html".to_owned();
+        let body = Body { bytes: body.as_bytes().to_vec(), url, content_type, links: Vec::new() };
+        items("/calls/{id}").read(id, &body)
+    }
+
+    #[test]
+    fn an_answer_is_the_record_that_was_asked_for_or_a_failed_one() {
+        let record = read("7", r#"{"data": {"id": 7, "ended": "x"}}"#);
+        let hash = blake3::hash(br#"{"id": 7, "ended": "x"}"#).into();
+        let payload = r#"{"id": 7, "ended": "x"}"#.into();
+        assert_eq!(
+            record,
+            ParsedRecord { key: "7".to_owned(), time: None, content: Content::Stored { hash, payload } }
+        );
+        assert_eq!(read("7", r#"{"data": {"id": "7"}}"#).content, Content::Deferred);
+        for (body, words) in [
+            ("<p>We are back soon", "cannot be read (content type text/html)"),
+            (r#"{"other": 1}"#, "no record at \"/data\""),
+            (r#"{"data": {"id": 8, "ended": 1}}"#, "another record, 8"),
+            (r#"{"data": {"ended": 1}}"#, "no id at"),
+            (r#"{"data": [7]}"#, "not an object"),
+            (r#"{"data": {"id": 7, "ended": "\u0000"}}"#, "NUL"),
+        ] {
+            let record = read("7", body);
+            assert_eq!(record.key, "7");
+            let Content::Failed { reason } = record.content else { panic!("{body}") };
+            assert!(reason.contains(words), "{body}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Events of an upstream that answers in JSON lines: `GET {base}/events?limit=…&after={id}` gives the next events, oldest
+//! first, one object per line, and nothing at the end.
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use consumer::source::fetch::Get;
+use consumer::source::{
+    Content, Endpoint, FetchError, FetchedPage, Fetcher, Kind, Outside, PageRequest, ParsedRecord, Planning,
+    Source, SourceError,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+/// The registry's line.
+pub(crate) const JSON_LINES: Kind = Kind {
+    name: "json_lines",
+    about: "Events in JSON lines; settings {\"limit\": …}",
+    open: |endpoint| Ok(Box::new(JsonLines::open(endpoint)?)),
+    planning: |settings| Settings::read(settings).map(|_usable| ONE_SLICE),
+};
+
+/// This upstream cannot be asked for a span, so a job is one slice.
+const ONE_SLICE: Planning =
+    Planning { slicing: None, overlap: TimeDelta::days(1), delete_any_number: false, items: false };
+
+/// The connection's settings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    limit: u32,
+}
+
+impl Settings {
+    fn read(settings: &Value) -> Result<Self, SourceError> {
+        Self::deserialize(settings).map_err(|error| SourceError::settings(error.to_string()))
+    }
+}
+
+/// What is needed of an event. The rest is stored too, but not looked at.
+#[derive(Debug, Deserialize)]
+struct Event {
+    id: String,
+    at: DateTime<Utc>,
+}
+
+/// The opened source of one connection. It keeps nothing between two pages.
+#[derive(Debug)]
+struct JsonLines {
+    events: Url,
+}
+
+impl JsonLines {
+    fn open(endpoint: &Endpoint) -> Result<Self, SourceError> {
+        let settings = Settings::read(&endpoint.settings)?;
+        let mut events = endpoint
+            .base_url
+            .join("/events")
+            .map_err(|error| SourceError::BaseUrl { reason: error.to_string() })?;
+        events.query_pairs_mut().append_pair("limit", &settings.limit.to_string());
+        Ok(Self { events })
+    }
+}
+
+#[async_trait]
+impl Source for JsonLines {
+    async fn fetch(&self, request: PageRequest<'_>, http: &Fetcher) -> Result<FetchedPage, FetchError> {
+        let mut url = self.events.clone();
+        if let Some(last) = request.cursor {
+            url.query_pairs_mut().append_pair("after", last);
+        }
+        let allowance = http.allowance(request.budget);
+        let body = http.get(Get { url, auth: None, budget: request.budget }, &allowance).await?;
+        let text = std::str::from_utf8(&body.bytes)
+            .map_err(|error| FetchError::unreadable(&body.content_type, error, &body.bytes))?;
+        let mut page = FetchedPage { bytes: body.bytes.len(), ..FetchedPage::default() };
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let event = serde_json::from_str::<Event>(line);
+            if let Ok(event) = &event {
+                page.next = Some(event.id.clone());
+            }
+            match event {
+                // Another slice's, or nobody's.
+                Ok(event) if !request.span.contains(event.at) => {
+                    page.drop_outside(Outside { id: event.id, time: Some(event.at) });
+                }
+                Ok(event) => {
+                    let content = Content::of_json(line);
+                    page.records.push(ParsedRecord { key: event.id, time: Some(event.at), content });
+                }
+                // One bad record costs itself, not the page.
+                Err(error) => {
+                    let content = Content::Failed { reason: error.to_string() };
+                    page.records.push(ParsedRecord { key: String::new(), time: None, content });
+                }
+            }
+        }
+        if page.next.is_some() && page.next.as_deref() == request.cursor {
+            return Err(FetchError::permanent("cursor loop: the upstream gave the same events again"));
+        }
+        // The page's share of the byte budget is given back with the page.
+        page.reservation = allowance.into_reservation();
+        Ok(page)
+    }
+}

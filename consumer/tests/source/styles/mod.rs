@@ -1,0 +1,150 @@
+//! The styles of paging: the documented settings of each, on a server that pages so, and on ones that do it badly.
+
+mod nasty;
+mod servers;
+
+use std::time::Duration;
+
+use common::slice::Span;
+use consumer::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
+use serde_json::Value;
+use url::Url;
+
+use crate::upstream::{fetcher, source};
+use servers::List;
+
+const STYLES: [&str; 6] = ["next_url", "link_header", "cursor", "last_id", "page_number", "offset"];
+
+/// The settings that the documentation gives for a style.
+fn documented(style: &str) -> Value {
+    let text = include_str!("../../../src/source/paged_json/README.md");
+    let (_, after) = text.split_once(&format!("<!-- style: {style} -->\n```json\n")).unwrap();
+    let (json, _) = after.split_once("\n```").unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+fn open(url: &Url, settings: Value) -> Box<dyn Source> {
+    source("paged_json", url, settings)
+}
+
+async fn page(source: &dyn Source, cursor: Option<&str>) -> Result<FetchedPage, FetchError> {
+    page_by(&fetcher(), source, cursor).await
+}
+
+async fn page_by(
+    http: &Fetcher,
+    source: &dyn Source,
+    cursor: Option<&str>,
+) -> Result<FetchedPage, FetchError> {
+    let span = Span { from: None, to: "2026-02-01T00:00:00Z".parse().unwrap() };
+    source.fetch(PageRequest { span: &span, cursor, budget: Duration::from_secs(20) }, http).await
+}
+
+fn keys(page: &FetchedPage) -> Vec<String> {
+    page.records.iter().map(|record| record.key.clone()).collect()
+}
+
+/// Every page from a cursor on: its cursor and its keys.
+async fn walk(source: &dyn Source, from: Option<&str>) -> Vec<(Option<String>, Vec<String>)> {
+    let (http, mut pages) = (fetcher(), Vec::new());
+    let mut cursor = from.map(ToOwned::to_owned);
+    loop {
+        let page = page_by(&http, source, cursor.as_deref()).await.unwrap();
+        pages.push((cursor, keys(&page)));
+        assert!(pages.len() < 100, "the walk has no end");
+        cursor = page.next;
+        if cursor.is_none() {
+            return pages;
+        }
+    }
+}
+
+fn all(pages: &[(Option<String>, Vec<String>)]) -> Vec<String> {
+    pages.iter().flat_map(|(_, keys)| keys.clone()).collect()
+}
+
+fn ids(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|index| format!("r{index:02}")).collect()
+}
+
+#[tokio::test]
+async fn every_documented_style_reads_the_whole_list_and_goes_on_at_any_checkpoint() {
+    for style in STYLES {
+        // 100 records are asked for, and 10 given.
+        let upstream = List::of(25, 10).serve(style).await;
+        let settings = documented(style);
+        let pages = walk(&*open(&upstream.url, settings.clone()), None).await;
+        assert_eq!(all(&pages), ids(0..25), "{style}");
+        for (number, (cursor, _)) in pages.iter().enumerate() {
+            // Another process knows nothing but the checkpoint.
+            let again = walk(&*open(&upstream.url, settings.clone()), cursor.as_deref()).await;
+            assert_eq!(again, pages[number..], "{style} from {cursor:?}");
+        }
+        let requests = upstream.seen();
+        let path = settings["path"].as_str().unwrap();
+        assert!(requests.iter().all(|request| request.starts_with(path)), "{requests:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_documented_style_reads_lists_that_end_with_a_full_page_or_are_empty() {
+    for style in STYLES {
+        for (count, most) in [(20, 10), (0, 10), (1, 1), (3, 1)] {
+            let upstream = List::of(count, most).serve(style).await;
+            let pages = walk(&*open(&upstream.url, documented(style)), None).await;
+            assert_eq!(all(&pages), ids(0..count), "{style}, {count} records");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_the_first_page_and_then_its_cursor() {
+    for (style, asked) in [
+        ("next_url", ["/api/v1/calls?page_size=100", "from=2"]),
+        ("link_header", ["/repos/acme/shop/issues?state=all&direction=asc&per_page=100", "page=2"]),
+        ("cursor", ["/v1/contacts?limit=100", "cursor=opaque%2B%2F%3D2"]),
+        ("last_id", ["/v1/charges?limit=100&created%5Blt%5D=1769904000", "starting_after=r01"]),
+        ("page_number", ["/api/orders?per_page=100&page=1", "page=2"]),
+        ("offset", ["/rest/items?sort=created_at&limit=100&offset=0", "offset=2"]),
+    ] {
+        let upstream = List::of(4, 2).serve(style).await;
+        walk(&*open(&upstream.url, documented(style)), None).await;
+        let seen = upstream.seen();
+        assert_eq!(seen[0], asked[0], "{style}");
+        assert!(seen[1].contains(asked[1]), "{style}: {seen:?}");
+    }
+}
+
+/// What the documentation says of a list that changes: nothing is lost by an insertion.
+#[tokio::test]
+async fn an_insertion_during_a_walk_loses_nothing_in_any_style() {
+    for style in STYLES {
+        let list = List::of(9, 3);
+        let upstream = list.serve(style).await;
+        let source = open(&upstream.url, documented(style));
+        let first = page(&*source, None).await.unwrap();
+        list.insert(0, "new");
+        let rest = walk(&*source, first.next.as_deref()).await;
+        let mut read = [keys(&first), all(&rest)].concat();
+        let counts_rows = !matches!(style, "last_id");
+        assert_eq!(read.len(), if counts_rows { 10 } else { 9 }, "{style}: {read:?}");
+        read.dedup();
+        assert_eq!(read, ids(0..9), "{style}");
+    }
+}
+
+/// And what is lost by a removal, where rows are counted.
+#[tokio::test]
+async fn a_removal_during_a_walk_hides_one_record_where_rows_are_counted() {
+    for (style, hidden) in [("page_number", true), ("offset", true), ("last_id", false)] {
+        let list = List::of(9, 3);
+        let upstream = list.serve(style).await;
+        let source = open(&upstream.url, documented(style));
+        let first = page(&*source, None).await.unwrap();
+        list.remove(0);
+        let rest = all(&walk(&*source, first.next.as_deref()).await);
+        assert_eq!(rest, ids(if hidden { 4..9 } else { 3..9 }), "{style}");
+        // The next walk finds it.
+        assert_eq!(all(&walk(&*source, None).await), ids(1..9), "{style}");
+    }
+}
