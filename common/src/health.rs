@@ -3,26 +3,21 @@
 //! Alive and ready are different questions. A process that cannot reach the broker is not ready, but restarting it
 //! would not help, so only a loop that has stopped turning makes it not alive.
 
+pub use crate::serve::serve;
 use crate::telemetry::Metrics;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::Serialize;
-use std::future::IntoFuture;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 const EVENT_LOOP_TICK: Duration = Duration::from_secs(1);
 const EVENT_LOOP_WITHIN: Duration = Duration::from_secs(10);
-/// How long open requests may finish once a listener shuts down.
-const CLOSING: Duration = Duration::from_secs(5);
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -170,44 +165,13 @@ fn status(good: bool) -> StatusCode {
     if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// Serves `router` until `shutdown`, then lets open requests finish for at most five seconds. The first log line
-/// says `listening on http://…`, with the port that was really taken.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    let address = listener.local_addr()?;
-    tracing::info!("listening on http://{address}");
-    // Small answers must not wait for the peer's delayed acknowledgements.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
-    });
-    let closed = shutdown.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(closed.cancelled_owned()).into_future();
-    let patience = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(CLOSING).await;
-    };
-    tokio::select! {
-        ended = server => ended,
-        () = patience => {
-            tracing::warn!("requests still open on http://{address} were cut off");
-            Ok(())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
 
     async fn get(address: std::net::SocketAddr, path: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

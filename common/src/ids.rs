@@ -4,13 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $new:ident) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, sqlx::Type,
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema, sqlx::Type,
         )]
         #[serde(transparent)]
         #[sqlx(transparent)]
@@ -51,6 +52,10 @@ id!(
 id!(
     /// One requested sync of a connection.
     JobId, now_v7
+);
+id!(
+    /// How a tenant wants a job's records shown as rows.
+    SchemaId, now_v7
 );
 id!(
     /// One boot of a consumer process. Never reused: a restarted pod is another worker, so that it cannot keep

@@ -2,9 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The state of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "job_status", rename_all = "snake_case")]
 pub enum JobStatus {
@@ -28,7 +31,11 @@ pub enum JobEvent {
     /// Its slices were made.
     Planned,
     /// All its slices are done.
-    AllDone,
+    AllDone {
+        /// Whether what a full sync has not seen is to be deleted now. Its deletion slice follows; without, that was the
+        /// end.
+        deletion_due: bool,
+    },
     /// A cancel came while `leased` of its slices are (or are not) leased.
     CancelRequested {
         /// Whether any slice is leased.
@@ -86,8 +93,9 @@ impl JobStatus {
         match (self, event) {
             (Self::Pending, JobEvent::Planned) => Some(Self::Running),
             (Self::Running | Self::Cancelling, JobEvent::Planned) => None,
-            (Self::Running, JobEvent::AllDone) => Some(Self::Completed),
-            (Self::Pending | Self::Cancelling, JobEvent::AllDone) => None,
+            (Self::Running, JobEvent::AllDone { deletion_due: false }) => Some(Self::Completed),
+            (Self::Running, JobEvent::AllDone { deletion_due: true }) => Some(Self::Running),
+            (Self::Pending | Self::Cancelling, JobEvent::AllDone { deletion_due: true | false }) => None,
             (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: true }) => {
                 Some(Self::Cancelling)
             }
@@ -102,7 +110,7 @@ impl JobStatus {
             (
                 Self::Completed | Self::Failed | Self::Cancelled,
                 JobEvent::Planned
-                | JobEvent::AllDone
+                | JobEvent::AllDone { deletion_due: true | false }
                 | JobEvent::CancelRequested { leased: true | false }
                 | JobEvent::LastLeaseEnded
                 | JobEvent::CancelOverdue
@@ -119,7 +127,9 @@ impl std::fmt::Display for JobStatus {
 }
 
 /// What a job pulls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "job_mode", rename_all = "snake_case")]
 pub enum JobMode {
@@ -128,6 +138,8 @@ pub enum JobMode {
     Range,
     /// From what is known to now: the begin is found when the job is planned. Deletes nothing.
     Incremental,
+    /// The requested span, and then what was not seen in it is deleted.
+    Full,
 }
 
 impl JobMode {
@@ -136,6 +148,8 @@ impl JobMode {
     pub const fn is_resumable(self) -> bool {
         match self {
             Self::Range | Self::Incremental => true,
+            // What the job before had seen may be gone by now.
+            Self::Full => false,
         }
     }
 
@@ -145,6 +159,7 @@ impl JobMode {
         match self {
             Self::Range => "range",
             Self::Incremental => "incremental",
+            Self::Full => "full",
         }
     }
 }
@@ -204,9 +219,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [JobEvent; 7] = [
+    const EVENTS: [JobEvent; 8] = [
         JobEvent::Planned,
-        JobEvent::AllDone,
+        JobEvent::AllDone { deletion_due: false },
+        JobEvent::AllDone { deletion_due: true },
         JobEvent::CancelRequested { leased: true },
         JobEvent::CancelRequested { leased: false },
         JobEvent::LastLeaseEnded,
@@ -217,13 +233,28 @@ mod tests {
     #[test]
     fn every_state_meets_every_event() {
         use JobStatus::{Cancelled, Cancelling, Completed, Failed, Pending, Running};
-        let table: [(JobStatus, [Option<JobStatus>; 7]); 6] = [
-            (Pending, [Some(Running), None, Some(Cancelling), Some(Cancelled), None, None, Some(Failed)]),
-            (Running, [None, Some(Completed), Some(Cancelling), Some(Cancelled), None, None, Some(Failed)]),
-            (Cancelling, [None, None, None, None, Some(Cancelled), Some(Cancelled), None]),
-            (Completed, [None; 7]),
-            (Failed, [None; 7]),
-            (Cancelled, [None; 7]),
+        let table: [(JobStatus, [Option<JobStatus>; 8]); 6] = [
+            (
+                Pending,
+                [Some(Running), None, None, Some(Cancelling), Some(Cancelled), None, None, Some(Failed)],
+            ),
+            (
+                Running,
+                [
+                    None,
+                    Some(Completed),
+                    Some(Running),
+                    Some(Cancelling),
+                    Some(Cancelled),
+                    None,
+                    None,
+                    Some(Failed),
+                ],
+            ),
+            (Cancelling, [None, None, None, None, None, Some(Cancelled), Some(Cancelled), None]),
+            (Completed, [None; 8]),
+            (Failed, [None; 8]),
+            (Cancelled, [None; 8]),
         ];
         for (state, expected) in table {
             for (event, expected) in EVENTS.into_iter().zip(expected) {

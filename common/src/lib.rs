@@ -5,11 +5,17 @@ pub mod command;
 pub mod config;
 pub mod contract;
 pub mod credentials;
+pub mod deletion;
+#[cfg(test)]
+mod fuzz;
 pub mod health;
 pub mod ids;
 pub mod job;
 pub mod relay;
 pub mod retry;
+pub mod schema;
+pub mod serve;
+pub mod short;
 pub mod slice;
 pub mod store;
 pub mod telemetry;

@@ -8,9 +8,8 @@ use crate::amqp::{Destination, Envelope, PublishError, Publisher};
 use crate::contract::{EventKind, EventMessage};
 use crate::ids::JobId;
 use crate::retry::RetryPolicy;
-use crate::store::events::{JobEventRow, RelayTurn};
+use crate::store::events::{JobEventRow, ProgressTurn, RelayTurn};
 use crate::store::{Store, StoreError};
-use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,9 +89,9 @@ impl EventRelay {
         loop {
             let token = Uuid::new_v4();
             let turn = self.store.take_relay(token, LEASE, progress).await?;
-            let RelayTurn::Ours { progress_since } = turn else { return Ok(turn) };
+            let RelayTurn::Ours { progress } = turn else { return Ok(turn) };
             let mut published = Vec::new();
-            let result = self.publish(progress_since, &mut published).await;
+            let result = self.publish(progress, &mut published).await;
             self.store.give_relay_back(token, &published).await?;
             result?;
             if i64::try_from(published.len()).unwrap_or(i64::MAX) < self.batch {
@@ -104,13 +103,13 @@ impl EventRelay {
     /// Publishes one batch. `published` gets the events that were confirmed, whatever comes after them.
     async fn publish(
         &self,
-        progress_since: Option<DateTime<Utc>>,
+        progress: Option<ProgressTurn>,
         published: &mut Vec<i64>,
     ) -> Result<(), RelayError> {
         let until = Instant::now() + PUBLISH_FOR;
         // Progress is read first: of a job whose start or end was written in between, it must not be told.
-        let progress = match progress_since {
-            Some(since) => self.store.progress(since, PROGRESS_BATCH).await?,
+        let progress = match progress {
+            Some(turn) => self.store.progress(turn, PROGRESS_BATCH).await?,
             None => Vec::new(),
         };
         let events = self.store.unpublished_events(self.batch).await?;

@@ -142,7 +142,8 @@ impl Slicing {
         let (Some(slicing), Some(from)) = (slicing, span.from) else { return vec![span] };
         let midnight = from.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
         let most = i64::from(slicing.max_slices.clamp(1, MAX_SLICES));
-        let days = (span.to - midnight).num_seconds() / 86_400 + 1;
+        let whole = span.to - midnight;
+        let days = whole.num_days() + i64::from(whole > TimeDelta::days(whole.num_days()));
         let step = i64::from(slicing.days.max(1)).max((days + most - 1) / most);
         let mut slices = Vec::new();
         let mut start = from;
@@ -165,6 +166,17 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_span_of_whole_days_is_cut_into_as_many() {
+        let from = at("2026-01-01T00:00:00Z");
+        let cut = |to: DateTime<Utc>, most| {
+            Slicing::cut(Some(Slicing { days: 1, max_slices: most }), Span { from: Some(from), to }).len()
+        };
+        assert_eq!(cut(from + TimeDelta::days(100), 100), 100);
+        assert_eq!(cut(from + TimeDelta::days(100) + TimeDelta::microseconds(1), 100), 51);
+        assert_eq!(cut(from + TimeDelta::microseconds(1), 1), 1);
     }
 
     #[test]
@@ -203,6 +215,19 @@ mod tests {
     fn a_span_without_lower_bound_is_one_slice() {
         let span = Span { from: None, to: at("2026-01-01T00:00:00Z") };
         assert_eq!(Slicing::cut(Some(Slicing { days: 1, max_slices: 10 }), span), vec![span]);
+    }
+
+    #[test]
+    fn a_job_has_no_more_slices_than_the_hard_limit() {
+        let from = at("2000-01-01T00:00:00Z");
+        let cut = |days: i64| {
+            let slicing = Slicing { days: 1, max_slices: u32::MAX };
+            Slicing::cut(Some(slicing), Span { from: Some(from), to: from + TimeDelta::days(days) }).len()
+        };
+        let most = i64::from(MAX_SLICES);
+        assert_eq!(cut(most - 1), MAX_SLICES as usize - 1);
+        assert!((1..=MAX_SLICES as usize).contains(&cut(most)) && cut(most) > 1);
+        assert!((1..=MAX_SLICES as usize).contains(&cut(most + 1)) && cut(10 * most) <= MAX_SLICES as usize);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything that a consumer publishes, in the words of the protocol.
 
 use chrono::{DateTime, Utc};
-use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology};
+use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology, header};
 use common::command::{Reply, Undecodable};
 use common::contract::MarkerMessage;
 use common::ids::{JobId, WorkerId};
@@ -90,15 +90,22 @@ impl Bell {
         let kind = delivery.kind.clone().unwrap_or_else(|| "unknown".to_owned());
         let mut detail = why.detail.clone();
         detail.truncate(detail.floor_char_boundary(1000));
+        // One that was sent back, and is refused again, is as old as it is.
+        let first_seen =
+            delivery.header(header::FIRST_SEEN).map_or_else(|| first_seen.to_rfc3339(), ToOwned::to_owned);
         let mut envelope = Envelope::new(Destination::DeadLetter, kind, delivery.body.clone())
             .with_message_id(id)
-            .with_header("x-reason", why.reason)
-            .with_header("x-detail", detail)
-            .with_header("x-first-seen", first_seen.to_rfc3339())
-            .with_header("x-queue", delivery.queue.to_string())
-            .with_header("x-routing-key", delivery.routing_key.clone())
-            .with_header("x-redelivered", delivery.redelivered.to_string());
-        // Kept, so that a person who mends the message can publish it again as it was.
+            .with_header(header::REASON, why.reason)
+            .with_header(header::DETAIL, detail)
+            .with_header(header::FIRST_SEEN, first_seen)
+            .with_header(header::QUEUE, delivery.queue.to_string())
+            .with_header(header::EXCHANGE, delivery.exchange.clone())
+            .with_header(header::ROUTING_KEY, delivery.routing_key.clone())
+            .with_header(header::REDELIVERED, delivery.redelivered.to_string());
+        if let Some(trace) = delivery.header("traceparent") {
+            envelope = envelope.with_header("traceparent", trace);
+        }
+        // Kept, so that it can be published again as it was.
         envelope.correlation_id.clone_from(&delivery.correlation_id);
         envelope.reply_to.clone_from(&delivery.reply_to);
         self.publisher.publish(envelope).await

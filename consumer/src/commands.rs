@@ -79,7 +79,9 @@ impl Commands {
             on_conflict: command.on_conflict,
             name: command.name,
             requested_by: command.requested_by,
-            command: Some(identity(command.command_id, carrier)),
+            command: Some(identity(command.command_id, carrier)?),
+            schema: command.schema_id,
+            documents: command.document_ids.unwrap_or_default(),
         };
         let outcome = self.starts.start(&request).await?;
         let (accepted, job, reason) = match outcome {
@@ -110,6 +112,14 @@ impl Commands {
             StartOutcome::NoConnection => {
                 let detail = format!("there is no connection {}", command.connection_id);
                 return Err(Undecodable { reason: "unknown_connection", detail }.into());
+            }
+            StartOutcome::NoSchema => {
+                let detail = "the connection's tenant has no schema of that identifier".to_owned();
+                return Err(Undecodable { reason: "unknown_schema", detail }.into());
+            }
+            StartOutcome::KeyReused => {
+                let detail = "the command's key was used for another request".to_owned();
+                return Err(Undecodable { reason: "key_reused", detail }.into());
             }
             StartOutcome::EmptySpan => {
                 let detail = "date_from must be before date_to (by default: now)".to_owned();
@@ -144,7 +154,7 @@ impl Commands {
             tenant: None,
             reason: command.reason,
             requested_by: command.requested_by,
-            command: Some(identity(command.command_id, carrier)),
+            command: Some(identity(command.command_id, carrier)?),
             keep_if_unknown: true,
         };
         let (accepted, job, reason) = match self.cancels.cancel(&request).await? {
@@ -196,12 +206,17 @@ fn warn_of_unknown(command: &str, unknown: &[String]) -> Option<String> {
     warning
 }
 
-fn identity(command_id: Option<String>, carrier: Carrier<'_>) -> CommandIdentity {
-    match command_id.or_else(|| carrier.message_id.map(ToOwned::to_owned)) {
+fn identity(command_id: Option<String>, carrier: Carrier<'_>) -> Result<CommandIdentity, Undecodable> {
+    if carrier.message_id.is_some_and(|id| id.contains('\0')) {
+        // Postgres cannot store it, so the command could not be recognised when it comes again.
+        let detail = "the message_id property contains a NUL character".to_owned();
+        return Err(Undecodable { reason: "invalid", detail });
+    }
+    Ok(match command_id.or_else(|| carrier.message_id.map(ToOwned::to_owned)) {
         Some(id) => CommandIdentity::Given(id),
         None => CommandIdentity::Content {
             hash: blake3::hash(carrier.body).to_hex().to_string(),
             redelivered: carrier.redelivered,
         },
-    }
+    })
 }

@@ -12,8 +12,9 @@ use common::amqp::{ConsumedQueue, Delivery, Intake, WorkQueue};
 use common::command::{Reply, Undecodable};
 use common::contract::{AbortMessage, MarkerMessage};
 use common::retry::RetryPolicy;
+use common::short::short;
 use common::slice::Ring;
-use common::store::Store;
+use common::store::{Store, StoreError};
 use metrics::{counter, gauge};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -122,6 +123,7 @@ impl ConsumerIntake {
     async fn command(&self, queue: WorkQueue, delivery: &Delivery, epoch: &CancellationToken) -> Disposition {
         let since = Instant::now();
         let mut redelivered = delivery.redelivered;
+        let mut refused = 0;
         loop {
             let carrier = Carrier {
                 body: &delivery.body,
@@ -132,6 +134,14 @@ impl ConsumerIntake {
             let applied = match queue {
                 WorkQueue::Cancels => self.commands.cancel(carrier).await,
                 WorkQueue::Starts | WorkQueue::Pages => self.commands.start(carrier).await,
+            };
+            // Data that Postgres refuses twice is not made good by waiting. (Once may be another transaction's doing.)
+            refused += u32::from(matches!(applied, Err(CommandError::Store(StoreError::Refused(_)))));
+            let applied = match applied {
+                Err(CommandError::Store(error)) if refused > 1 => {
+                    Err(CommandError::Dead(Undecodable { reason: "refused", detail: short(error) }))
+                }
+                other => other,
             };
             match applied {
                 Ok(applied) => {

@@ -30,19 +30,24 @@ impl Planner {
         let Some(mut plannable) = self.store.plannable(job).await? else { return Ok(()) };
         let planning = match source::planning(&plannable.source, &plannable.settings) {
             Ok(planning) => planning,
-            Err(error) => {
-                let error = JobError { cause: error.to_string(), slice: None, page: None, body: None };
-                if self.store.fail(job, &error, FailRight::Job).await? {
-                    tracing::warn!(%job, cause = error.cause, "a job failed before it began");
-                }
-                return Ok(());
-            }
+            Err(error) => return self.fail(job, error.to_string()).await,
         };
+        if plannable.documents.is_some() && !planning.items {
+            return self.fail(job, source::NO_ITEM.to_owned()).await;
+        }
         plannable.reach_back(planning.overlap);
         if self.store.plan(&plannable, planning.slicing).await? {
             tracing::info!(%job, "a job is planned");
             let rings = self.store.refill(plannable.tenant, RAMP_STEP).await?;
             self.bell.ring_all(rings).await;
+        }
+        Ok(())
+    }
+
+    async fn fail(&self, job: JobId, cause: String) -> Result<(), StoreError> {
+        let error = JobError { cause, slice: None, page: None, body: None };
+        if self.store.fail(job, &error, FailRight::Job).await? {
+            tracing::warn!(%job, cause = error.cause, "a job failed before it began");
         }
         Ok(())
     }

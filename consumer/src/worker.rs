@@ -5,7 +5,7 @@ use crate::canary::Canary;
 use crate::commands::Commands;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
-use crate::page::PageHandler;
+use crate::page::{PageHandler, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
 use crate::source::Fetcher;
@@ -29,6 +29,8 @@ use tokio_util::task::TaskTracker;
 const COMMANDS_AT_ONCE: u16 = 4;
 /// Starts have a database connection to themselves, and so have cancels: neither waits behind the other, or behind pages.
 const RESERVED: u32 = 1;
+/// Connections for all that is neither a command nor a page: the sweeper's two loops, events, the worker's own row.
+const BESIDE: u32 = 2;
 /// The part of the drain's time in which pages may still finish; then they are handed over.
 const FINISH_PART: u32 = 5;
 /// Between two tries to register.
@@ -55,9 +57,11 @@ impl Worker {
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let id = WorkerId::random();
         let name = format!("backhaul/consumer {id}");
-        let store = open_store(&settings.database, &name, settings.database.max_connections)?;
-        let starts = open_store(&settings.database, &name, RESERVED)?.telling(&store);
-        let cancels = open_store(&settings.database, &name, RESERVED)?.telling(&store);
+        let open = |how: OpenStore, connections| open_store(how, &settings.database, &name, connections);
+        let store = open(Store::new, BESIDE)?;
+        let starts = open(Store::new, RESERVED)?.telling(&store);
+        let cancels = open(Store::new, RESERVED)?.telling(&store);
+        let for_pages = open(Store::for_pages, settings.database.max_connections)?.telling(&store);
         let publisher =
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let bell = Bell::new(publisher.clone(), settings.amqp.topology());
@@ -65,7 +69,8 @@ impl Worker {
         let fetcher = Arc::new(Fetcher::new(settings.fetch.clone(), usize::from(settings.pages.slots))?);
         let pages = PageHandler {
             worker: id,
-            store: store.clone(),
+            store: for_pages.clone(),
+            settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
             bell: bell.clone(),
             fetcher,
             sources: Sources::new(settings.credentials.keyring()?),
@@ -79,7 +84,7 @@ impl Worker {
             commands: Commands::new(starts, cancels, bell.clone()),
             store: store.clone(),
             bell: bell.clone(),
-            renewal: Arc::new(Renewal::new(store.clone(), id, in_flight, settings.leases.clone())),
+            renewal: Arc::new(Renewal::new(for_pages, id, in_flight, settings.leases.clone())),
             canary: Canary::default(),
         };
         let relay = EventRelay::new(store.clone(), publisher.clone(), i64::from(settings.sweeper.batch));
@@ -140,7 +145,8 @@ impl Worker {
         loops.spawn(async move { relay.run(until).await });
         let (sweeper, until) = (self.sweeper, shutdown.clone());
         loops.spawn(async move { sweeper.run(until, sweeper_beats).await });
-        let server = tokio::spawn(common::health::serve(listener, router, ended.clone()));
+        let limits = self.settings.http.limits();
+        let server = tokio::spawn(common::serve::serve_within(limits, listener, router, ended.clone()));
         let in_flight = self.intake.pages.in_flight.clone();
         let (drain, begun) = (self.settings.shutdown.drain, shutdown.clone());
         loops.spawn(async move {
@@ -159,6 +165,7 @@ impl Worker {
         if let Err(error) = self.store.worker_stopped(self.id).await {
             tracing::warn!(%error, "the end of this worker was not written down");
         }
+        self.intake.pages.store.close().await;
         self.store.close().await;
         server.await??;
         Ok(())
@@ -179,14 +186,21 @@ impl Worker {
     }
 }
 
-fn open_store(database: &DatabaseConfig, name: &str, connections: u32) -> Result<Store, StoreError> {
+type OpenStore = fn(&str, &str, u32, SessionLimits) -> Result<Store, StoreError>;
+
+fn open_store(
+    how: OpenStore,
+    database: &DatabaseConfig,
+    name: &str,
+    connections: u32,
+) -> Result<Store, StoreError> {
     let limits = SessionLimits {
         lock_timeout: database.lock_timeout,
         statement_timeout: database.statement_timeout,
         idle_in_transaction_timeout: database.idle_in_transaction_timeout,
         acquire_timeout: database.connect_timeout,
     };
-    Store::new(database.url.expose(), name, connections, limits)
+    how(database.url.expose(), name, connections, limits)
 }
 
 /// Tells who this worker is, as soon as the database answers. Nothing waits for it: people see it, and the blame for

@@ -1,5 +1,6 @@
 //! Tenants, their API keys, and their connections.
 
+use super::slices::PoisonPolicy;
 use super::{Store, StoreError};
 use crate::credentials::{KeyId, Sealed};
 use crate::ids::{ConnectionId, TenantId};
@@ -63,6 +64,12 @@ pub struct ConnectionView {
     pub credentials_key: Option<KeyId>,
     /// Until when the upstream asked for a pause.
     pub paused_until: Option<DateTime<Utc>>,
+    /// Its limit of pages in flight, over the whole fleet.
+    pub max_pages_in_flight: Option<i32>,
+    /// Its limit of requests per second, over the whole fleet.
+    pub requests_per_second: Option<f32>,
+    /// What it wants of a page that can never be settled.
+    pub on_poison_page: PoisonPolicy,
     /// Whether it is the one that its tenant's agency historical sync pulls.
     pub historical_sync: bool,
     /// When it was made.
@@ -206,6 +213,36 @@ impl Store {
         }
     }
 
+    /// Makes a connection. False if the tenant has one of that name.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when there is no such tenant.
+    pub async fn create_connection(
+        &self,
+        id: ConnectionId,
+        new: &NewConnection,
+        sealed: Option<&Sealed>,
+    ) -> Result<bool, StoreError> {
+        let made = sqlx::query!(
+            "insert into connections (id, tenant_id, name, source, base_url, settings,
+                                      credentials_key, credentials_nonce, credentials)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             on conflict (tenant_id, name) where deleted_at is null do nothing",
+            id.0,
+            new.tenant.0,
+            new.name,
+            new.source,
+            new.base_url,
+            new.settings,
+            sealed.map(|sealed| sealed.key.as_bytes()),
+            sealed.map(|sealed| sealed.nonce.as_slice()),
+            sealed.map(|sealed| sealed.ciphertext.as_slice())
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(made.rows_affected() == 1)
+    }
+
     async fn connection_named(
         &self,
         tenant: TenantId,
@@ -257,14 +294,37 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn connections(&self, tenant: Option<TenantId>) -> Result<Vec<ConnectionView>, StoreError> {
+        self.read_connections(tenant, None).await
+    }
+
+    /// One connection of a tenant.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn connection(
+        &self,
+        connection: ConnectionId,
+        tenant: TenantId,
+    ) -> Result<Option<ConnectionView>, StoreError> {
+        Ok(self.read_connections(Some(tenant), Some(connection)).await?.pop())
+    }
+
+    async fn read_connections(
+        &self,
+        tenant: Option<TenantId>,
+        connection: Option<ConnectionId>,
+    ) -> Result<Vec<ConnectionView>, StoreError> {
         Ok(sqlx::query_as!(
             ConnectionView,
             r#"select id as "id: ConnectionId", tenant_id as "tenant_id: TenantId", name, source, base_url, settings,
                       credentials_key as "credentials_key: KeyId", paused_until, historical_sync,
+                      max_pages_in_flight, requests_per_second, on_poison_page as "on_poison_page: PoisonPolicy",
                       created_at
                  from connections
-                where deleted_at is null and ($1::uuid is null or tenant_id = $1) order by tenant_id, name"#,
-            tenant.map(|tenant| tenant.0)
+                where deleted_at is null and ($1::uuid is null or tenant_id = $1) and ($2::uuid is null or id = $2)
+                order by tenant_id, name"#,
+            tenant.map(|tenant| tenant.0),
+            connection.map(|connection| connection.0)
         )
         .fetch_all(&self.pool)
         .await?)

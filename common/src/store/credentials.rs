@@ -27,6 +27,21 @@ pub struct Resealed {
 }
 
 impl Store {
+    /// The sealed credentials of a connection; `None` if it has none, or is not there.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sealed_credentials(&self, connection: ConnectionId) -> Result<Option<Sealed>, StoreError> {
+        let row = sqlx::query!(
+            r#"select credentials_key as "key!", credentials_nonce as "nonce!", credentials as "ciphertext!"
+                 from connections where id = $1 and credentials_key is not null"#,
+            connection.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.and_then(|row| Sealed::from_columns(&row.key, &row.nonce, row.ciphertext)))
+    }
+
     /// How many connections' credentials each key seals.
     ///
     /// # Errors

@@ -27,6 +27,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Of a statement whose answer nobody can have any more.
+    #[must_use]
+    pub const fn unanswered() -> Self {
+        Self::Unavailable(sqlx::Error::WorkerCrashed)
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

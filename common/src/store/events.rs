@@ -67,13 +67,22 @@ impl JobEventRow {
     }
 }
 
+/// A turn at telling progress: no two of them begin within the time that [`Store::take_relay`] was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgressTurn {
+    /// When the last turn began.
+    pub since: DateTime<Utc>,
+    /// When this one began.
+    pub at: DateTime<Utc>,
+}
+
 /// What an attempt to take the relay came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayTurn {
     /// It is ours: publish, then give it back.
     Ours {
-        /// Tell the progress since then too.
-        progress_since: Option<DateTime<Utc>>,
+        /// Tell progress too.
+        progress: Option<ProgressTurn>,
     },
     /// Somebody else has it, and may not have seen the newest events.
     Busy,
@@ -141,8 +150,9 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?;
+        let progress = row.since.zip(row.at).map(|(since, at)| ProgressTurn { since, at });
         Ok(match (row.taken, row.waiting) {
-            (true, _) => RelayTurn::Ours { progress_since: row.progress_since },
+            (true, _) => RelayTurn::Ours { progress },
             (false, true) => RelayTurn::Busy,
             (false, false) => RelayTurn::Idle,
         })
@@ -182,13 +192,14 @@ impl Store {
         .await?)
     }
 
-    /// The progress of running jobs that have settled a page since then; at most `limit` of them.
+    /// The progress of running jobs that have settled a page since the last turn; at most `limit` of them.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn progress(&self, since: DateTime<Utc>, limit: i64) -> Result<Vec<EventMessage>, StoreError> {
-        let rows =
-            sqlx::query_file!("src/store/sql/progress.sql", since, limit).fetch_all(&self.pool).await?;
+    pub async fn progress(&self, turn: ProgressTurn, limit: i64) -> Result<Vec<EventMessage>, StoreError> {
+        let rows = sqlx::query_file!("src/store/sql/progress.sql", turn.since, limit, turn.at)
+            .fetch_all(&self.pool)
+            .await?;
         let messages = rows.into_iter().map(|row| EventMessage {
             job_id: row.job,
             tenant_id: Some(row.tenant),
@@ -203,19 +214,37 @@ impl Store {
         Ok(messages.collect())
     }
 
-    /// The events of a job, oldest first.
+    /// All events of a job, oldest first.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn events_of(&self, job: JobId) -> Result<Vec<JobEventRow>, StoreError> {
+        self.events_after(job, 0, i64::MAX).await
+    }
+
+    /// The events of a job after the one with this id (0: from the first), oldest first, at most `limit`.
+    ///
+    /// Ids grow along a job's transitions, each of which holds the job's row, so that none can appear behind one that was
+    /// read.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events_after(
+        &self,
+        job: JobId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<JobEventRow>, StoreError> {
         Ok(sqlx::query_as!(
             JobEventRow,
             r#"select e.id, e.job_id as "job: JobId", coalesce(e.tenant_id, j.tenant_id) as "tenant?: TenantId",
                       coalesce(e.connection_id, j.connection_id) as "connection?: ConnectionId", e.kind, e.at, e.data,
                       e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>"
                  from job_events e left join jobs j on j.id = e.job_id
-                where e.job_id = $1 order by e.id"#,
-            job.0
+                where e.job_id = $1 and e.id > $2 order by e.id limit $3"#,
+            job.0,
+            after,
+            limit
         )
         .fetch_all(&self.pool)
         .await?)

@@ -8,8 +8,11 @@ pub mod events;
 pub mod examine;
 mod historical_sync;
 pub mod jobs;
+pub mod limits;
 pub mod records;
 pub mod removal;
+pub mod results;
+pub mod schemas;
 pub mod slices;
 pub mod sweep;
 pub mod users;
@@ -35,7 +38,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store that connects at its first use, so that a process can start while the database is away.
+    /// A store that connects at its first use, so that a process can start while the database is away. Each of its
+    /// statements is planned anew each time, for the values that it is given.
     ///
     /// # Errors
     /// [`StoreError::Url`] when the address cannot be read.
@@ -45,19 +49,47 @@ impl Store {
         max_connections: u32,
         limits: SessionLimits,
     ) -> Result<Self, StoreError> {
-        let options =
-            PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name(name).options([
+        // A generic plan that was cached while a table was empty may read all of it, long after it has grown.
+        Self::open(url, name, max_connections, limits, &[("plan_cache_mode", "force_custom_plan")])
+    }
+
+    /// The same, for those who walk pages: each statement is planned once per connection, since planning a settle takes
+    /// three times as long as the settle of a small page. What makes that safe is that these sessions never choose to
+    /// read a whole table: their statements look single rows up by key, and a plan made while a table was empty does so, too.
+    ///
+    /// # Errors
+    /// As [`Store::new`].
+    pub fn for_pages(
+        url: &str,
+        name: &str,
+        max_connections: u32,
+        limits: SessionLimits,
+    ) -> Result<Self, StoreError> {
+        let planned_once = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+        Self::open(url, name, max_connections, limits, &planned_once)
+    }
+
+    fn open(
+        url: &str,
+        name: &str,
+        max_connections: u32,
+        limits: SessionLimits,
+        planning: &[(&str, &str)],
+    ) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(StoreError::Url)?
+            .application_name(name)
+            .options([
                 ("lock_timeout", limits.lock_timeout.as_millis().to_string()),
                 ("statement_timeout", limits.statement_timeout.as_millis().to_string()),
                 (
                     "idle_in_transaction_session_timeout",
                     limits.idle_in_transaction_timeout.as_millis().to_string(),
                 ),
-                // A generic plan that was cached while a partition of records was empty keeps its sequential scan.
-                ("plan_cache_mode", "force_custom_plan".to_owned()),
                 // Every statement here is short; compiling one takes longer than running it.
                 ("jit", "off".to_owned()),
-            ]);
+            ])
+            .options(planning.iter().copied());
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(limits.acquire_timeout)

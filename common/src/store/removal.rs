@@ -7,14 +7,15 @@ use crate::ids::{ConnectionId, JobId, TenantId};
 use sqlx::PgConnection;
 
 /// The answer to a deletion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteOutcome {
     /// The connection is deleted. Its name is free again.
     Deleted {
         /// The job that was active, and is cancelled with it.
         cancelled: Option<JobId>,
-        /// Whether pages of that job are in flight: whoever holds them is to be told.
-        in_flight: bool,
+        /// Jobs that are cancelled with it (that one, and those over documents) and have pages in flight: whoever holds
+        /// them is to be told.
+        in_flight: Vec<JobId>,
     },
     /// No such connection of this tenant, or it was deleted before.
     Unknown,
@@ -33,7 +34,7 @@ pub enum Removed {
 const SLICES: i64 = 200;
 
 impl Store {
-    /// Marks a connection as deleted and cancels its active job. From the commit on nothing is started on it and nothing
+    /// Marks a connection as deleted and cancels its active jobs. From the commit on nothing is started on it and nothing
     /// of it is settled.
     ///
     /// # Errors
@@ -56,27 +57,32 @@ impl Store {
         if marked.rows_affected() == 0 {
             return Ok(DeleteOutcome::Unknown);
         }
-        let active = sqlx::query_scalar!(
-            r#"select id as "id: JobId" from jobs where connection_id = $1 and status in ('pending', 'running')"#,
+        let active = sqlx::query!(
+            r#"select id as "id: JobId", documents is not null as "over_documents!" from jobs
+                where connection_id = $1 and status in ('pending', 'running') order by id"#,
             connection.0
         )
-        .fetch_optional(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await?;
-        let (mut cancelled, mut in_flight) = (None, false);
-        if let Some(job) = active {
+        let (mut cancelled, mut in_flight) = (None, Vec::new());
+        for active in active {
+            let job = active.id;
             let request = CancelRequest {
                 target: CancelTarget::Job(job),
                 tenant: None,
                 reason: Some("the connection was deleted".to_owned()),
-                requested_by,
+                requested_by: requested_by.clone(),
                 command: None,
                 keep_if_unknown: false,
             };
             let outcome = fence(&mut transaction, job, &request).await?;
-            in_flight = matches!(outcome, Some(CancelOutcome::Cancelling { .. }));
+            let held = matches!(outcome, Some(CancelOutcome::Cancelling { .. }));
+            in_flight.extend(held.then_some(job));
             // It may have come to its end by itself a moment ago.
-            let newly = in_flight || matches!(outcome, Some(CancelOutcome::Cancelled { .. }));
-            cancelled = newly.then_some(job);
+            let newly = held || matches!(outcome, Some(CancelOutcome::Cancelled { .. }));
+            if newly && !active.over_documents {
+                cancelled = Some(job);
+            }
         }
         transaction.commit().await?;
         Ok(DeleteOutcome::Deleted { cancelled, in_flight })
@@ -112,6 +118,46 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(Removed::Rows(rows))
+    }
+
+    /// Empties the working tables of a deletion whose job is over, by one batch.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the batch is removed later.
+    pub async fn remove_working_rows(&self, batch: i64) -> Result<Removed, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let over = sqlx::query_scalar!(
+            r#"select d.job_id as "job: JobId" from deletions d
+                where not exists (select from jobs j
+                                   where j.id = d.job_id and j.status in ('pending', 'running', 'cancelling'))
+                limit 1
+                  for update of d skip locked"#
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(job) = over else { return Ok(Removed::Nothing) };
+        let removed = sqlx::query!(
+            r#"with gone_seen as (
+                   delete from seen where (job_id, external_id) in (
+                       select job_id, external_id from seen where job_id = $1 order by external_id limit $2)
+                   returning 1
+               ), gone_unseen as (
+                   delete from unseen where (job_id, external_id) in (
+                       select job_id, external_id from unseen where job_id = $1 order by external_id limit $2)
+                   returning 1
+               )
+               select (select count(*) from gone_seen) + (select count(*) from gone_unseen) as "rows!""#,
+            job.0,
+            batch
+        )
+        .fetch_one(&mut *transaction)
+        .await?
+        .rows;
+        if removed == 0 {
+            sqlx::query!("delete from deletions where job_id = $1", job.0).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(Removed::Rows(u64::try_from(removed).unwrap_or_default().max(1)))
     }
 }
 

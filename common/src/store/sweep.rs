@@ -187,7 +187,9 @@ impl Store {
         let mut removed = 0;
         removed += sqlx::query!(
             "delete from commands where id in (
-                 select id from commands where received_at < now() - interval '7 days' limit $1)",
+                 select id from commands
+                  where received_at < now() - case when request is null then interval '7 days' else interval '24 hours' end
+                  limit $1)",
             limit
         )
         .execute(&self.pool)

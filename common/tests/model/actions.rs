@@ -54,7 +54,7 @@ impl Model for Scenario {
         };
         if self.begun {
             state.start(self.variant, 0);
-            state.plan(0, self.slices);
+            state.plan(self, 0);
             state.refill(self.window);
             state.jobs[0].start = Start::Over;
         }
@@ -149,7 +149,7 @@ impl Scenario {
             Start::Waiting => state.start(self.variant, job),
             Start::Unopposed => state.insert(job),
             Start::Inserted => {
-                let planned = state.plan(job, self.slices);
+                let planned = state.plan(self, job);
                 state.jobs[job].start = if planned { Start::Planned } else { Start::Over };
             }
             Start::Planned => {

@@ -74,8 +74,8 @@ impl State {
                 Step::Ack
             }
             Step::Finish { then_refill } => {
-                self.finish(job);
-                if then_refill { Step::Refill } else { Step::Ack }
+                let begun = self.finish(scenario, job);
+                if then_refill || begun { Step::Refill } else { Step::Ack }
             }
             Step::Refill => {
                 self.refill(scenario.window);

@@ -2,6 +2,7 @@
 //! `common::store::jobs`; each is atomic, since it locks the job's row (or, for a start, the connection's) first and
 //! looks at the slices in a later statement.
 
+use crate::scenarios::Scenario;
 use crate::state::{MOST_PAGES, Slice, Start, State, Task};
 use crate::variants::Variant;
 use common::job::{JobEvent, JobStatus};
@@ -34,13 +35,23 @@ impl State {
     }
 
     /// `Store::plan`: true if the job was pending.
-    pub(crate) fn plan(&mut self, job: usize, slices: usize) -> bool {
+    pub(crate) fn plan(&mut self, scenario: &Scenario, job: usize) -> bool {
         if !self.job_event(job, JobEvent::Planned) {
             return false;
         }
-        let at = self.slices.partition_point(|slice| slice.job < job);
+        self.insert_slices(job, scenario.slices, false);
+        if scenario.variant == Variant::DeletionWithTheWalk {
+            self.insert_slices(job, 1, true);
+        }
+        true
+    }
+
+    /// Inserts slices behind those that the job has.
+    fn insert_slices(&mut self, job: usize, slices: usize, deletion: bool) {
+        let at = self.slices.partition_point(|slice| slice.job <= job);
         let slice = Slice {
             job,
+            deletion,
             status: SliceStatus::Queued,
             page: 0,
             ring: 0,
@@ -58,14 +69,19 @@ impl State {
             task.doorbell.slice += if task.doorbell.slice >= at { slices } else { 0 };
         }
         self.slices.splice(at..at, std::iter::repeat_n(slice, slices));
-        true
     }
 
-    /// `Store::finish`.
-    pub(crate) fn finish(&mut self, job: usize) {
-        if self.is_done(job) {
-            self.job_event(job, JobEvent::AllDone);
+    /// `Store::finish`: true if a deletion was begun.
+    pub(crate) fn finish(&mut self, scenario: &Scenario, job: usize) -> bool {
+        if !self.is_done(job) {
+            return false;
         }
+        let deletion_due = scenario.deletes > 0 && !self.slices_of(job).any(|slice| slice.deletion);
+        let begun = self.job_event(job, JobEvent::AllDone { deletion_due }) && deletion_due;
+        if begun {
+            self.insert_slices(job, 1, true);
+        }
+        begun
     }
 
     /// `Store::fail`, by the right of a lease: true if the hand had it.

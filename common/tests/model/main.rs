@@ -24,7 +24,8 @@
 //!   beside the lock (a settle: whether there is a pause), the older answer is that of a run in which it came earlier.
 //! - **There is no clock.** What waits for time may happen at any time: the end of a back-off, a pause or a dead worker's
 //!   lease, a marker, the deadline of a cancel. Only for a lease to expire under a live worker something must go wrong.
-//! - **A page is a number.** Records, cursors and counters are written by the statement that writes the page log, so
+//! - **A page is a number.** A page of a full sync's deletion is one like any other: what it deletes is written with its row
+//!   of the page log. Records, cursors and counters are written by the statement that writes the page log, so
 //!   they are there if, and only if, its row is.
 //! - **The broker is a bag.** A doorbell that is published some time after its commit is one that waits; one that never
 //!   is, one that is lost. Only where a worker's own message keeps the page safe meanwhile is publishing a step of its own.
@@ -51,6 +52,7 @@
 //! | lost doorbells | 1 × 1 × 2 | 2 | 2 of 5 kinds | | expire, finish, re-ring, markers | 48,949 |
 //! | window | 1 × 3 × 1 | 1 | 2 of 6 kinds | | finish, refill, re-ring | 176,665 |
 //! | two jobs | 2 × 1 × 1, from the start | 2 | 1 of 4 kinds | 2 | all but re-ring and markers | 35,547 |
+//! | full sync | 1 × 2 × 1, and a deletion of 2 | 2 | 1 of 3 kinds | 1 | expire, finish, refill, re-ring | 80,997 |
 //! | everything | 1 × 2 × 1 | 2 | 2 of 12 kinds | 1 | all but markers, and the deadline | 360,928 |
 
 mod actions;

@@ -2,7 +2,9 @@
 
 use crate::liveness::{Endless, Graph};
 use crate::properties;
-use crate::scenarios::{CANCEL_ALONE, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, Scenario, TWO_JOBS};
+use crate::scenarios::{
+    CANCEL_ALONE, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, Scenario, TWO_JOBS,
+};
 use crate::variants::Variant;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
@@ -80,6 +82,13 @@ fn a_redelivery_of_a_closed_slice_that_is_acked() {
 fn a_marker_that_is_missed_only_in_an_empty_queue() {
     let endless = endless(Scenario { variant: Variant::MarkerMissedInEmptyQueue, ..LOST_DOORBELLS });
     assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
+}
+
+/// A page of the deletion is settled while the walk is under way: what is yet to be seen is deleted.
+#[test]
+fn a_deletion_that_is_planned_with_the_walk() {
+    let variant = Variant::DeletionWithTheWalk;
+    breaks(properties::DELETION_LAST, Scenario { variant, faults: 0, kinds: &[], ..FULL_SYNC });
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) const COUNTERS: &str = "counters equal the page log";
 pub(crate) const COMPLETE: &str = "a completed job has all its pages";
 /// The page log of a cancelled job has what it had when the cancel closed the last slice.
 pub(crate) const FENCE: &str = "nothing is written after a cancel";
+/// The deletion slice of a full sync is there only once every other slice of it is done.
+pub(crate) const DELETION_LAST: &str = "nothing is deleted before everything is walked";
 /// At most one job of the connection is pending or running.
 pub(crate) const ONE_ACTIVE: &str = "one active job per connection";
 /// A job that is over has neither leases nor open slices; a cancelling one no open slices.
@@ -36,7 +38,7 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
         Property::always(COMPLETE, |scenario: &Scenario, state: &State| {
             state.jobs.iter().enumerate().all(|(job, row)| {
                 row.status != Some(JobStatus::Completed)
-                    || state.logged(job) == scenario.slices * scenario.pages
+                    || state.logged(job) == scenario.slices * scenario.pages + scenario.deletes
             })
         }),
         Property::always(FENCE, |_, state: &State| {
@@ -45,6 +47,11 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
                 .iter()
                 .enumerate()
                 .all(|(job, row)| row.pages_at_fence.is_none_or(|pages| pages == state.logged(job)))
+        }),
+        Property::always(DELETION_LAST, |_, state: &State| {
+            state.slices.iter().filter(|slice| slice.deletion).all(|deletion| {
+                state.slices_of(deletion.job).all(|slice| slice.deletion || slice.status == SliceStatus::Done)
+            })
         }),
         Property::always(ONE_ACTIVE, |_, state: &State| {
             state.jobs.iter().filter(|job| job.status.is_some_and(JobStatus::is_active)).count() <= 1
@@ -66,6 +73,14 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
     if scenario.cancels > 0 {
         all.push(Property::sometimes("a job is cancelled", |_, state: &State| {
             is_any(state, JobStatus::Cancelled)
+        }));
+    }
+    if scenario.deletes > 0 && scenario.cancels > 0 {
+        all.push(Property::sometimes("a cancel comes in the middle of a deletion", |_, state: &State| {
+            state
+                .slices
+                .iter()
+                .any(|slice| slice.deletion && slice.page > 0 && slice.status == SliceStatus::Cancelled)
         }));
     }
     if scenario.kinds.contains(&Fault::Permanent) {

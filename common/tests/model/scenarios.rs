@@ -25,6 +25,8 @@ pub(crate) struct Scenario {
     /// How many faults a run may have, and of which kinds.
     pub(crate) faults: u8,
     pub(crate) kinds: &'static [Fault],
+    /// Of full syncs, the pages of the deletion that follows the walk; 0 for other jobs.
+    pub(crate) deletes: usize,
     /// How many cancels may be asked for.
     pub(crate) cancels: u8,
     /// What the sweeper does.
@@ -47,6 +49,7 @@ const QUIET: Scenario = Scenario {
     backlog: false,
     faults: 0,
     kinds: &[],
+    deletes: 0,
     cancels: 0,
     duties: &[],
     holders_keep: false,
@@ -142,6 +145,18 @@ pub(crate) const TWO_JOBS: Scenario = Scenario {
     cancels: 2,
     duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Plan],
     states: 35_547,
+    ..QUIET
+};
+
+/// A full sync: what is gone is deleted after everything was walked, and a cancel in the middle of it holds.
+pub(crate) const FULL_SYNC: Scenario = Scenario {
+    slices: 2,
+    faults: 1,
+    kinds: &[Fault::Crash, Fault::AnswerLost, Fault::Permanent],
+    deletes: 2,
+    cancels: 1,
+    duties: &[Duty::Expire, Duty::Finish, Duty::Refill, Duty::Rering],
+    states: 80_997,
     ..QUIET
 };
 

@@ -90,8 +90,8 @@ impl State {
         if !self.has_right(hand, task) && scenario.variant != Variant::SettleWithoutFence {
             return Settled::Fenced;
         }
-        let last = page + 1 >= scenario.pages;
         let slice = &mut self.slices[task.doorbell.slice];
+        let last = page + 1 >= if slice.deletion { scenario.deletes } else { scenario.pages };
         let open = self.jobs[slice.job].status == Some(JobStatus::Running) && !self.paused;
         // Only without a fence is a page past the end settled.
         let times = &mut slice.log[page.min(MOST_PAGES - 1)];

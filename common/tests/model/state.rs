@@ -58,6 +58,8 @@ pub(crate) const MOST_PAGES: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slice {
     pub(crate) job: usize,
+    /// Whether it is the deletion of a full sync, whose pages fetch nothing and are settled like any other.
+    pub(crate) deletion: bool,
     pub(crate) status: SliceStatus,
     /// The page to be settled next.
     pub(crate) page: usize,

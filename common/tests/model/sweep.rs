@@ -66,12 +66,12 @@ impl Duty {
             Self::EndCancel => state.end_cancel(at),
             Self::Deadline => state.force_cancel(at),
             Self::Expire => state.expire(at),
-            Self::Finish => state.finish(at),
+            Self::Finish => drop(state.finish(scenario, at)),
             Self::Refill => state.refill(scenario.window),
             Self::Rering => state.ring(at),
             Self::Marker => state.send_marker(scenario),
             Self::Plan => {
-                state.plan(at, scenario.slices);
+                state.plan(scenario, at);
                 state.refill(scenario.window);
             }
         }

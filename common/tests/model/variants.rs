@@ -24,4 +24,6 @@ pub(crate) enum Variant {
     MarkerMissedInEmptyQueue,
     /// A redelivered doorbell of a closed slice without a lease is acked, and the cancel not ended.
     ClosedSliceAcked,
+    /// The deletion slice of a full sync is made with the others, and walked beside them.
+    DeletionWithTheWalk,
 }

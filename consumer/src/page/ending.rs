@@ -1,12 +1,12 @@
 //! The ways in which a page ends without a settle, and what follows the end of a slice.
 
-use super::{Next, PageHandler};
+use super::poison::Poison;
+use super::{Next, PageHandler, Stint};
 use crate::disposition::Outcome;
 use common::ids::{JobId, TenantId};
-use common::slice::Ring;
 use common::store::StoreError;
-use common::store::jobs::{FailRight, JobError};
-use common::store::slices::{Lease, PageContext, RAMP_STEP};
+use common::store::jobs::{FailRight, Finished, JobError};
+use common::store::slices::{Lease, PageContext, RAMP_STEP, SkipRight};
 use common::telemetry::{CancelEnd, cancel_ended};
 use metrics::counter;
 use std::time::Duration;
@@ -19,14 +19,17 @@ impl PageHandler {
     pub(super) async fn back_off(
         &self,
         lease: &Lease,
-        context: &PageContext,
+        stint: &Stint,
         cause: String,
         body: Option<String>,
     ) -> Result<Next, StoreError> {
+        let context = &stint.context;
         let attempt = u32::try_from(context.attempts).unwrap_or_default() + 1;
         if attempt >= self.pages.max_attempts {
             let cause = format!("{cause} (attempt {attempt} of {})", self.pages.max_attempts);
-            return self.fail_page(lease, context, cause, body).await;
+            let next = stint.source.after(context.cursor.as_deref());
+            let poison = Poison { right: SkipRight::Exhausted(lease), cause, body, next };
+            return self.give_up(lease, context, poison).await;
         }
         let delay = self.pages.retry.delay_for(attempt);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -70,19 +73,12 @@ impl PageHandler {
         Ok(Next::Over(Outcome::JobFailed))
     }
 
-    /// The page was in the hands of process after process that died.
-    pub(super) async fn poisoned(&self, ring: Ring, deaths: i32) -> Result<Next, StoreError> {
-        let cause = format!("{deaths} workers died while they held this page; it is not tried again");
-        let error = JobError { cause, slice: Some(ring.slice), page: Some(ring.page), body: None };
-        let right = FailRight::Deaths {
-            slice: ring.slice,
-            at_least: i32::try_from(self.pages.deaths).unwrap_or(i32::MAX),
-        };
-        self.fail_job(ring.job, &error, right).await?;
-        Ok(Next::Over(Outcome::JobFailed))
-    }
-
-    async fn fail_job(&self, job: JobId, error: &JobError, right: FailRight<'_>) -> Result<bool, StoreError> {
+    pub(super) async fn fail_job(
+        &self,
+        job: JobId,
+        error: &JobError,
+        right: FailRight<'_>,
+    ) -> Result<bool, StoreError> {
         let failed = self.store.fail(job, error, right).await?;
         if failed {
             tracing::warn!(%job, slice = error.slice, page = error.page, cause = error.cause, "a job failed");
@@ -106,9 +102,14 @@ impl PageHandler {
     /// After a slice's last page: the job may be done, and the tenant's next slice may have its turn. Both are repeated
     /// by the sweeper, so a failure here delays them and no more.
     pub(super) async fn finish(&self, job: JobId, tenant: Option<TenantId>) {
+        let mut tenant = tenant;
         match self.store.finish(job).await {
-            Ok(true) => tracing::info!(%job, "a job is completed"),
-            Ok(false) => {}
+            Ok(Finished::Completed) => tracing::info!(%job, "a job is completed"),
+            Ok(Finished::Deleting(of)) => {
+                tracing::info!(%job, "a full sync has walked everything, and looks for what is gone");
+                tenant = Some(of);
+            }
+            Ok(Finished::Not) => {}
             Err(error) => tracing::warn!(%job, %error, "the sweeper will see whether the job is finished"),
         }
         if let Some(tenant) = tenant {
@@ -128,7 +129,7 @@ impl PageHandler {
         }
     }
 
-    async fn refill(&self, tenant: TenantId) {
+    pub(super) async fn refill(&self, tenant: TenantId) {
         match self.store.refill(tenant, RAMP_STEP).await {
             Ok(rings) => self.bell.ring_all(rings).await,
             Err(error) => tracing::warn!(%tenant, %error, "the sweeper will ring the tenant's next slices"),

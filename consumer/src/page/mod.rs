@@ -3,21 +3,29 @@
 //! This module knows no broker. It is given the ids of a doorbell and says what happened ([`Outcome`]); who delivered
 //! the doorbell, and what becomes of the delivery, is the intake's business.
 
+mod admission;
+mod deletion;
+mod documents;
 mod ending;
+mod poison;
 mod settle;
+mod settler;
 
 use crate::bell::Bell;
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight};
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use crate::sources::{Opened, Sources};
+use admission::Admitted;
 use common::config::{LeasesConfig, PagesConfig};
 use common::credentials::Redactor;
 use common::ids::{LeaseToken, WorkerId};
 use common::slice::Ring;
-use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, Suspicion};
+use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
 use common::store::{Store, StoreError};
 use metrics::{counter, histogram};
+use poison::Poison;
+pub use settler::Settler;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -38,6 +46,8 @@ pub struct PageHandler {
     pub worker: WorkerId,
     /// The store.
     pub store: Store,
+    /// Settles.
+    pub settler: Settler,
     /// Rings, and pushes aborts.
     pub bell: Bell,
     /// The process's HTTP client.
@@ -120,7 +130,9 @@ impl PageHandler {
                 Claim::Stale => Next::Over(Outcome::Stale),
                 Claim::Paused => Next::Over(Outcome::Paused),
                 Claim::SuspectElsewhere => Next::Over(Outcome::BackedOff),
-                Claim::Poisoned { deaths } => self.poisoned(ring, deaths).await?,
+                Claim::Poisoned { deaths, page, context } => {
+                    self.poisoned(Ring { page, ..ring }, deaths, &context).await?
+                }
             };
             match next {
                 Next::Over(outcome) => return Ok(outcome),
@@ -185,21 +197,26 @@ impl PageHandler {
     /// One page of a stint: its lease for the next one, or how the stint ends.
     async fn page(
         &self,
-        mut lease: Lease,
+        lease: Lease,
         stint: &mut Stint,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
+        if stint.context.deletion {
+            return self.deletion_page(lease, stint, ending).await;
+        }
+        if stint.context.limited {
+            match self.admission(&lease, stint).await? {
+                Admitted::Now => {}
+                Admitted::Later => return Ok(Err(Next::Over(Outcome::BackedOff))),
+                Admitted::Aborted(abort) => return self.aborted(lease, stint, abort).await,
+            }
+        }
         let fetched = {
-            let request = PageRequest {
-                span: &stint.context.span,
-                cursor: stint.context.cursor.as_deref(),
-                budget: self.pages.budget,
-            };
             let begun = Instant::now();
             tokio::select! {
                 biased;
                 abort = stint.held.aborted() => Err(abort),
-                fetched = stint.source.fetch(request, &self.fetcher) => {
+                fetched = self.fetch(&stint.context, &*stint.source) => {
                     histogram!("page_fetch_seconds").record(begun.elapsed().as_secs_f64());
                     Ok(fetched)
                 }
@@ -208,12 +225,32 @@ impl PageHandler {
         match fetched {
             Ok(Ok(page)) => self.settle_page(lease, stint, page, ending).await,
             Ok(Err(error)) => self.fetch_failed(&lease, stint, error).await.map(Err),
-            Err(Abort::HandBack) => {
+            Err(abort) => self.aborted(lease, stint, abort).await,
+        }
+    }
+
+    async fn fetch(&self, context: &PageContext, source: &dyn Source) -> Result<FetchedPage, FetchError> {
+        let budget = self.pages.budget;
+        if let Some(ids) = &context.documents {
+            return documents::fetch(context, ids, source, budget, &self.fetcher).await;
+        }
+        let request = PageRequest { span: &context.span, cursor: context.cursor.as_deref(), budget };
+        source.fetch(request, &self.fetcher).await
+    }
+
+    async fn aborted(
+        &self,
+        mut lease: Lease,
+        stint: &mut Stint,
+        abort: Abort,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        match abort {
+            Abort::HandBack => {
                 self.store.release(&lease).await?;
                 tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "handed a page back");
                 Ok(Err(Next::Over(Outcome::HandedBack)))
             }
-            Err(Abort::JobEnded | Abort::LeaseLost) => {
+            Abort::JobEnded | Abort::LeaseLost => {
                 let next = self.look(&mut lease, stint).await?;
                 Ok(match next {
                     None => Ok(lease),
@@ -234,13 +271,22 @@ impl PageHandler {
         let redacted = |text: String| stint.redactor.redact(&text).into_owned();
         match error {
             FetchError::Transient { cause, body } => {
-                self.back_off(lease, context, redacted(cause), body.map(redacted)).await
+                self.back_off(lease, stint, redacted(cause), body.map(redacted)).await
             }
             FetchError::RateLimited { retry_after, .. } => {
                 self.rate_limited(lease, context, retry_after).await
             }
             FetchError::Permanent { cause, body } => {
                 self.fail_page(lease, context, redacted(cause), body.map(redacted)).await
+            }
+            FetchError::Unreadable { cause, body } => {
+                let poison = Poison {
+                    right: SkipRight::Unusable(lease),
+                    cause: redacted(cause),
+                    body: body.map(redacted),
+                    next: stint.source.after(context.cursor.as_deref()),
+                };
+                self.give_up(lease, context, poison).await
             }
         }
     }
@@ -268,7 +314,7 @@ fn checked_next(lease: &Lease, stint: &Stint, page: &FetchedPage) -> Result<Opti
 }
 
 /// The cursor to compare later ones with.
-fn next_anchor(lease: &Lease, context: &PageContext, next: Option<&String>) -> Option<String> {
-    let number = u32::try_from(lease.page()).unwrap_or_default() + 1;
+fn next_anchor(page: i32, context: &PageContext, next: Option<&String>) -> Option<String> {
+    let number = u32::try_from(page).unwrap_or_default() + 1;
     if number.is_power_of_two() { next.cloned() } else { context.anchor.clone() }
 }

@@ -1,13 +1,18 @@
 //! Settling a fetched page, and finding out what became of it when the answer does not say.
 
+use super::poison::Poison;
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
 use crate::disposition::Outcome;
 use crate::source::{Content, FetchedPage, ParsedRecord};
 use common::credentials::Redactor;
+use common::schema::Fields;
 use common::slice::Ring;
 use common::store::StoreError;
-use common::store::slices::{Lease, PageRecord, Reach, Settled, Settlement, Tally, Verdict, Whereabouts};
+use common::store::slices::{
+    Lease, PageRecord, Reach, Settled, Settlement, SkipRight, Tally, Verdict, Whereabouts,
+};
 use metrics::{counter, histogram};
+use std::collections::HashMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,17 +29,20 @@ impl PageHandler {
             Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Err),
         };
         let mut settlement = Settlement {
-            anchor: next_anchor(&lease, &stint.context, next.as_ref()),
+            anchor: next_anchor(lease.page(), &stint.context, next.as_ref()),
             next,
             total: page.total,
-            reach: reach(&page.records),
+            // A job over documents leaves out what lies between them: it says nothing about what is known.
+            reach: if stint.context.documents.is_none() { reach(&page.records) } else { Reach::default() },
             go_on: !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum,
             records: page.records.into_iter().map(|record| judged(record, &stint.redactor)).collect(),
+            filled: 0,
         };
+        settlement.filled = filled(stint.context.schema.as_ref(), &settlement.records).await;
         // The bytes are counted until the settle is over.
         let _reservation = page.reservation;
         let begun = Instant::now();
-        let result = self.settle(lease, stint, &mut settlement, ending).await;
+        let result = self.settle(lease, stint, settlement, ending).await;
         histogram!("page_settle_seconds").record(begun.elapsed().as_secs_f64());
         result
     }
@@ -45,7 +53,7 @@ impl PageHandler {
         &self,
         mut lease: Lease,
         stint: &mut Stint,
-        settlement: &mut Settlement,
+        mut settlement: Settlement,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
         let begun = Instant::now();
@@ -55,15 +63,23 @@ impl PageHandler {
         };
         loop {
             let page = lease.page();
-            match self.store.settle(lease, settlement, self.leases.duration).await {
+            let (back, settled) = self.settler.settle(lease, settlement).await?;
+            settlement = back;
+            match settled {
                 Ok(Settled::Fenced(fenced)) => lease = fenced,
-                Ok(settled) => return self.settled(settled, stint, settlement).await,
+                Ok(settled) => {
+                    return self.settled(settled, stint, settlement.next, settlement.anchor).await;
+                }
                 Err((kept, error @ StoreError::Refused(_))) => {
                     if !self.convict(&mut settlement.records, &stint.redactor).await? {
                         let cause = format!("the page cannot be stored: {error}");
                         let cause = stint.redactor.redact(&cause).into_owned();
-                        return self.fail_page(&kept, &stint.context, cause, None).await.map(Err);
+                        // It was read, so what follows it is known.
+                        let right = SkipRight::Unusable(&kept);
+                        let poison = Poison { right, cause, body: None, next: settlement.next.clone() };
+                        return self.give_up(&kept, &stint.context, poison).await.map(Err);
                     }
+                    settlement.filled = filled(stint.context.schema.as_ref(), &settlement.records).await;
                     lease = kept;
                     continue;
                 }
@@ -94,11 +110,13 @@ impl PageHandler {
         }
     }
 
-    async fn settled(
+    /// What follows a settle; the cursor and the anchor are those of the next page.
+    pub(super) async fn settled(
         &self,
         settled: Settled,
         stint: &mut Stint,
-        settlement: &mut Settlement,
+        cursor: Option<String>,
+        anchor: Option<String>,
     ) -> Result<Result<Lease, Next>, StoreError> {
         if stint.context.suspect {
             // It did not kill us after all.
@@ -108,8 +126,8 @@ impl PageHandler {
         Ok(match settled {
             Settled::Kept(lease, tally) => {
                 count(&tally);
-                stint.context.cursor = settlement.next.take();
-                stint.context.anchor = settlement.anchor.take();
+                stint.context.cursor = cursor;
+                stint.context.anchor = anchor;
                 stint.context.attempts = 0;
                 Ok(lease)
             }
@@ -154,7 +172,7 @@ impl PageHandler {
         }))
     }
 
-    async fn ring(&self, ring: Ring) -> Next {
+    pub(super) async fn ring(&self, ring: Ring) -> Next {
         match self.bell.ring(ring).await {
             Ok(()) => Next::Over(Outcome::Settled),
             Err(error) => {
@@ -218,7 +236,29 @@ fn judged(record: ParsedRecord, redactor: &Redactor) -> PageRecord {
         Content::Deferred => Verdict::Defer,
         Content::Failed { reason } => Verdict::Fail { reason: redactor.redact(&reason).into_owned() },
     };
-    PageRecord { key: record.key, verdict }
+    PageRecord { key: record.key, time: record.time, verdict }
+}
+
+/// After so many bytes of records, others have their turn.
+const FILLED_AT_ONCE: usize = 1 << 20;
+
+/// How many values the rows of a page have. Of an id that the page repeats the last one is stored, and so is shown for all.
+async fn filled(schema: Option<&Fields>, records: &[PageRecord]) -> i64 {
+    let Some(schema) = schema else { return 0 };
+    let mut of_key = HashMap::with_capacity(records.len());
+    let (mut filled, mut bytes) = (0, 0);
+    for record in records.iter().rev() {
+        let Verdict::Store { payload, .. } = &record.verdict else { continue };
+        filled += *of_key.entry(record.key.as_str()).or_insert_with(|| {
+            bytes += payload.len();
+            schema.filled(payload)
+        });
+        if bytes > FILLED_AT_ONCE {
+            bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    filled
 }
 
 fn count(tally: &Tally) {
@@ -229,6 +269,7 @@ fn count(tally: &Tally) {
         ("unchanged", tally.unchanged),
         ("deferred", tally.deferred),
         ("failed", tally.failed),
+        ("deleted", tally.deleted),
     ];
     for (outcome, records) in outcomes {
         counter!("records_total", "outcome" => outcome).increment(u64::try_from(records).unwrap_or_default());

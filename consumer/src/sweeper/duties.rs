@@ -5,7 +5,7 @@ use common::amqp::PublishError;
 use common::ids::JobId;
 use common::relay::RelayError;
 use common::store::StoreError;
-use common::store::jobs::{FailRight, JobError};
+use common::store::jobs::{FailRight, Finished, JobError};
 use common::store::removal::Removed;
 use common::store::slices::RAMP_STEP;
 use common::store::sweep::Expired;
@@ -104,8 +104,10 @@ impl Sweeper {
     /// Jobs whose finish was lost.
     async fn finish(&self) -> Result<(), DutyError> {
         for job in self.store.unfinished(self.batch()).await? {
-            if self.store.finish(job).await? {
-                tracing::info!(%job, "a job is completed");
+            match self.store.finish(job).await? {
+                Finished::Completed => tracing::info!(%job, "a job is completed"),
+                // Its slice is rung by the duty that refills.
+                Finished::Deleting(_) | Finished::Not => {}
             }
         }
         Ok(())
@@ -169,10 +171,16 @@ impl Sweeper {
         Ok(self.relay.sweep().await?)
     }
 
-    /// What deleted connections have left behind.
+    /// What deleted connections have left behind, and the working tables of deletions that are over.
     async fn removal(&self) -> Result<(), DutyError> {
         let begun = Instant::now();
         while let Removed::Rows(rows) = self.store.remove_deleted(self.batch()).await? {
+            counter!("rows_removed_total").increment(rows);
+            if begun.elapsed() >= REMOVE_FOR {
+                return Ok(());
+            }
+        }
+        while let Removed::Rows(rows) = self.store.remove_working_rows(self.batch()).await? {
             counter!("rows_removed_total").increment(rows);
             if begun.elapsed() >= REMOVE_FOR {
                 break;

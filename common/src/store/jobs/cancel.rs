@@ -1,6 +1,6 @@
 //! Cancelling. The fence is the cancel check: once the slices are closed no settle of the job can pass.
 
-use super::super::commands::{self, CommandIdentity};
+use super::super::commands::{self, CommandIdentity, Known};
 use super::super::{Store, StoreError, events};
 use super::{lock, lock_identity};
 use crate::contract::EventKind;
@@ -16,7 +16,7 @@ use std::time::Duration;
 pub enum CancelTarget {
     /// This job.
     Job(JobId),
-    /// The active job of this connection.
+    /// The one active job of this connection; jobs over documents are not meant.
     Connection(ConnectionId),
 }
 
@@ -78,7 +78,9 @@ impl Store {
     /// When the database cannot be written; the cancel may or may not have happened, and may be repeated.
     pub async fn cancel(&self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        if let Some(answer) = commands::first_answer(&mut transaction, request.command.as_ref()).await? {
+        if let Known::Answered(answer) =
+            commands::first_answer(&mut transaction, request.command.as_ref()).await?
+        {
             return Ok(answer);
         }
         let outcome = match request.target {
@@ -86,7 +88,7 @@ impl Store {
             CancelTarget::Connection(connection) => {
                 let active = sqlx::query!(
                     r#"select id as "id: JobId" from jobs
-                        where connection_id = $1 and status in ('pending', 'running')"#,
+                        where connection_id = $1 and status in ('pending', 'running') and documents is null"#,
                     connection.0
                 )
                 .fetch_optional(&mut *transaction)

@@ -30,12 +30,29 @@ pub struct JobSituation {
     pub max_slices: i32,
     /// How many are, of all its jobs.
     pub rung: i64,
+    /// How many slices of the connection may be rung at a time, if it has a limit of its own.
+    pub max_pages_in_flight: Option<i32>,
+    /// How many are.
+    pub rung_of_connection: i64,
     /// Consumer processes that were seen lately.
     pub live_workers: i64,
     /// Markers that are among the doorbells: 0 says that all of what was rung before has been taken.
     pub markers_out: i64,
+    /// The first page that was skipped, if the job itself has skipped any.
+    pub skipped: Option<SkippedPage>,
     /// The open or leased slices that tell most: at most ten.
     pub slices: Vec<SliceSituation>,
+}
+
+/// A page that was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SkippedPage {
+    /// The slice within the job.
+    pub slice: i32,
+    /// The page within the slice.
+    pub page: i32,
+    /// Why, in words.
+    pub cause: String,
 }
 
 /// A slice that is open or leased.
@@ -91,8 +108,11 @@ impl Store {
             start_confirmed: row.start_confirmed,
             max_slices: row.max_slices,
             rung: row.rung,
+            max_pages_in_flight: row.max_pages_in_flight,
+            rung_of_connection: row.rung_of_connection,
             live_workers: row.live_workers,
             markers_out: row.markers_out,
+            skipped: row.skipped.map(|skipped| skipped.0),
             slices: row.slices.0,
         }))
     }

@@ -5,7 +5,7 @@ use super::status::{JobFilter, JobView, read};
 use crate::ids::{ConnectionId, JobId, TenantId};
 
 impl Store {
-    /// The active job of a tenant's connection; if none is active, the newest one.
+    /// The active job of a tenant's connection; if none is active, the newest one. Jobs over documents are not meant.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -19,10 +19,11 @@ impl Store {
         let found = sqlx::query_scalar!(
             r#"select id as "id!: JobId" from (
                    (select id, 0 as place from jobs
-                     where connection_id = $1 and tenant_id = $2 and status in ('pending', 'running') limit 1)
+                     where connection_id = $1 and tenant_id = $2 and status in ('pending', 'running')
+                       and documents is null limit 1)
                    union all
                    (select id, 1 from jobs
-                     where connection_id = $1 and tenant_id = $2 order by created_at desc, id desc limit 1)
+                     where connection_id = $1 and tenant_id = $2 and documents is null order by created_at desc, id desc limit 1)
                ) jobs order by place limit 1"#,
             connection.0,
             tenant.0

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod explain;
+mod finish;
 mod latest;
 mod pause;
 mod plan;
@@ -12,12 +13,13 @@ mod status;
 
 pub(super) use cancel::fence;
 pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};
-pub use explain::{JobSituation, SliceSituation};
+pub use explain::{JobSituation, SkippedPage, SliceSituation};
+pub use finish::Finished;
 pub use pause::PauseOutcome;
 pub use plan::Plannable;
 pub use resume::ResumeOutcome;
 pub use start::{StartOutcome, StartRequest};
-pub use status::{JobFilter, JobView, SliceCounts};
+pub use status::{JobFilter, JobSchema, JobView, SliceCounts};
 
 use super::{Store, StoreError, events};
 use crate::contract::EventKind;
@@ -26,7 +28,6 @@ use crate::job::{JobEvent, JobStatus};
 use crate::store::slices::Lease;
 use crate::store::sweep::stuck;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::PgConnection;
 use std::time::Duration;
 
@@ -124,33 +125,6 @@ async fn lock_identity(transaction: &mut PgConnection, job: JobId) -> Result<(),
 }
 
 impl Store {
-    /// Completes a job whose slices are all done. Runs after the commit of the last settle, since two last settles in one
-    /// moment do not see each other. Idempotent; true if this call completed the job.
-    ///
-    /// # Errors
-    /// When the database cannot be written; the sweeper finishes the job later.
-    pub async fn finish(&self, job: JobId) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let Some(locked) = lock(&mut transaction, job).await? else { return Ok(false) };
-        if locked.status.next(JobEvent::AllDone).is_none() {
-            return Ok(false);
-        }
-        let finished = sqlx::query!(
-            "update jobs set status = 'completed', finished_at = now(), paused = false, covered_to = coverage(jobs)
-              where id = $1 and not exists (select from slices where job_id = $1 and status <> 'done')",
-            job.0
-        )
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected()
-            == 1;
-        if finished {
-            events::record(&mut transaction, job, EventKind::Completed, json!({})).await?;
-        }
-        self.commit_told(transaction).await?;
-        Ok(finished)
-    }
-
     /// Fails a job: every open slice is closed and every lease cleared. True if this call failed it; the caller then
     /// pushes the abort to whoever holds a page.
     ///

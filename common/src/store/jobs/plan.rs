@@ -27,14 +27,19 @@ pub struct Plannable {
     pub source: String,
     /// The settings of the connection.
     pub settings: Value,
+    /// How many documents the job is over; none for a job over a span.
+    pub documents: Option<i32>,
 }
+
+/// How many ids a slice has: enough for its pages to be worth a doorbell, few enough to be fetched beside the others'.
+const DOCUMENTS_PER_SLICE: i32 = 200;
 
 impl Plannable {
     /// Finds where an incremental job begins: so much before the end of what is known. With nothing known, it has no lower
     /// bound. The span of a job of another mode stays as it was asked for.
     pub fn reach_back(&mut self, overlap: TimeDelta) {
         match self.mode {
-            JobMode::Range => {}
+            JobMode::Range | JobMode::Full => {}
             JobMode::Incremental => {
                 let latest = self.span.to - TimeDelta::microseconds(1);
                 let from = self.covered_to.and_then(|known| known.checked_sub_signed(overlap));
@@ -52,10 +57,11 @@ impl Store {
     pub async fn plannable(&self, job: JobId) -> Result<Option<Plannable>, StoreError> {
         let row = sqlx::query!(
             r#"select j.tenant_id as "tenant: TenantId", j.mode as "mode: JobMode", j.date_from, j.date_to, c.source,
-                      c.settings, before.covered_to as "covered_to?"
+                      c.settings, j.documents, before.covered_to as "covered_to?"
                  from jobs j join connections c on c.id = j.connection_id
                  left join lateral (
                         select covered_to from jobs where connection_id = j.connection_id and status = 'completed'
+                           and documents is null
                          order by created_at desc, id desc limit 1) before on true
                 where j.id = $1 and j.status = 'pending'"#,
             job.0
@@ -70,6 +76,7 @@ impl Store {
             span: Span { from: row.date_from, to: row.date_to },
             source: row.source,
             settings: row.settings,
+            documents: row.documents,
         }))
     }
 
@@ -91,6 +98,9 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await?;
         let (slices, resumed) = match slices {
+            0 if plannable.documents.is_some() => {
+                (share_out(&mut transaction, plannable.job, &locked).await?, false)
+            }
             0 => (cut(&mut transaction, plannable, &locked, slicing).await?, false),
             resumed => (resumed, true),
         };
@@ -109,6 +119,24 @@ impl Store {
         self.commit_told(transaction).await?;
         Ok(true)
     }
+}
+
+/// Shares the documents of a job out, and returns among how many slices. What there is to fetch is known from the beginning.
+async fn share_out(transaction: &mut PgConnection, job: JobId, locked: &Locked) -> Result<i64, StoreError> {
+    let slices = sqlx::query!(
+        "insert into slices (job_id, slice, tenant_id, connection_id, span_to, ids_from, ids_to, total)
+         select j.id, first / $4, $2, $3, j.date_to, first, least(first + $4, j.documents),
+                least(first + $4, j.documents) - first
+           from jobs j cross join lateral generate_series(0, j.documents - 1, $4) as first
+          where j.id = $1",
+        job.0,
+        locked.tenant.0,
+        locked.connection.0,
+        DOCUMENTS_PER_SLICE
+    )
+    .execute(transaction)
+    .await?;
+    Ok(i64::try_from(slices.rows_affected()).unwrap_or(i64::MAX))
 }
 
 /// Cuts the span, and returns into how many slices.

@@ -115,9 +115,10 @@ async fn refusal(
     }
     let found = sqlx::query!(
         r#"select mode as "mode: JobMode",
-                  (select id from jobs where connection_id = $2 and status in ('pending', 'running')) as "active: JobId",
+                  (select id from jobs where connection_id = $2 and status in ('pending', 'running') and documents is null
+                                       and this.documents is null) as "active: JobId",
                   (select id from jobs where resumed_from = $1) as "successor: JobId"
-             from jobs where id = $1"#,
+             from jobs this where id = $1"#,
         ended.0,
         connection.0
     )
@@ -140,8 +141,10 @@ async fn copy(
     requested_by: Option<&str>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, resumed_from)
-         select $2, tenant_id, connection_id, mode, date_from, date_to, name, $3, id from jobs where id = $1",
+        "insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, resumed_from,
+                           schema_id, documents)
+         select $2, tenant_id, connection_id, mode, date_from, date_to, name, $3, id, schema_id, documents
+           from jobs where id = $1",
         ended.0,
         job.0,
         requested_by
@@ -149,9 +152,16 @@ async fn copy(
     .execute(&mut *transaction)
     .await?;
     sqlx::query!(
-        "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, status, cursor, anchor, total,
+        "insert into documents (job_id, place, id) select $2, place, id from documents where job_id = $1",
+        ended.0,
+        job.0
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, ids_from, ids_to, filled, status, cursor, anchor, total,
                              newest_at, oldest_deferred_at, inserted, updated, unchanged, deferred, failed, deleted)
-         select $2, slice, tenant_id, connection_id, span_from, span_to,
+         select $2, slice, tenant_id, connection_id, span_from, span_to, ids_from, ids_to, filled,
                 (case when status = 'done' then 'done' else 'queued' end)::slice_status, cursor, anchor, total,
                 newest_at, oldest_deferred_at, inserted, updated, unchanged, deferred, failed, deleted
            from slices where job_id = $1",
@@ -161,9 +171,10 @@ async fn copy(
     .execute(&mut *transaction)
     .await?;
     sqlx::query!(
-        "insert into carried (job_id, slice, pages, inserted, updated, unchanged, deferred, failed, deleted)
+        "insert into carried (job_id, slice, pages, inserted, updated, unchanged, deferred, failed, deleted, pages_skipped,
+                              filled)
          select $2, s.slice, s.page + coalesce(c.pages, 0), s.inserted, s.updated, s.unchanged, s.deferred, s.failed,
-                s.deleted
+                s.deleted, s.pages_skipped + coalesce(c.pages_skipped, 0), s.filled
            from slices s left join carried c on c.job_id = s.job_id and c.slice = s.slice
           where s.job_id = $1",
         ended.0,

@@ -1,12 +1,12 @@
 //! Starting: a pending job is made, once per identifier and once per command, and only while no other is active.
 
-use super::super::commands::{self, CommandIdentity};
+use super::super::commands::{self, CommandIdentity, Known};
 use super::super::{Store, StoreError, events};
 use super::cancel::{CancelOutcome, CancelRequest, CancelTarget, fence};
 use super::{lock, lock_identity};
 use crate::command::OnConflict;
 use crate::contract::EventKind;
-use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use crate::job::JobMode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,10 @@ pub struct StartRequest {
     pub requested_by: Option<String>,
     /// The identity of the command: a repeat gets the first answer.
     pub command: Option<CommandIdentity>,
+    /// How its results are shown as rows. A schema of the connection's tenant.
+    pub schema: Option<SchemaId>,
+    /// The ids of the records to fetch; none for a job over a span. A job over documents conflicts with no other.
+    pub documents: Vec<String>,
 }
 
 /// The answer to a start.
@@ -65,6 +69,10 @@ pub enum StartOutcome {
     EmptySpan,
     /// Refused: the identifier belongs to a job of another connection.
     IdTaken(JobId),
+    /// Refused: the connection's tenant has no such schema.
+    NoSchema,
+    /// Refused: the command's key stood for another request.
+    KeyReused,
 }
 
 impl Store {
@@ -74,12 +82,14 @@ impl Store {
     /// When the database cannot be written; the start may or may not have happened, and may be repeated.
     pub async fn start(&self, request: &StartRequest) -> Result<StartOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        if let Some(answer) = commands::first_answer(&mut transaction, request.command.as_ref()).await? {
-            return Ok(answer);
+        match commands::first_answer(&mut transaction, request.command.as_ref()).await? {
+            Known::Answered(answer) => return Ok(answer),
+            Known::OtherRequest => return Ok(StartOutcome::KeyReused),
+            Known::New => {}
         }
         let outcome = insert(&mut transaction, request).await?;
-        // The connection may yet be made, and the command sent again as it is, from the dead letters for instance.
-        if outcome != StartOutcome::NoConnection {
+        // They may yet be made, and the command sent again as it is, from the dead letters for instance.
+        if !matches!(outcome, StartOutcome::NoConnection | StartOutcome::NoSchema) {
             commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
         }
         self.commit_told(transaction).await?;
@@ -111,6 +121,9 @@ async fn insert(transaction: &mut PgConnection, request: &StartRequest) -> Resul
     }
     // What is answered by the job that is active needs no lock: a thousand starts at once do not queue up for a refusal.
     let Some(found) = look(transaction, request).await? else { return Ok(StartOutcome::NoConnection) };
+    if !found.schema_exists {
+        return Ok(StartOutcome::NoSchema);
+    }
     if let Some(answer) = yield_to_active(transaction, request, &found).await? {
         return Ok(answer);
     }
@@ -135,8 +148,10 @@ struct Found {
     date_to: DateTime<Utc>,
     /// Whether `date_from` is before `date_to`.
     spans: bool,
-    /// The connection's pending or running job.
+    /// The pending or running job of the connection that is in this one's way.
     active: Option<JobId>,
+    /// Whether the schema is the tenant's, if one was named.
+    schema_exists: bool,
     /// Whether this very job was cancelled before its start.
     cancelled_before: bool,
 }
@@ -147,14 +162,19 @@ async fn look(transaction: &mut PgConnection, request: &StartRequest) -> Result<
         Found,
         r#"select c.tenant_id as "tenant: TenantId", coalesce($2, now()) as "date_to!",
                   coalesce($3 < coalesce($2, now()), true) as "spans!", j.id as "active?: JobId",
-                  exists (select from tombstones where job_id = $4) as "cancelled_before!"
+                  exists (select from tombstones where job_id = $4) as "cancelled_before!",
+                  $5::uuid is null or exists (select from schemas where id = $5 and tenant_id = c.tenant_id)
+                      as "schema_exists!"
              from connections c
              left join jobs j on j.connection_id = c.id and j.status in ('pending', 'running')
+                             and j.documents is null and not $6
             where c.id = $1 and c.deleted_at is null"#,
         request.connection.0,
         request.date_to,
         request.date_from,
-        request.job.0
+        request.job.0,
+        request.schema.map(|schema| schema.0),
+        !request.documents.is_empty()
     )
     .fetch_optional(transaction)
     .await?;
@@ -220,10 +240,12 @@ async fn make(
     superseded: Option<JobId>,
 ) -> Result<StartOutcome, StoreError> {
     let job = request.job;
+    let documents = i32::try_from(request.documents.len()).ok().filter(|documents| *documents > 0);
     sqlx::query!(
-        r#"insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, status,
-                             cancel_requested_at, cancel_reason, cancel_requested_by, pages_at_fence, finished_at)
-           select $1, $2, $3, $4, $5, $6, $7, $8, case when t.job_id is null then 'pending' else 'cancelled' end::job_status,
+        r#"insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, schema_id,
+                             documents, status, cancel_requested_at, cancel_reason, cancel_requested_by, pages_at_fence, finished_at)
+           select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                  case when t.job_id is null then 'pending' else 'cancelled' end::job_status,
                   t.created_at, t.reason, t.requested_by, case when t.job_id is not null then 0 end,
                   -- The cancel may have come while this transaction, whose now() is older, was under way.
                   case when t.job_id is not null then greatest(now(), t.created_at) end
@@ -235,7 +257,17 @@ async fn make(
         request.date_from,
         found.date_to,
         request.name,
-        request.requested_by
+        request.requested_by,
+        request.schema.map(|schema| schema.0),
+        documents
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into documents (job_id, place, id)
+         select $1, (ord - 1)::int, id from unnest($2::text[]) with ordinality as d (id, ord)",
+        job.0,
+        &request.documents
     )
     .execute(&mut *transaction)
     .await?;

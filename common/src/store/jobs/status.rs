@@ -1,7 +1,7 @@
 //! Reading jobs: what the status endpoint, the list and `watch` show. One statement each.
 
 use super::super::{Store, StoreError};
-use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use crate::job::{Counters, JobMode, JobStatus};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 /// How many slices of a job are in which state; `leased` ones are also counted as ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct SliceCounts {
     /// All of them.
     pub total: i64,
@@ -24,6 +24,17 @@ pub struct SliceCounts {
     pub waiting: i64,
     /// Walked to their end.
     pub done: i64,
+}
+
+/// The schema of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct JobSchema {
+    /// The schema.
+    pub id: SchemaId,
+    /// Its name.
+    pub name: String,
+    /// How many fields it has.
+    pub fields: i64,
 }
 
 /// A job as it is seen from outside.
@@ -53,6 +64,8 @@ pub struct JobView {
     pub total: Option<i64>,
     /// Pages settled, those of the jobs that it resumes included.
     pub pages_settled: i64,
+    /// How many of them were skipped: what was in them is not known.
+    pub pages_skipped: i64,
     /// The job whose checkpoints it took over.
     pub resumed_from: Option<JobId>,
     /// How many of the records were processed by the jobs that it resumes.
@@ -73,25 +86,35 @@ pub struct JobView {
     pub cancel_requested_by: Option<String>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Why a full sync that is completed has deleted nothing, if it has not.
+    pub deletion_left_out: Option<String>,
     /// When a page was last settled, or the job last changed its state.
     pub last_activity_at: DateTime<Utc>,
     /// The database's clock when this was read.
     pub read_at: DateTime<Utc>,
+    /// How its results are shown as rows.
+    pub schema: Option<JobSchema>,
+    /// How many documents it is over; none for a job over a span.
+    pub documents: Option<i32>,
+    /// Values of its rows that are not null, as they were when the job fetched them; 0 without a schema.
+    pub filled: i64,
 }
 
-/// Which jobs to list. Newest first, in pages: `before` is the (created_at, id) of the last job of the page before.
+/// Which jobs to list. Newest first (or oldest), in pages: `after` is the (created_at, id) of the last job of the page before.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
     /// Jobs of this tenant.
     pub tenant: Option<TenantId>,
     /// Jobs of this connection.
     pub connection: Option<ConnectionId>,
-    /// Jobs in this state.
-    pub status: Option<JobStatus>,
+    /// Jobs in one of these states; in any if there is none.
+    pub statuses: Vec<JobStatus>,
     /// This job alone.
     pub job: Option<JobId>,
     /// Where to go on.
-    pub before: Option<(DateTime<Utc>, JobId)>,
+    pub after: Option<(DateTime<Utc>, JobId)>,
+    /// Whether the oldest come first.
+    pub oldest_first: bool,
     /// How many at most.
     pub limit: i64,
 }
@@ -113,14 +136,19 @@ struct Row {
     cancel_reason: Option<String>,
     cancel_requested_by: Option<String>,
     finished_at: Option<DateTime<Utc>>,
+    deletion_left_out: Option<String>,
     last_activity_at: DateTime<Utc>,
     read_at: DateTime<Utc>,
     counters: Json<Counters>,
     slices: Json<SliceCounts>,
     pages_settled: i64,
+    pages_skipped: i64,
     resumed_from: Option<JobId>,
     carried: i64,
     total: Option<i64>,
+    schema: Option<Json<JobSchema>>,
+    documents: Option<i32>,
+    filled: i64,
 }
 
 impl From<Row> for JobView {
@@ -138,6 +166,7 @@ impl From<Row> for JobView {
             counters: row.counters.0,
             total: row.total,
             pages_settled: row.pages_settled,
+            pages_skipped: row.pages_skipped,
             resumed_from: row.resumed_from,
             carried: row.carried,
             slices: row.slices.0,
@@ -148,8 +177,12 @@ impl From<Row> for JobView {
             cancel_reason: row.cancel_reason,
             cancel_requested_by: row.cancel_requested_by,
             finished_at: row.finished_at,
+            deletion_left_out: row.deletion_left_out,
             last_activity_at: row.last_activity_at,
             read_at: row.read_at,
+            schema: row.schema.map(|schema| schema.0),
+            documents: row.documents,
+            filled: row.filled,
         }
     }
 }
@@ -194,7 +227,22 @@ impl Store {
         Ok(self.jobs(&filter).await?.pop())
     }
 
-    /// Jobs, newest first.
+    /// How many jobs of the tenant are in one of these states; in any if there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_jobs(&self, tenant: TenantId, statuses: &[JobStatus]) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select count(*) as "jobs!" from jobs
+                where tenant_id = $1 and (cardinality($2::job_status[]) = 0 or status = any ($2))"#,
+            tenant.0,
+            statuses as &[JobStatus]
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Jobs, in the order of their acceptance.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -214,10 +262,11 @@ pub(super) async fn read(
         filter.job.map(|id| id.0),
         filter.tenant.map(|id| id.0),
         filter.connection.map(|id| id.0),
-        filter.status as Option<JobStatus>,
-        filter.before.map(|(at, _)| at),
-        filter.before.map(|(_, id)| id.0),
-        filter.limit
+        filter.statuses.as_slice() as &[JobStatus],
+        filter.after.map(|(at, _)| at),
+        filter.after.map(|(_, id)| id.0),
+        filter.limit,
+        filter.oldest_first
     )
     .fetch_all(connection)
     .await?;

@@ -1,11 +1,13 @@
 //! Claiming: what a delivery of a page message may do.
 
 use super::super::{Store, StoreError};
-use super::Lease;
+use super::{Lease, PoisonPolicy};
 use crate::credentials::Sealed;
 use crate::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
+use crate::schema::Fields;
 use crate::slice::{Ring, Span};
 use serde_json::Value;
+use sqlx::types::Json;
 use std::time::Duration;
 
 /// A delivery's wish to work on a page.
@@ -55,6 +57,10 @@ pub enum Claim {
     Poisoned {
         /// How many processes died.
         deaths: i32,
+        /// The page.
+        page: i32,
+        /// What there is to know of it, so that what follows it may be found.
+        context: Box<PageContext>,
     },
 }
 
@@ -85,6 +91,18 @@ pub struct PageContext {
     pub credentials: Option<Sealed>,
     /// The connection's settings.
     pub settings: Value,
+    /// Whether it is the deletion of a full sync: nothing is fetched.
+    pub deletion: bool,
+    /// Whether the connection has a limit of requests per second: each page is admitted first.
+    pub limited: bool,
+    /// What the connection wants of a page that can never be settled.
+    pub on_poison_page: PoisonPolicy,
+    /// Whether it has a limit of pages in flight: no page then makes more than one request at a time.
+    pub narrow: bool,
+    /// The ids that the slice is over, in their order; none for a slice of a span.
+    pub documents: Option<Vec<String>>,
+    /// The fields by which the job's rows are counted.
+    pub schema: Option<Fields>,
 }
 
 // Settings and sealed credentials would only be noise in a log.
@@ -137,36 +155,46 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(Claim::Stale) };
         let credentials = sealed(row.credentials_key, row.credentials_nonce, row.credentials);
+        let context = PageContext {
+            cursor: row.cursor,
+            anchor: row.anchor,
+            attempts: row.attempts,
+            suspect: row.charges >= request.suspicion.suspect_after,
+            taken_over: row.taken_over && matches!(row.verdict, Verdict::Claimed),
+            span: Span { from: row.span_from, to: row.span_to },
+            tenant: row.tenant_id,
+            connection: row.connection_id,
+            source: row.source,
+            base_url: row.base_url,
+            credentials,
+            settings: row.settings,
+            deletion: row.deletion,
+            limited: row.limited,
+            on_poison_page: row.on_poison_page,
+            narrow: row.narrow,
+            documents: row.documents,
+            schema: row.schema.map(|fields| fields.0),
+        };
         Ok(match row.verdict {
             Verdict::Won | Verdict::Claimed => Claim::Claimed(Box::new((
                 Lease {
                     job: ring.job,
                     slice: ring.slice,
                     page: row.page,
+                    connection: row.connection_id,
                     token: request.token,
                     worker: request.worker,
                 },
-                PageContext {
-                    cursor: row.cursor,
-                    anchor: row.anchor,
-                    attempts: row.attempts,
-                    suspect: row.charges >= request.suspicion.suspect_after,
-                    taken_over: row.taken_over && matches!(row.verdict, Verdict::Claimed),
-                    span: Span { from: row.span_from, to: row.span_to },
-                    tenant: row.tenant_id,
-                    connection: row.connection_id,
-                    source: row.source,
-                    base_url: row.base_url,
-                    credentials,
-                    settings: row.settings,
-                },
+                context,
             ))),
             Verdict::Done => Claim::SliceDone,
             Verdict::Released => Claim::LeaseEnded,
             Verdict::Stale => Claim::Stale,
             Verdict::Paused => Claim::Paused,
             Verdict::Suspect => Claim::SuspectElsewhere,
-            Verdict::Poisoned => Claim::Poisoned { deaths: row.charges },
+            Verdict::Poisoned => {
+                Claim::Poisoned { deaths: row.charges, page: row.page, context: Box::new(context) }
+            }
         })
     }
 }

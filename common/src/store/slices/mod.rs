@@ -2,14 +2,20 @@
 //! fence. Renewal and expiry are liveness; the token is safety.
 
 mod claim;
+mod deletion;
 mod release;
 mod settle;
+mod settle_together;
+mod skip;
 
 pub use claim::{Claim, ClaimRequest, PageContext, Suspicion};
+pub use deletion::{DeletionPage, DeletionSettled};
 pub use release::{SliceNow, Whereabouts};
 pub use settle::{PageRecord, Reach, Settled, Settlement, Tally, Verdict};
+pub use settle_together::{SettledTogether, Together};
+pub use skip::{PoisonPolicy, Skip, SkipRight, Skipped};
 
-use crate::ids::{JobId, LeaseToken, WorkerId};
+use crate::ids::{ConnectionId, JobId, LeaseToken, WorkerId};
 use crate::slice::Ring;
 use std::time::Duration;
 
@@ -23,6 +29,7 @@ pub struct Lease {
     job: JobId,
     slice: i32,
     page: i32,
+    connection: ConnectionId,
     token: LeaseToken,
     worker: WorkerId,
 }

@@ -5,6 +5,7 @@ use super::super::{Store, StoreError};
 use super::Lease;
 use crate::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
 use crate::slice::{Ring, SliceStatus};
+use sqlx::PgExecutor;
 use std::time::Duration;
 
 /// Where a slice stands, seen by the holder of a lease on it.
@@ -122,6 +123,7 @@ impl Store {
         let written = sqlx::query!(
             "update slices set status = 'waiting', not_before = now() + $5::float8 * interval '1 ms',
                     attempts = attempts + $7::boolean::int, last_error = $6,
+                    failing_since = case when $7 and attempts = 0 then now() else failing_since end,
                     lease_token = null, leased_ring = null, worker = null, leased_until = null
               where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'",
             lease.job.0,
@@ -208,14 +210,44 @@ impl Store {
         Ok(rows.into_iter().filter(|row| !row.mine).map(|row| row.token).collect())
     }
 
-    /// Rings slices that wait for their tenant's turn, as many as the tenant's limit leaves room for. The doorbells are
-    /// to be published.
+    /// Rings slices that wait for their tenant's turn, as many as the limits of the tenant and of its connections leave
+    /// room for. The doorbells are to be published.
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper refills later.
     pub async fn refill(&self, tenant: TenantId, ramp_step: Duration) -> Result<Vec<Ring>, StoreError> {
-        Ok(sqlx::query_file_as!(Ring, "src/store/sql/refill.sql", tenant.0, ramp_step.as_secs_f64() * 1000.0)
-            .fetch_all(&self.pool)
-            .await?)
+        let (mut rings, limited) = refill(&self.pool, tenant, ramp_step, false).await?;
+        if limited {
+            // Counted in a later statement than the lock, so that two processes never ring more than the limit together.
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query!(
+                "select id from connections where tenant_id = $1 and max_pages_in_flight is not null
+                  order by id for no key update",
+                tenant.0
+            )
+            .fetch_all(&mut *transaction)
+            .await?;
+            rings.extend(refill(&mut *transaction, tenant, ramp_step, true).await?.0);
+            transaction.commit().await?;
+        }
+        Ok(rings)
     }
+}
+
+/// The rung slices of the connections that have (or do not have) a limit of their own, and whether any has one.
+async fn refill(
+    executor: impl PgExecutor<'_>,
+    tenant: TenantId,
+    ramp_step: Duration,
+    of_limited: bool,
+) -> Result<(Vec<Ring>, bool), StoreError> {
+    let ramp_step = ramp_step.as_secs_f64() * 1000.0;
+    let rows = sqlx::query_file!("src/store/sql/refill.sql", tenant.0, ramp_step, of_limited)
+        .fetch_all(executor)
+        .await?;
+    let limited = rows.first().is_some_and(|row| row.limited);
+    let rings = rows
+        .into_iter()
+        .filter_map(|row| Some(Ring { job: row.job?, slice: row.slice?, page: row.page?, ring: row.ring? }));
+    Ok((rings.collect(), limited))
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct PageRecord {
     /// The upstream's identifier; empty where the record has none.
     pub key: String,
+    /// When it happened, if the source knows.
+    pub time: Option<DateTime<Utc>>,
     /// What is to become of it.
     pub verdict: Verdict,
 }
@@ -60,6 +62,8 @@ pub struct Settlement {
     pub reach: Reach,
     /// Whether the stint goes on with the next page, if it may.
     pub go_on: bool,
+    /// How many values of the job's schema the page's records have; 0 without one.
+    pub filled: i64,
 }
 
 /// What really happened to the records of a page.
@@ -75,6 +79,8 @@ pub struct Tally {
     pub deferred: i64,
     /// Unreadable or not storable.
     pub failed: i64,
+    /// Marked as deleted, by a page of a full sync's deletion.
+    pub deleted: i64,
 }
 
 /// How a settle ended.
@@ -103,8 +109,11 @@ impl Store {
         page: &Settlement,
         renewal: Duration,
     ) -> Result<Settled, (Lease, StoreError)> {
-        let columns = Columns::of(&page.records);
-        let result = sqlx::query_file!(
+        let mut columns = Columns::default();
+        columns.add(&page.records);
+        let reasons: Vec<&str> = columns.reasons.iter().copied().flatten().collect();
+        let result = sqlx::query_file_as!(
+            Row,
             "src/store/sql/settle.sql",
             lease.job.0,
             lease.slice,
@@ -114,7 +123,7 @@ impl Store {
             &columns.hashes as &[Option<&[u8]>],
             &columns.payloads as &[Option<&str>],
             columns.verdicts,
-            &columns.reasons as &[&str],
+            &reasons as &[&str],
             page.next,
             page.anchor,
             page.next.is_none(),
@@ -122,30 +131,18 @@ impl Store {
             page.go_on,
             renewal.as_secs_f64() * 1000.0,
             page.reach.newest,
-            page.reach.oldest_deferred
+            page.reach.oldest_deferred,
+            lease.connection.0,
+            &columns.times as &[Option<DateTime<Utc>>],
+            page.filled
         )
         .fetch_optional(&self.pool)
         .await;
-        let row = match result {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(Settled::Fenced(lease)),
-            Err(error) => return Err((lease, error.into())),
-        };
-        let tally = Tally {
-            inserted: row.inserted,
-            updated: row.updated,
-            unchanged: row.unchanged,
-            deferred: row.deferred,
-            failed: row.failed,
-        };
-        Ok(match row.status {
-            SliceStatus::Ready if row.kept => Settled::Kept(Lease { page: row.page, ..lease }, tally),
-            SliceStatus::Ready => Settled::Ring(lease.ring(row.page, row.ring), tally),
-            SliceStatus::Done => Settled::SliceDone(tally, lease.job),
-            SliceStatus::Queued | SliceStatus::Waiting | SliceStatus::Cancelled | SliceStatus::Failed => {
-                Settled::Queued(tally)
-            }
-        })
+        match result {
+            Ok(Some(row)) => Ok(row.settled(lease)),
+            Ok(None) => Ok(Settled::Fenced(lease)),
+            Err(error) => Err((lease, error.into())),
+        }
     }
 
     /// Whether Postgres can store these payloads as JSON. Used to find the record at fault after a refused settle.
@@ -163,17 +160,62 @@ impl Store {
     }
 }
 
-/// A page's records as parallel arrays, the form in which one prepared statement takes any number of them.
-struct Columns<'a> {
-    keys: Vec<&'a str>,
-    hashes: Vec<Option<&'a [u8]>>,
-    payloads: Vec<Option<&'a str>>,
-    verdicts: String,
-    reasons: Vec<&'a str>,
+/// A slice after its settle.
+pub(super) struct Row {
+    /// Which page it is the answer to, from 1.
+    pub(super) nth: i64,
+    pub(super) status: SliceStatus,
+    pub(super) page: i32,
+    pub(super) ring: i32,
+    pub(super) kept: bool,
+    pub(super) inserted: i64,
+    pub(super) updated: i64,
+    pub(super) unchanged: i64,
+    pub(super) deferred: i64,
+    pub(super) failed: i64,
+}
+
+impl Row {
+    #[expect(clippy::needless_pass_by_value, reason = "the lease goes on, or ends here")]
+    pub(super) fn settled(self, lease: Lease) -> Settled {
+        let tally = Tally {
+            inserted: self.inserted,
+            updated: self.updated,
+            unchanged: self.unchanged,
+            deferred: self.deferred,
+            failed: self.failed,
+            deleted: 0,
+        };
+        match self.status {
+            SliceStatus::Ready if self.kept => Settled::Kept(Lease { page: self.page, ..lease }, tally),
+            SliceStatus::Ready => Settled::Ring(lease.ring(self.page, self.ring), tally),
+            SliceStatus::Done => Settled::SliceDone(tally, lease.job),
+            SliceStatus::Queued | SliceStatus::Waiting | SliceStatus::Cancelled | SliceStatus::Failed => {
+                Settled::Queued(tally)
+            }
+        }
+    }
+}
+
+/// Records as parallel arrays, the form in which one prepared statement takes any number of them.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    pub(super) keys: Vec<&'a str>,
+    pub(super) hashes: Vec<Option<&'a [u8]>>,
+    pub(super) payloads: Vec<Option<&'a str>>,
+    pub(super) times: Vec<Option<DateTime<Utc>>>,
+    pub(super) verdicts: String,
+    pub(super) reasons: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(records: &'a [PageRecord]) -> Self {
+    /// How many records.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Adds those of a page.
+    pub(super) fn add(&mut self, records: &'a [PageRecord]) {
         // Of an id that a page repeats, the last storable occurrence is stored; the others count as unchanged.
         let mut last = HashMap::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -181,32 +223,26 @@ impl<'a> Columns<'a> {
                 last.insert(record.key.as_str(), index);
             }
         }
-        let mut columns = Self {
-            keys: Vec::with_capacity(records.len()),
-            hashes: Vec::with_capacity(records.len()),
-            payloads: Vec::with_capacity(records.len()),
-            verdicts: String::with_capacity(records.len()),
-            reasons: Vec::new(),
-        };
         for (index, record) in records.iter().enumerate() {
-            columns.keys.push(&record.key);
-            match &record.verdict {
+            let mut stored = (None, None, None);
+            self.verdicts.push(match &record.verdict {
                 Verdict::Store { hash, payload } if last.get(record.key.as_str()) == Some(&index) => {
-                    columns.hashes.push(Some(hash));
-                    columns.payloads.push(Some(payload));
-                    columns.verdicts.push('p');
-                    continue;
+                    stored = (Some(hash.as_slice()), Some(&**payload), None);
+                    'p'
                 }
-                Verdict::Store { .. } => columns.verdicts.push('='),
-                Verdict::Defer => columns.verdicts.push('d'),
+                Verdict::Store { .. } => '=',
+                Verdict::Defer => 'd',
                 Verdict::Fail { reason } => {
-                    columns.reasons.push(reason);
-                    columns.verdicts.push('f');
+                    stored.2 = Some(reason.as_str());
+                    'f'
                 }
-            }
-            columns.hashes.push(None);
-            columns.payloads.push(None);
+            });
+            self.keys.push(&record.key);
+            self.times.push(record.time);
+            let (hash, payload, reason) = stored;
+            self.hashes.push(hash);
+            self.payloads.push(payload);
+            self.reasons.push(reason);
         }
-        columns
     }
 }

@@ -35,6 +35,8 @@ with settings as materialized (
       from slice s left join workers w on w.id = s.worker
 ), decided as materialized (
     select s.*, c.source, c.base_url, c.credentials_key, c.credentials_nonce, c.credentials, c.settings,
+           c.requests_per_second is not null as limited, c.on_poison_page,
+           c.max_pages_in_flight is not null as narrow, j.schema_id,
            case
                when s.fate <> 'claimed' then s.fate
                when j.status <> 'running' or c.deleted_at is not null then 'stale'
@@ -65,5 +67,12 @@ select verdict as "verdict!: Verdict", page as "page!", cursor, anchor, attempts
        cardinality(charged) as "charges!", lease_token is not null as "taken_over!",
        span_from, span_to as "span_to!", tenant_id as "tenant_id!: TenantId",
        connection_id as "connection_id!: ConnectionId", source as "source!", base_url as "base_url!",
-       credentials_key, credentials_nonce, credentials, settings as "settings!"
+       credentials_key, credentials_nonce, credentials, settings as "settings!", deletion as "deletion!", limited as "limited!",
+       on_poison_page as "on_poison_page!: PoisonPolicy", narrow as "narrow!",
+       -- All ids of the slice, for every page of the stint: at most 200.
+       case when ids_from is not null and verdict in ('won', 'claimed') then
+           (select array_agg(o.id order by o.place) from documents o
+             where o.job_id = decided.job_id and o.place >= ids_from and o.place < ids_to) end as documents,
+       case when verdict in ('won', 'claimed') then
+           (select h.fields from schemas h where h.id = schema_id) end as "schema: Json<Fields>"
   from decided

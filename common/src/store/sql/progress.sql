@@ -1,6 +1,7 @@
--- Running jobs that have settled a page since $1, with their counters; at most $2, in any order, so that each has its
--- turn when there are more.
-select j.id as "job: JobId", j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId", now() as "at!",
+-- Running jobs that have settled a page since $1, with their counters, as told at $3; at most $2, in any order, so that
+-- each has its turn when there are more.
+select j.id as "job: JobId", j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId",
+       $3::timestamptz as "at!",
        jsonb_build_object('inserted', s.inserted, 'updated', s.updated, 'unchanged', s.unchanged,
                           'deferred', s.deferred, 'failed', s.failed, 'deleted', s.deleted) as "counters!: Json<Counters>",
        s.total

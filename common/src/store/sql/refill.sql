@@ -1,6 +1,8 @@
 -- Refill: rings slices that wait for their tenant's turn, up to the tenant's limit. Run after a commit, idempotent, and
--- a small overshoot (two processes counting at once) is fine.
--- $1 tenant, $2 the time in ms after which a connection that was paused may ring twice as many slices.
+-- a small overshoot (two processes counting at once) is fine. Not of a connection's own limit: its slices are rung by a
+-- second run, after a statement that locks these connections.
+-- $1 tenant, $2 the time in ms after which a connection that was paused may ring twice as many slices, $3 whether
+-- connections with a limit of their own are meant, or those without.
 with room as materialized (
     select greatest(0, t.max_slices - (select count(*) from slices s where s.tenant_id = $1 and s.status = 'ready')) as n
       from tenants t where t.id = $1
@@ -12,9 +14,13 @@ with room as materialized (
                     power(2, floor(extract(epoch from now() - c.paused_until) * 1000 / greatest($2::float8, 1)))::bigint
                     - (select count(*) from slices s where s.tenant_id = $1 and s.connection_id = c.id and s.status = 'ready'))
                 else (select n from room)
-           end as most
-      from connections c where c.tenant_id = $1 and c.deleted_at is null
-), picked as (
+           end as most,
+           c.max_pages_in_flight
+               - (select count(*) from slices s where s.tenant_id = $1 and s.connection_id = c.id and s.status = 'ready')
+               as free
+      from connections c
+     where c.tenant_id = $1 and c.deleted_at is null and (c.max_pages_in_flight is not null) = $3
+), picked as materialized (
     select p.job_id, p.slice
       from sources
      cross join lateral (
@@ -24,13 +30,18 @@ with room as materialized (
                and (s.status = 'queued' or (s.status = 'waiting' and s.not_before <= now()))
                and j.status = 'running' and not j.paused
              order by s.slice
-             limit least(sources.most, (select n from room))
+             limit least(sources.most, (select n from room), greatest(0, coalesce(sources.free, sources.most)))
                for update of s skip locked) p
      order by p.slice
      limit (select n from room)
+), rung as (
+    update slices s set status = 'ready', not_before = null, ring = s.ring + 1, rung_at = now(),
+           rung_marker = (select published from markers)
+      from picked p
+     where s.job_id = p.job_id and s.slice = p.slice
+    returning s.job_id, s.slice, s.page, s.ring
 )
-update slices s set status = 'ready', not_before = null, ring = s.ring + 1, rung_at = now(),
-       rung_marker = (select published from markers)
-  from picked p
- where s.job_id = p.job_id and s.slice = p.slice
-returning s.job_id as "job: JobId", s.slice, s.page, s.ring
+select r.job_id as "job?: JobId", r.slice as "slice?", r.page as "page?", r.ring as "ring?", l.limited as "limited!"
+  from (select exists (select from connections c
+                        where c.tenant_id = $1 and c.deleted_at is null and c.max_pages_in_flight is not null) as limited) l
+  left join rung r on true

@@ -2,29 +2,37 @@
 -- $1 job, $2 slice, $3 token, $4 page; per record $5 keys, $6 hashes, $7 payloads, and $8 one character each: p storable,
 -- = a repeat of an id whose last occurrence is stored, d deferred, f failed; $9 reasons of the failed; $10 next cursor,
 -- $11 anchor, $12 whether this was the last page, $13 the upstream's total, $14 the stint goes on, $15 lease in ms, $16 when
--- its newest storable record was created, and $17 its oldest deferred one.
+-- its newest storable record was created, $17 its oldest deferred one, $18 the connection: as a parameter it lets
+-- the plan, which is made once per session, leave out at the start all partitions of records but one; per record $19
+-- when it happened; and $20 filled values.
 with fence as materialized (
-    select s.job_id, s.slice, s.connection_id, s.worker
+    select s.job_id, s.slice, s.worker, s.tenant_id
       from slices s
-     where s.job_id = $1 and s.slice = $2 and s.lease_token = $3 and s.page = $4 and s.status = 'ready'
+     where s.job_id = $1 and s.slice = $2 and s.lease_token = $3 and s.page = $4
+       -- As text, so that no partial index fits: a plan made while the table was small could look through all open
+       -- slices of the job in one of those, and the key finds the row.
+       and s.status::text = 'ready'
        for no key update of s
 ), input as materialized (
-    select f.connection_id, i.key, i.hash, i.payload, i.verdict, i.ord
+    select i.key, i.hash, i.payload, i.verdict, i.happened_at, i.ord
       from fence f,
-           unnest($5::text[], $6::bytea[], $7::text[], string_to_array($8::text, null))
-               with ordinality i (key, hash, payload, verdict, ord)
+           unnest($5::text[], $6::bytea[], $7::text[], string_to_array($8::text, null), $19::timestamptz[])
+               with ordinality i (key, hash, payload, verdict, happened_at, ord)
 ), changed as materialized (
-    -- Unchanged records go no further: they are not cast, not locked, not written.
-    select i.connection_id, i.key, i.hash, i.payload
+    -- Unchanged records go no further: they are not cast, not locked, not written. One look by key for each, whatever
+    -- the planner believes about the size of the table: hence the limit, which rules every other join out.
+    select i.key, i.hash, i.payload, i.happened_at
       from input i
-      left join records r on r.connection_id = i.connection_id and r.external_id = i.key
+      left join lateral (
+          select r.hash, r.deleted_at from records r
+           where r.connection_id = $18 and r.external_id = i.key limit 1) r on true
      where i.verdict = 'p' and (r.hash is distinct from i.hash or r.deleted_at is not null)
 ), written as (
     -- Sorted, so that two pages with the same records cannot deadlock.
-    insert into records as r (connection_id, external_id, hash, payload, job_id)
-    select c.connection_id, c.key, c.hash, c.payload::jsonb, $1 from changed c order by c.key collate "C"
+    insert into records as r (connection_id, external_id, hash, payload, job_id, happened_at)
+    select $18, c.key, c.hash, c.payload::jsonb, $1, c.happened_at from changed c order by c.key collate "C"
         on conflict (connection_id, external_id) do update
-       set hash = excluded.hash, payload = excluded.payload, job_id = excluded.job_id,
+       set hash = excluded.hash, payload = excluded.payload, job_id = excluded.job_id, happened_at = excluded.happened_at,
            revision = r.revision + 1, updated_at = now(), deleted_at = null
      where r.hash is distinct from excluded.hash or r.deleted_at is not null
     returning r.external_id, r.revision
@@ -36,8 +44,7 @@ with fence as materialized (
                 else '~' end as outcome
       from input i left join written w on w.external_id = i.key and i.verdict = 'p'
 ), tally as (
-    select coalesce(array_agg(key order by ord), '{}') as keys,
-           coalesce(string_agg(outcome, '' order by ord), '') as outcomes,
+    select coalesce(string_agg(outcome, '' order by ord), '') as outcomes,
            count(*) filter (where outcome = '+') as inserted,
            count(*) filter (where outcome = '~') as updated,
            count(*) filter (where outcome = '=') as unchanged,
@@ -46,16 +53,20 @@ with fence as materialized (
            count(*) as processed
       from outcome
 ), logged as (
-    insert into page_log (job_id, slice, page, keys, outcomes, reasons, worker)
-    select f.job_id, f.slice, $4, t.keys, t.outcomes, $9::text[], f.worker from fence f, tally t
-), gate as (
+    insert into page_log (job_id, slice, page, keys, outcomes, reasons, worker, filled)
+    select f.job_id, f.slice, $4, $5::text[], t.outcomes, $9::text[], f.worker, $20 from fence f, tally t
+), gate as materialized (
     -- The next page is claimed here, so every condition of a claim is asked again. This sees the job and the connection
     -- as they were when the statement began: a pause may let one page pass. A cancel cannot: it closes the slice, which
-    -- the fence reads under its lock.
-    select f.job_id, f.slice, $14 and not $12 as goes_on,
+    -- the fence reads under its lock. (Materialized, or each of the eight uses of `open` below would be a copy of it.)
+    select $14 and not $12 as goes_on,
            j.status = 'running' and not j.paused and c.deleted_at is null
-               and (c.paused_until is null or c.paused_until <= now()) as open
-      from fence f join jobs j on j.id = f.job_id join connections c on c.id = f.connection_id
+               and (c.paused_until is null or c.paused_until <= now())
+               -- A limit that was lowered: of too many slices under way each makes room.
+               and case when c.max_pages_in_flight is null then true else c.max_pages_in_flight >=
+                   (select count(*) from slices o
+                     where o.tenant_id = f.tenant_id and o.status = 'ready' and o.connection_id = $18) end as open
+      from fence f, jobs j, connections c where j.id = $1 and c.id = $18
 )
 update slices s set
        page = s.page + 1, cursor = $10, anchor = $11, charges = '{}', attempts = 0, last_error = null,
@@ -63,7 +74,7 @@ update slices s set
        newest_at = greatest(s.newest_at, $16::timestamptz),
        oldest_deferred_at = least(s.oldest_deferred_at, $17::timestamptz),
        inserted = s.inserted + t.inserted, updated = s.updated + t.updated, unchanged = s.unchanged + t.unchanged,
-       deferred = s.deferred + t.deferred, failed = s.failed + t.failed,
+       deferred = s.deferred + t.deferred, failed = s.failed + t.failed, filled = s.filled + $20,
        -- An upstream's total may be missing, zero with rows there, or shrink; what was processed is a lower bound.
        total = case when $12 then s.inserted + s.updated + s.unchanged + s.deferred + s.failed + t.processed
                     else greatest(coalesce($13, s.total),
@@ -80,7 +91,7 @@ update slices s set
        rung_marker = case when g.open and not g.goes_on and not $12 then (select published from markers)
                           else s.rung_marker end
   from gate g, tally t
- where s.job_id = g.job_id and s.slice = g.slice
-returning s.status as "status!: SliceStatus", s.page as "page!", s.ring as "ring!", s.lease_token is not null as "kept!",
+ where s.job_id = $1 and s.slice = $2
+returning 1::bigint as "nth!", s.status as "status!: SliceStatus", s.page as "page!", s.ring as "ring!", s.lease_token is not null as "kept!",
           t.inserted as "inserted!", t.updated as "updated!", t.unchanged as "unchanged!", t.deferred as "deferred!",
           t.failed as "failed!"

@@ -4,9 +4,15 @@ select c.name as connection_name, c.paused_until, c.paused_until > now() as conn
        c.deleted_at is not null as "connection_deleted!", j.start_confirmed_at is not null as "start_confirmed!",
        t.max_slices as "max_slices!",
        (select count(*) from slices s where s.tenant_id = j.tenant_id and s.status = 'ready') as "rung!",
+       c.max_pages_in_flight,
+       (select count(*) from slices s
+         where s.tenant_id = j.tenant_id and s.connection_id = c.id and s.status = 'ready') as "rung_of_connection!",
        (select count(*) from workers w where w.stopped_at is null and w.seen_at > now() - $2::float8 * interval '1 s')
            as "live_workers!",
        m.published - m.returned as "markers_out!",
+       (select json_build_object('slice', p.slice, 'page', p.page, 'cause', p.skipped ->> 'cause')
+          from page_log p where p.job_id = j.id and p.skipped is not null order by p.settled_at limit 1)
+           as "skipped?: Json<SkippedPage>",
        (select coalesce(json_agg(s), '[]')
           from (select s.slice, s.page, s.status, s.attempts, s.last_error, s.not_before, s.rung_at, s.last_settled_at,
                        s.leased_until, s.worker, w.host, w.seen_at, cardinality(s.charges) as deaths

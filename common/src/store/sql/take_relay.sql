@@ -15,6 +15,8 @@ with due as (
        and (d.events or (d.progress and r.progressed_at + $3::float8 * interval '1 ms' <= now()))
     returning r.progressed_at)
 select d.events as "waiting!", exists (select from taken) as "taken!",
-       -- Progress since when, if it is told now.
-       (select b.progressed_at from before b, taken t where t.progressed_at > b.progressed_at) as progress_since
+       -- If progress is told now: since when, and as of when (what it is told with, so that these are as far apart as the turns).
+       p.since as "since?", p.at as "at?"
   from due d
+  left join (select b.progressed_at as since, t.progressed_at as at
+               from before b, taken t where t.progressed_at > b.progressed_at) p on true

@@ -1,0 +1,181 @@
+//! Small pages that wait for a session of the database are settled together: such a page costs less to settle than a
+//! statement to begin and end. Nobody waits for company: while there is a session for it, a page is settled alone at once.
+
+use common::config::{DatabaseConfig, LeasesConfig};
+use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
+use common::store::{Store, StoreError};
+use metrics::counter;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A page with more than this is settled alone, as a statement of its own is little beside it.
+const SMALL: usize = 32 << 10;
+/// The most that a statement is given: pages, and bytes of their records.
+const MOST_PAGES: usize = 32;
+const MOST_BYTES: usize = 128 << 10;
+
+/// Settles the pages of a process.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    /// What a kept lease is renewed by.
+    lease: Duration,
+    /// The most statements at a time.
+    sessions: usize,
+    line: Mutex<Line>,
+}
+
+/// Small pages that wait, and how many tasks take them from there.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    runners: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    lease: Lease,
+    page: Settlement,
+    bytes: usize,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The page, and what became of it: as [`Store::settle`] says it.
+type Answer = (Settlement, Result<Settled, (Lease, StoreError)>);
+
+impl Settler {
+    /// Settles with some of the store's sessions.
+    #[must_use]
+    pub fn new(store: Store, database: &DatabaseConfig, leases: &LeasesConfig) -> Self {
+        let sessions = usize::try_from(database.max_connections / 2).unwrap_or(usize::MAX).max(1);
+        let shared = Shared { store, lease: leases.duration, sessions, line: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Settles a page. What becomes of it does not depend on whether the answer is waited for.
+    ///
+    /// # Errors
+    /// When there is no answer and never will be, as at the end of the process. The page may be settled or not.
+    pub(super) async fn settle(&self, lease: Lease, page: Settlement) -> Result<Answer, StoreError> {
+        let bytes = bytes(&page);
+        if bytes > SMALL {
+            return Ok(self.shared.alone(lease, page).await);
+        }
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut line = self.shared.line();
+            line.waiting.push_back(Waiting { lease, page, bytes, answer });
+            if line.runners < self.shared.sessions {
+                line.runners += 1;
+                tokio::spawn(Arc::clone(&self.shared).run());
+            }
+        }
+        answered.await.map_err(|_gone| StoreError::unanswered())
+    }
+}
+
+impl Shared {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until nobody waits.
+    async fn run(self: Arc<Self>) {
+        while let Some((together, answers)) = self.next() {
+            self.settle(together, answers).await;
+        }
+    }
+
+    /// Those who have waited longest, as many as fit into a statement.
+    fn next(&self) -> Option<(Together, Vec<oneshot::Sender<Answer>>)> {
+        let mut line = self.line();
+        let (mut together, mut answers, mut taken) = (Together::default(), Vec::new(), 0);
+        while together.len() < MOST_PAGES
+            && let Some(Waiting { lease, page, bytes, answer }) = line.waiting.pop_front()
+        {
+            taken += bytes;
+            let added =
+                if taken > MOST_BYTES { Err(Box::new((lease, page))) } else { together.add(lease, page) };
+            if let Err(left) = added {
+                let (lease, page) = *left;
+                line.waiting.push_front(Waiting { lease, page, bytes, answer });
+                break;
+            }
+            answers.push(answer);
+        }
+        if answers.is_empty() {
+            line.runners -= 1;
+            return None;
+        }
+        Some((together, answers))
+    }
+
+    async fn settle(self: &Arc<Self>, together: Together, answers: Vec<oneshot::Sender<Answer>>) {
+        let together = match together.only() {
+            Ok((lease, page)) => {
+                let answer = self.alone(lease, page).await;
+                if let Some(waiting) = answers.into_iter().next() {
+                    drop(waiting.send(answer));
+                }
+                return;
+            }
+            Err(several) => several,
+        };
+        counter!("settles_total").increment(1);
+        let (pages, result) = self.store.settle_together(together, self.lease).await;
+        let settled: Vec<Result<Settled, Lease>> = match result {
+            Ok(settled) => settled
+                .into_iter()
+                .map(|settled| match settled {
+                    Settled::Fenced(lease) => Err(lease),
+                    done @ (Settled::Kept(..)
+                    | Settled::Ring(..)
+                    | Settled::Queued(_)
+                    | Settled::SliceDone(..)) => Ok(done),
+                })
+                .collect(),
+            Err((leases, error)) => {
+                counter!("settles_split_total").increment(1);
+                tracing::info!(%error, pages = pages.len(), "pages that were to be settled together are settled alone");
+                leases.into_iter().map(Err).collect()
+            }
+        };
+        for ((settled, page), waiting) in settled.into_iter().zip(pages).zip(answers) {
+            match settled {
+                // Whoever is not there any more reads the slice.
+                Ok(done) => drop(waiting.send((page, Ok(done)))),
+                // Nobody else waits for it.
+                Err(lease) => {
+                    let shared = Arc::clone(self);
+                    tokio::spawn(async move { drop(waiting.send(shared.alone(lease, page).await)) });
+                }
+            }
+        }
+    }
+
+    async fn alone(&self, lease: Lease, page: Settlement) -> Answer {
+        counter!("settles_total").increment(1);
+        let settled = self.store.settle(lease, &page, self.lease).await;
+        (page, settled)
+    }
+}
+
+/// What a record takes beside its texts.
+const RECORD: usize = 100;
+
+/// About what its records take.
+fn bytes(page: &Settlement) -> usize {
+    let of_record = |verdict: &Verdict| match verdict {
+        Verdict::Store { payload, .. } => payload.len(),
+        Verdict::Defer => 0,
+        Verdict::Fail { reason } => reason.len(),
+    };
+    page.records.iter().map(|record| RECORD + record.key.len() + of_record(&record.verdict)).sum()
+}
