@@ -67,6 +67,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// Where it came from.
     pub queue: ConsumedQueue,
+    /// The exchange that it was published to; empty if directly to the queue.
+    pub exchange: String,
     /// The routing key that it was published with.
     pub routing_key: String,
     /// The `message_id` property.
@@ -100,6 +102,7 @@ impl Delivery {
         Self {
             redelivered: delivery.redelivered,
             queue,
+            exchange: delivery.exchange.to_string(),
             routing_key: delivery.routing_key.to_string(),
             message_id: text(properties.message_id()),
             correlation_id: text(properties.correlation_id()),

@@ -120,7 +120,7 @@ fn standing(
 }
 
 /// What the broker said no with; any other failure is handed back.
-fn refusal(error: AmqpError) -> Result<(u16, String), AmqpError> {
+pub(super) fn refusal(error: AmqpError) -> Result<(u16, String), AmqpError> {
     let said = if let AmqpError::Failed { source, .. } = &error
         && let ErrorKind::ProtocolError(said) = source.kind()
     {
@@ -131,7 +131,7 @@ fn refusal(error: AmqpError) -> Result<(u16, String), AmqpError> {
     said.ok_or(error)
 }
 
-async fn open(connection: &Connection, limit: Duration) -> Result<Channel, AmqpError> {
+pub(super) async fn open(connection: &Connection, limit: Duration) -> Result<Channel, AmqpError> {
     bounded(limit, "open a channel", connection.create_channel()).await
 }
 

@@ -64,8 +64,32 @@ impl Lane {
         body: &[u8],
         properties: BasicProperties,
     ) -> lapin::Result<Confirmation> {
+        // lapin pairs returns with the wrong confirm; the alternate exchange does the job.
+        self.write(exchange, key, body, properties, false).await
+    }
+
+    /// The same, of a message that must reach a queue: if there is none behind this exchange and key, the confirm brings
+    /// it back. Only for a lane with one message at a time, since lapin pairs returns with the next confirm.
+    pub(super) async fn send_to_a_queue(
+        &self,
+        exchange: ShortString,
+        key: ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> lapin::Result<Confirmation> {
+        self.write(exchange, key, body, properties, true).await
+    }
+
+    async fn write(
+        &self,
+        exchange: ShortString,
+        key: ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+        mandatory: bool,
+    ) -> lapin::Result<Confirmation> {
         let options = BasicPublishOptions {
-            mandatory: false, // lapin pairs returns with the wrong confirm; the alternate exchange does the job.
+            mandatory,
             immediate: false, // RabbitMQ does not know it.
         };
         let confirm = {

@@ -2,10 +2,11 @@
 
 use super::delivery::ConsumedQueue;
 use super::supervisor::{Prefetch, Refusals, SupervisorOptions, SupervisorStatus, set_status};
+use super::topology::WorkQueue;
 use super::{AmqpConfig, AmqpError, bounded, connect};
 use futures::future::join_all;
 use futures::stream::{BoxStream, SelectAll, StreamExt, once};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, ErrorKind};
@@ -83,7 +84,11 @@ impl Subscription {
         let mut subscription = Self { connection, consumers: Vec::new(), arrivals: SelectAll::new() };
         for prefetch in &options.queues {
             if let Err(error) = subscription.consume(config, options, *prefetch).await {
-                if is_queues_fault(&subscription.connection, &error, limit).await {
+                let name = topology.queue(prefetch.queue);
+                let keeps_commands = prefetch.queue != WorkQueue::Pages;
+                if is_queues_fault(&subscription.connection, &error, limit).await
+                    && !(keeps_commands && answers(&subscription.connection, &name, limit).await)
+                {
                     refusals.count(prefetch.queue, &error);
                 }
                 return Err(error);
@@ -233,6 +238,21 @@ async fn subscribe(
     bounded(limit, CONSUME, answer).await
 }
 
+/// Whether a queue lets a message be looked at. One that does has a leader, and what is in it is not lost yet: doorbells
+/// come back by themselves, commands do not, so such a queue of theirs is waited for and never deleted.
+async fn answers(connection: &Connection, queue: &str, limit: Duration) -> bool {
+    let Ok(channel) = bounded(limit, "open a channel", connection.create_channel()).await else {
+        return false;
+    };
+    let get = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false });
+    let answered = bounded(limit, "look into a queue", get).await.is_ok();
+    // Gives the message back.
+    if let Err(error) = bounded(limit, "close a channel", channel.close(200, "looked".into())).await {
+        tracing::debug!(queue, %error, "a channel did not close in order");
+    }
+    answered
+}
+
 /// Whether a failed consume is the queue's own fault, so that a new queue would cure it. Deleting loses messages,
 /// so every other refusal (permissions, arguments, another's exclusive consumer, a dead network) is left alone.
 async fn is_queues_fault(connection: &Connection, error: &AmqpError, limit: Duration) -> bool {
@@ -246,6 +266,7 @@ async fn is_queues_fault(connection: &Connection, error: &AmqpError, limit: Dura
         | AmqpError::Failed { .. }
         | AmqpError::Url { .. }
         | AmqpError::Namespace { .. }
+        | AmqpError::CaFile { .. }
         | AmqpError::Disconnected { .. } => return false,
     };
     let ErrorKind::ProtocolError(refusal) = source.kind() else { return false };

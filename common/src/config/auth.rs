@@ -146,6 +146,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_at_a_limit_is_accepted() {
+        let secret = |bytes: usize| SecretText::from("s".repeat(bytes));
+        let at = AuthConfig {
+            hs256_secret: secret(SHORTEST_SECRET),
+            leeway: LONGEST_LEEWAY,
+            fetch_timeout: LONGEST_FETCH,
+            refresh_every: Duration::from_millis(1),
+            refresh_again: Duration::from_millis(1),
+            ..open()
+        };
+        assert_eq!(at.check(), Ok(()));
+        let ms = Duration::from_millis(1);
+        for past in [
+            AuthConfig { hs256_secret: secret(SHORTEST_SECRET - 1), ..at.clone() },
+            AuthConfig { leeway: LONGEST_LEEWAY + ms, ..at.clone() },
+            AuthConfig { fetch_timeout: LONGEST_FETCH + ms, ..at.clone() },
+        ] {
+            assert!(past.check().is_err(), "{past:?}");
+        }
+    }
+
+    #[test]
     fn half_a_configuration_is_refused_at_start() {
         let wrong = [
             (

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// and its stint stay far below that, whatever the broker is set to.
 const LONGEST_BUDGET: Duration = Duration::from_secs(5 * 60);
 const LONGEST_QUANTUM: Duration = Duration::from_secs(60);
+const MOST_DELETION_ROWS: u32 = 50_000;
 /// As a tenant's row accepts it.
 const MOST_SLICES: u32 = 10_000;
 
@@ -77,6 +78,12 @@ impl Settings {
         });
         problems.if_zero("pages.slots", pages.slots == 0);
         problems.if_zero("pages.max_attempts", pages.max_attempts == 0);
+        problems.unless((1..=MOST_DELETION_ROWS).contains(&pages.deletion_rows), || {
+            format!(
+                "pages.deletion_rows ({}) must be between 1 and {MOST_DELETION_ROWS}: a cancel waits for a page of a deletion",
+                pages.deletion_rows
+            )
+        });
         let (initial, max) = (pages.retry.initial, pages.retry.max);
         problems.unless_at_most(("pages.retry.initial_ms", initial), ("pages.retry.max_ms", max), "");
         problems.unless(pages.suspect_after > 0 && pages.suspect_after < pages.deaths, || {
@@ -145,6 +152,8 @@ impl Settings {
     fn check_services(&self, problems: &mut Problems) {
         let (database, amqp) = (&self.database, &self.amqp);
         problems.if_zero("database.max_connections", database.max_connections == 0);
+        problems.if_zero("http.max_connections", self.http.max_connections == 0);
+        problems.if_zero("http.head_timeout_ms", self.http.head_timeout.is_zero());
         let lock = ("database.lock_timeout_ms", database.lock_timeout);
         let statement = ("database.statement_timeout_ms", database.statement_timeout);
         problems.unless_at_most(lock, statement, ", which would always strike first");
@@ -184,6 +193,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_at_a_limit_is_accepted() {
+        let changes: &[fn(&mut Settings)] = &[
+            |it| it.leases.duration = it.leases.renew_every * 3,
+            |it| it.pages.budget = LONGEST_BUDGET,
+            |it| it.pages.budget = it.fetch.connect_timeout,
+            |it| it.pages.quantum = LONGEST_QUANTUM,
+            |it| it.pages.quantum = MS(0),
+            |it| it.pages.slots = 1,
+            |it| it.pages.retry.initial = it.pages.retry.max,
+            |it| (it.pages.suspect_after, it.pages.deaths) = (1, 2),
+            |it| it.fairness.slices_per_tenant = 1,
+            |it| it.fairness.slices_per_tenant = MOST_SLICES,
+            |it| it.sweeper.every = it.sweeper.marker_every,
+            |it| it.sweeper.no_progress = it.pages.budget + it.pages.retry.max + MS(1),
+            |it| it.cancel.deadline = it.leases.renew_every + MS(1),
+            |it| it.database.lock_timeout = it.database.statement_timeout,
+            |it| it.amqp.reconnect.initial = it.amqp.reconnect.max,
+            |it| it.amqp.namespace = "x".into(),
+            |it| it.amqp.namespace = "x".repeat(NAMESPACE_LIMIT),
+            |it| it.http.max_connections = 1,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().unwrap_or_else(|refused| panic!("change {number}: {refused}"));
+        }
+    }
+
+    #[test]
     fn every_contradiction_is_refused_by_the_names_of_its_keys() {
         let refusals: &[Refusal] = &[
             (|it| it.leases.renew_every = MS(0), &["leases.renew_every_ms"]),
@@ -196,6 +234,8 @@ mod tests {
             (|it| it.pages.quantum = MS(60_001), &["pages.quantum_ms (60001)"]),
             (|it| it.pages.slots = 0, &["pages.slots"]),
             (|it| it.pages.max_attempts = 0, &["pages.max_attempts"]),
+            (|it| it.pages.deletion_rows = 0, &["pages.deletion_rows (0)"]),
+            (|it| it.pages.deletion_rows = 50_001, &["pages.deletion_rows (50001)"]),
             (
                 |it| it.pages.retry.initial = MS(60_001),
                 &["pages.retry.initial_ms (60001)", "pages.retry.max_ms"],
@@ -229,6 +269,10 @@ mod tests {
             ),
             (|it| it.shutdown.drain = MS(0), &["shutdown.drain_ms"]),
             (|it| it.database.max_connections = 0, &["database.max_connections"]),
+            (|it| it.http.max_connections = 0, &["http.max_connections must not be 0"]),
+            (|it| it.http.head_timeout = MS(0), &["http.head_timeout_ms must not be 0"]),
+            (|it| it.amqp.namespace = "x".repeat(201), &["amqp.namespace has 201 bytes", "1 to 200"]),
+            (|it| it.fetch.max_page_records = 0, &["fetch.max_page_records"]),
             (
                 |it| it.database.lock_timeout = MS(15_001),
                 &["database.lock_timeout_ms (15001)", "statement_timeout_ms"],
@@ -241,7 +285,7 @@ mod tests {
             (|it| it.amqp.publish_timeout = MS(0), &["amqp.publish_timeout_ms"]),
             (|it| it.amqp.renew_idle_after = MS(0), &["amqp.renew_idle_after_ms"]),
             (|it| it.amqp.heartbeat_seconds = 0, &["amqp.heartbeat_seconds"]),
-            (|it| it.amqp.reconnect.initial = MS(10_001), &["amqp.reconnect.initial_ms (10001)"]),
+            (|it| it.amqp.reconnect.initial = MS(3_001), &["amqp.reconnect.initial_ms (3001)"]),
             (|it| it.amqp.namespace.clear(), &["amqp.namespace has 0 bytes"]),
         ];
         for (change, names) in refusals {

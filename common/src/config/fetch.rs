@@ -1,5 +1,6 @@
 //! `[fetch]`: the limits of fetching, with their defaults.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::millis;
@@ -28,6 +29,8 @@ pub struct FetchConfig {
     /// How long connecting may take (`connect_timeout_ms`, default 5 s).
     #[serde(rename = "connect_timeout_ms", with = "millis")]
     pub connect_timeout: Duration,
+    /// A file of PEM certificates that vouch for upstreams, beside the system's; read at the start. Default: none.
+    pub ca_file: Option<PathBuf>,
     /// Whether upstreams may have private, loopback or link-local addresses. Default false.
     pub allow_private_addresses: bool,
 }
@@ -40,6 +43,7 @@ impl Default for FetchConfig {
             byte_budget: 64 << 20,
             max_page_records: 10_000,
             connect_timeout: Duration::from_secs(5),
+            ca_file: None,
             allow_private_addresses: false,
         }
     }
@@ -100,6 +104,31 @@ mod tests {
         let config = FetchConfig::default();
         assert!(config.check(40).is_ok());
         assert_eq!(config.large_pages(40), 3);
+    }
+
+    #[test]
+    fn what_is_at_a_limit_is_accepted() {
+        let (slots, small) = (40, 256 << 10);
+        let largest = FetchConfig {
+            max_page_bytes: LARGEST_PAGE,
+            byte_budget: LARGEST_PAGE + 39 * small,
+            ..FetchConfig::default()
+        };
+        assert_eq!(largest.check(slots), Ok(()));
+        let past =
+            FetchConfig { max_page_bytes: LARGEST_PAGE + 1, byte_budget: usize::MAX, ..largest.clone() };
+        assert!(past.check(slots).is_err_and(|said| said.contains("at most 134217728")));
+        for fine in [
+            FetchConfig { small_page_bytes: 1, ..FetchConfig::default() },
+            FetchConfig { small_page_bytes: 16 << 20, byte_budget: 16 << 20, ..FetchConfig::default() },
+            FetchConfig {
+                max_page_records: 1,
+                connect_timeout: Duration::from_millis(1),
+                ..FetchConfig::default()
+            },
+        ] {
+            assert_eq!(fine.check(1), Ok(()), "{fine:?}");
+        }
     }
 
     #[test]

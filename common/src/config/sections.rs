@@ -3,6 +3,7 @@
 use super::millis;
 use super::secret::SecretUrl;
 use crate::retry::RetryPolicy;
+use crate::serve::ServeLimits;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -14,8 +15,8 @@ use std::time::Duration;
 pub struct DatabaseConfig {
     /// Required; `DATABASE_URL` stands in for it.
     pub url: SecretUrl,
-    /// Connections of the pool for pages and queries. Default: two per core, at most 8; more buys only latency.
-    /// Starts and cancels have two connections of their own beside it.
+    /// Connections of the pool for pages (of a producer: for everything). Default: two per core, at most 8; more buys
+    /// only latency. In a consumer, starts and cancels have one each beside it, and the sweeper has two.
     pub max_connections: u32,
     /// Longest wait for a row lock (`lock_timeout_ms`, default 5 s).
     #[serde(rename = "lock_timeout_ms", with = "millis")]
@@ -47,15 +48,34 @@ impl Default for DatabaseConfig {
 }
 
 /// `[http]`: the process's own listener (health, readiness, metrics; the producer's API too).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// `address:port`. Default: loopback, at a port that each program chooses; port 0 takes a free one.
     #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
+    /// Connections at a time; further ones wait for their turn. Default 1000.
+    pub max_connections: usize,
+    /// How long a connection may be silent, or take to send the head of a request (`head_timeout_ms`, default 30 s).
+    #[serde(rename = "head_timeout_ms", with = "millis")]
+    pub head_timeout: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        let ServeLimits { connections, head_within, .. } = ServeLimits::default();
+        Self { listen: None, max_connections: connections, head_timeout: head_within }
+    }
 }
 
 impl HttpConfig {
+    /// What a client may take of the listener.
+    #[must_use]
+    pub fn limits(&self) -> ServeLimits {
+        let (connections, head_within) = (self.max_connections, self.head_timeout);
+        ServeLimits { connections, head_within, ..ServeLimits::default() }
+    }
+
     /// The configured address, else `port` on loopback.
     #[must_use]
     pub fn listen_or(&self, port: u16) -> SocketAddr {
@@ -128,6 +148,9 @@ pub struct PagesConfig {
     pub suspect_after: u32,
     /// Deaths charged to one page that fail the job. Default 5.
     pub deaths: u32,
+    /// Rows that one page of a full sync's deletion handles at most. Default 5000: a fraction of a second, for which a
+    /// cancel waits.
+    pub deletion_rows: u32,
 }
 
 impl Default for PagesConfig {
@@ -140,6 +163,7 @@ impl Default for PagesConfig {
             retry: RetryPolicy::new(Duration::from_millis(500), Duration::from_secs(60)),
             suspect_after: 2,
             deaths: 5,
+            deletion_rows: 5000,
         }
     }
 }

@@ -140,8 +140,9 @@ fn dead_letter() -> Value {
             "properties": {
                 "x-reason": text("A stable word: not_json, invalid, too_large, wrong_type, unsupported, unknown_connection, job_id_taken, not_a_page."),
                 "x-detail": text("What exactly is wrong, and with which field."),
-                "x-first-seen": { "type": "string", "format": "date-time", "description": "When it was refused." },
+                "x-first-seen": { "type": "string", "format": "date-time", "description": "When it was refused for the first time." },
                 "x-queue": text("The queue that it came from."),
+                "x-exchange": text("The exchange that it was published to; empty if directly to the queue."),
                 "x-routing-key": text("The routing key that it came with."),
                 "x-redelivered": text("true if it had been delivered before."),
             },

@@ -3,9 +3,10 @@
 use crate::job::Counters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a job has done so far, with the sums that people look for. True in every state, a cancelled one too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct JobCounters {
     /// Records that were not stored before.
     pub inserted: i64,

@@ -2,7 +2,7 @@
 
 use super::{AbortMessage, EventData, EventKind, EventMessage, JobCounters, MarkerMessage, Message};
 use crate::command::{CancelCommand, OnConflict, Reply, StartCommand};
-use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use crate::job::{Counters, JobMode, JobStatus};
 use crate::slice::Ring;
 use chrono::{DateTime, Utc};
@@ -23,6 +23,7 @@ pub struct Example {
 const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0001));
 const JOB: JobId = JobId(Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0002));
 const OTHER: JobId = JobId(Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0003));
+const SCHEMA: SchemaId = SchemaId(Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0005));
 const TENANT: TenantId = TenantId(Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0004));
 
 /// One message of every kind, and one event of every kind.
@@ -31,6 +32,7 @@ pub fn examples() -> Vec<Example> {
     let example = |message, name: &str, payload| Example { message, name: name.to_owned(), payload };
     let mut examples = vec![
         example(Message::Start, "start", json!(start())),
+        example(Message::Start, "start_documents", json!(start_documents())),
         example(Message::Cancel, "cancel", json!(cancel())),
         example(Message::Reply, "reply_accepted", json!(accepted())),
         example(Message::Reply, "reply_refused", json!(refused())),
@@ -54,8 +56,22 @@ fn start() -> StartCommand {
         date_to: DateTime::from_timestamp(1_769_904_000, 0),
         mode: JobMode::Range,
         name: Some("January".to_owned()),
+        schema_id: None,
+        document_ids: None,
         on_conflict: OnConflict::Supersede,
         requested_by: Some("crm".to_owned()),
+    }
+}
+
+fn start_documents() -> StartCommand {
+    StartCommand {
+        date_from: None,
+        date_to: None,
+        name: Some("two calls".to_owned()),
+        schema_id: Some(SCHEMA),
+        document_ids: Some(vec!["call-1".to_owned(), "call-2".to_owned()]),
+        on_conflict: OnConflict::Reject,
+        ..start()
     }
 }
 

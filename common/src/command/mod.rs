@@ -3,14 +3,18 @@
 //! Decoding is strict about what it needs and lenient about what it does not know: unknown fields are ignored, and named,
 //! so that the receiver can say so.
 
-use crate::ids::{ConnectionId, JobId};
+use crate::ids::{ConnectionId, JobId, SchemaId};
 use crate::job::{JobMode, JobStatus};
-use chrono::{DateTime, Utc};
+use crate::short::short;
+use chrono::{DateTime, Datelike, Utc};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
+use utoipa::ToSchema;
 
 /// The largest body of a command, in bytes.
 pub const MAX_COMMAND_BYTES: usize = 256 * 1024;
@@ -18,8 +22,17 @@ pub const MAX_COMMAND_BYTES: usize = 256 * 1024;
 /// The longest text field of a command, in characters.
 pub const MAX_TEXT_CHARS: usize = 200;
 
+/// The years that a date may be in. Postgres keeps these and some more, and RFC 3339 can write no others.
+pub const YEARS: RangeInclusive<i32> = 0..=9999;
+
+/// The most documents that one job is over.
+pub const MAX_DOCUMENTS: usize = 2000;
+
+/// The longest id of a document, in bytes.
+pub const MAX_DOCUMENT_ID_BYTES: usize = 512;
+
 /// What becomes of a start while another job of the connection is pending or running.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     /// It is refused.
@@ -38,7 +51,7 @@ impl OnConflict {
 }
 
 /// Asks for a sync of a connection. Routing key `sync.start`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct StartCommand {
     /// The connection to sync.
     pub connection_id: ConnectionId,
@@ -48,6 +61,7 @@ pub struct StartCommand {
     /// The identity of the command: a repeat is applied once. The AMQP `message_id` serves if it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_TEXT_CHARS))]
+    #[schema(max_length = 200)]
     pub command_id: Option<String>,
     /// Start of the span (RFC 3339); no lower bound if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,13 +75,27 @@ pub struct StartCommand {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_TEXT_CHARS))]
+    #[schema(max_length = 200)]
     pub name: Option<String>,
-    /// What if a job of the connection is pending or running.
+    /// The schema by which the job's results are shown as rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_id: Option<SchemaId>,
+    /// The ids of the records to fetch, each by itself, instead of a span. Such a job is in no other's way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = MAX_DOCUMENTS),
+        inner(length(min = 1, max = MAX_DOCUMENT_ID_BYTES)),
+        extend("uniqueItems" = true)
+    )]
+    #[schema(min_items = 1, max_items = 2000)]
+    pub document_ids: Option<Vec<String>>,
+    /// What if a job of the connection is pending or running. Without effect on a job over documents.
     #[serde(default, skip_serializing_if = "OnConflict::is_default")]
     pub on_conflict: OnConflict,
     /// Who asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_TEXT_CHARS))]
+    #[schema(max_length = 200)]
     pub requested_by: Option<String>,
 }
 
@@ -159,7 +187,7 @@ pub fn warning(unknown: &[String]) -> Option<String> {
 
 impl Undecodable {
     fn new(reason: &'static str, detail: impl fmt::Display) -> Self {
-        Self { reason, detail: detail.to_string() }
+        Self { reason, detail: short(detail) }
     }
 }
 
@@ -189,19 +217,23 @@ impl Command for StartCommand {
         "date_to",
         "mode",
         "name",
+        "schema_id",
+        "document_ids",
         "on_conflict",
         "requested_by",
     ];
-    const UNSUPPORTED: &'static [&'static str] = &["schema_id", "document_ids"];
+    const UNSUPPORTED: &'static [&'static str] = &[];
 
     fn check(&self) -> Result<(), String> {
+        check_year("date_from", self.date_from)?;
+        check_year("date_to", self.date_to)?;
         if let (Some(from), Some(to)) = (self.date_from, self.date_to)
             && from >= to
         {
             return Err(format!("date_from ({from}) must be before date_to ({to})"));
         }
         match self.mode {
-            JobMode::Range => {}
+            JobMode::Range | JobMode::Full => {}
             JobMode::Incremental if self.date_from.is_none() && self.date_to.is_none() => {}
             JobMode::Incremental => {
                 return Err(
@@ -209,6 +241,14 @@ impl Command for StartCommand {
                         .to_owned(),
                 );
             }
+        }
+        if let Some(ids) = &self.document_ids {
+            if self.mode != JobMode::Range || self.date_from.is_some() || self.date_to.is_some() {
+                return Err(
+                    "document_ids says what to fetch; leave out mode, date_from and date_to".to_owned()
+                );
+            }
+            check_documents(ids)?;
         }
         check_text("command_id", self.command_id.as_deref())?;
         check_text("name", self.name.as_deref())?;
@@ -230,6 +270,37 @@ impl Command for CancelCommand {
         check_text("reason", self.reason.as_deref())?;
         check_text("requested_by", self.requested_by.as_deref())
     }
+}
+
+fn check_year(field: &str, date: Option<DateTime<Utc>>) -> Result<(), String> {
+    match date.map(|date| date.year()) {
+        Some(year) if !YEARS.contains(&year) => {
+            let (first, last) = (YEARS.start(), YEARS.end());
+            Err(format!("{field} is in the year {year}; it must be in one of the years {first} to {last}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_documents(ids: &[String]) -> Result<(), String> {
+    if ids.is_empty() || ids.len() > MAX_DOCUMENTS {
+        return Err(format!(
+            "document_ids has {} ids; it must have between 1 and {MAX_DOCUMENTS}",
+            ids.len()
+        ));
+    }
+    let mut seen = HashSet::with_capacity(ids.len());
+    for (place, id) in ids.iter().enumerate() {
+        if id.is_empty() || id.len() > MAX_DOCUMENT_ID_BYTES || id.contains('\0') {
+            return Err(format!(
+                "document_ids[{place}] must have between 1 and {MAX_DOCUMENT_ID_BYTES} bytes, and no NUL character"
+            ));
+        }
+        if !seen.insert(id) {
+            return Err(format!("document_ids[{place}] is there twice: {id:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn check_text(field: &str, text: Option<&str>) -> Result<(), String> {
@@ -277,105 +348,4 @@ pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const CONNECTION: &str = "018f0000-0000-7000-8000-000000000001";
-
-    fn start(body: &str) -> Result<Decoded<StartCommand>, Undecodable> {
-        decode(body.as_bytes(), None)
-    }
-
-    #[test]
-    fn a_person_can_type_a_start() {
-        let decoded = start(&format!(r#"{{"connection_id": "{CONNECTION}", "colour": 1}}"#)).unwrap();
-        assert_eq!(decoded.command.connection_id.to_string(), CONNECTION);
-        assert_eq!(decoded.command.mode, JobMode::Range);
-        assert_eq!(decoded.unknown, ["colour"]);
-    }
-
-    #[test]
-    fn refusals_name_the_fault() {
-        let cases = [
-            ("", "not_json"),
-            ("[]", "invalid"),
-            ("{}", "invalid"),
-            (r#"{"connection_id": "x"}"#, "invalid"),
-            (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "mode": "sideways"}"#, "invalid"),
-            (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "name": "a\u0000b"}"#, "invalid"),
-            (
-                r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "document_ids": ["a"]}"#,
-                "unsupported",
-            ),
-            (
-                r#"{"connection_id": "018f0000-0000-7000-8000-000000000001",
-                    "date_from": "2026-01-02T00:00:00Z", "date_to": "2026-01-01T00:00:00Z"}"#,
-                "invalid",
-            ),
-            (
-                r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "mode": "incremental",
-                    "date_from": "2026-01-02T00:00:00Z"}"#,
-                "invalid",
-            ),
-        ];
-        for (body, reason) in cases {
-            assert_eq!(start(body).unwrap_err().reason, reason, "{body}");
-        }
-        let deep = "[".repeat(100_000);
-        assert_eq!(start(&deep).unwrap_err().reason, "not_json");
-        assert_eq!(start(&" ".repeat(MAX_COMMAND_BYTES + 1)).unwrap_err().reason, "too_large");
-        assert_eq!(decode::<StartCommand>(b"\xff", None).unwrap_err().reason, "not_json");
-        let wrong = decode::<StartCommand>(b"{}", Some("sync.cancel")).unwrap_err();
-        assert_eq!(wrong.reason, "wrong_type");
-    }
-
-    #[test]
-    fn a_cancel_names_a_job_or_a_connection() {
-        for body in ["{}", &format!(r#"{{"job_id": "{CONNECTION}", "connection_id": "{CONNECTION}"}}"#)] {
-            assert_eq!(
-                decode::<CancelCommand>(body.as_bytes(), None).unwrap_err().reason,
-                "invalid",
-                "{body}"
-            );
-        }
-        let one = format!(r#"{{"job_id": "{CONNECTION}", "reason": "enough"}}"#);
-        let decoded = decode::<CancelCommand>(one.as_bytes(), Some("sync.cancel")).unwrap();
-        assert_eq!(decoded.command.reason.as_deref(), Some("enough"));
-    }
-
-    #[test]
-    fn a_refusal_names_the_field() {
-        let detail = |body: &str| start(body).unwrap_err().detail;
-        assert_eq!(detail("{}"), "missing field `connection_id`");
-        assert!(
-            detail(r#"{"connection_id": "x"}"#).starts_with("connection_id: UUID parsing failed"),
-            "{}",
-            detail(r#"{"connection_id": "x"}"#)
-        );
-        let conflict = format!(r#"{{"connection_id": "{CONNECTION}", "on_conflict": "fight"}}"#);
-        assert!(
-            detail(&conflict).starts_with("on_conflict: unknown variant `fight`"),
-            "{}",
-            detail(&conflict)
-        );
-    }
-
-    #[test]
-    fn ignored_fields_are_named_without_breaking_a_header() {
-        assert_eq!(warning(&[]), None);
-        assert_eq!(warning(&["colour".to_owned()]).unwrap(), r#"unknown field "colour""#);
-        let names = ["colour".to_owned(), "a\"b\r\nö".to_owned(), "x".repeat(300)];
-        let text = warning(&names).unwrap();
-        assert!(text.starts_with(r#"unknown fields "colour", "a\"b\r\n\u{f6}", "xxx"#), "{text}");
-        assert!(text.len() < 250 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-    }
-
-    proptest! {
-        #[test]
-        fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..512)) {
-            drop(decode::<StartCommand>(&body, None));
-            drop(decode::<CancelCommand>(&body, None));
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,193 @@
+//! One dead letter: what it was, why it is here, and where it came from.
+
+use super::super::topology::{Topology, WorkQueue};
+use super::properties;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lapin::BasicProperties;
+use lapin::types::FieldTable;
+use serde_json::Value;
+
+/// Names of the headers that say why a letter is one.
+pub mod header {
+    /// A stable word.
+    pub const REASON: &str = "x-reason";
+    /// What exactly is wrong.
+    pub const DETAIL: &str = "x-detail";
+    /// When it was first refused; kept when it is sent back and refused again.
+    pub const FIRST_SEEN: &str = "x-first-seen";
+    /// The queue that it came from, without its namespace.
+    pub const QUEUE: &str = "x-queue";
+    /// The exchange that it was published to; empty if directly to a queue.
+    pub const EXCHANGE: &str = "x-exchange";
+    /// The routing key that it came with.
+    pub const ROUTING_KEY: &str = "x-routing-key";
+    /// Whether it had been delivered before.
+    pub const REDELIVERED: &str = "x-redelivered";
+}
+
+/// The queue that a letter came from, if it was the broker (a policy) that made it one.
+const BROKERS_QUEUE: &str = "x-first-death-queue";
+
+/// Where a letter was published, and is published again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The exchange; empty for the one that routes to the queue that the key names.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+}
+
+/// Bytes as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The bytes as they are if they are UTF-8, else in base64.
+    pub text: String,
+    /// Whether it is base64.
+    pub base64: bool,
+}
+
+/// A message of the dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// What it is called here: its `message_id`, or for want of one a hash of its body.
+    pub id: String,
+    /// The `type` property, or for want of one the routing key that it came with.
+    pub kind: Option<String>,
+    /// A stable word.
+    pub reason: Option<String>,
+    /// What exactly is wrong with it.
+    pub detail: Option<String>,
+    /// When it was first refused, in RFC 3339.
+    pub first_seen: Option<String>,
+    /// The queue that it came from, without its namespace.
+    pub queue: Option<String>,
+    /// Where it is sent back to. None if its headers do not tell.
+    pub origin: Option<Origin>,
+    /// The body.
+    pub body: Vec<u8>,
+    properties: BasicProperties,
+}
+
+impl DeadLetter {
+    pub(super) fn read(topology: &Topology, properties: BasicProperties, body: Vec<u8>) -> Self {
+        let headers = properties.headers().clone().unwrap_or_default();
+        let said = |name: &str| text_of(&headers, name);
+        let of_body = || format!("body:{}", &blake3::hash(&body).to_hex()[..16]);
+        Self {
+            id: properties.message_id().as_ref().map_or_else(of_body, ToString::to_string),
+            kind: properties.kind().as_ref().map(ToString::to_string).or_else(|| said(header::ROUTING_KEY)),
+            reason: said(header::REASON),
+            detail: said(header::DETAIL),
+            first_seen: said(header::FIRST_SEEN),
+            queue: said(header::QUEUE).or_else(|| said(BROKERS_QUEUE)),
+            origin: origin(topology, said),
+            body,
+            properties,
+        }
+    }
+
+    /// Every property that is set, by its name in AMQP.
+    #[must_use]
+    pub fn properties(&self) -> Vec<(&'static str, String)> {
+        properties::named(&self.properties)
+    }
+
+    /// Every header, of whatever type.
+    #[must_use]
+    pub fn headers(&self) -> serde_json::Map<String, Value> {
+        properties::json_of(&self.properties.headers().clone().unwrap_or_default())
+    }
+
+    /// The whole body.
+    #[must_use]
+    pub fn text(&self) -> Text {
+        match std::str::from_utf8(&self.body) {
+            Ok(text) => Text { text: text.to_owned(), base64: false },
+            Err(_not_text) => Text { text: STANDARD.encode(&self.body), base64: true },
+        }
+    }
+
+    /// How the body begins, on one line; what is not text is shown as `�`.
+    #[must_use]
+    pub fn beginning(&self, characters: usize) -> String {
+        // Four bytes are the longest character; a cut one at the end is not looked at.
+        let bytes = self.body.get(..characters.saturating_mul(4)).unwrap_or(&self.body);
+        let shown = |it: char| if it.is_control() || it.is_whitespace() { ' ' } else { it };
+        String::from_utf8_lossy(bytes).chars().take(characters).map(shown).collect()
+    }
+
+    /// Its properties as they were, as far as they were kept; the headers that made it a dead letter are gone.
+    pub(super) fn properties_as_it_was(&self) -> BasicProperties {
+        properties::as_it_was(&self.properties)
+    }
+}
+
+fn text_of(headers: &FieldTable, name: &str) -> Option<String> {
+    let value = headers.inner().get(name)?;
+    let long = value.as_long_string().map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
+    long.or_else(|| value.as_short_string().map(ToString::to_string))
+}
+
+/// Letters from before the exchange was written down, and those that the broker made, go straight to their queue.
+fn origin(topology: &Topology, said: impl Fn(&str) -> Option<String>) -> Option<Origin> {
+    if let (Some(exchange), Some(routing_key)) = (said(header::EXCHANGE), said(header::ROUTING_KEY)) {
+        return Some(Origin { exchange, routing_key });
+    }
+    let word = said(header::QUEUE);
+    let ours = word.and_then(|word| WorkQueue::ALL.into_iter().find(|queue| queue.word() == word));
+    let queue = ours.map(|queue| topology.queue(queue)).or_else(|| said(BROKERS_QUEUE))?;
+    Some(Origin { exchange: String::new(), routing_key: queue })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::types::AMQPValue;
+
+    fn letter(headers: &[(&str, &str)], id: Option<&str>, body: &[u8]) -> DeadLetter {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        let mut properties = BasicProperties::default().with_headers(table);
+        if let Some(id) = id {
+            properties = properties.with_message_id(id.into());
+        }
+        DeadLetter::read(&Topology::new("ns"), properties, body.to_vec())
+    }
+
+    #[test]
+    fn it_goes_back_to_where_it_was_published() {
+        let routed = |exchange: &str, key: &str| {
+            Some(Origin { exchange: exchange.to_owned(), routing_key: key.to_owned() })
+        };
+        let key = ("x-routing-key", "sync.start");
+        let full = letter(&[("x-exchange", "ns.commands"), key, ("x-queue", "starts")], None, b"");
+        assert_eq!(full.origin, routed("ns.commands", "sync.start"));
+        assert_eq!(letter(&[key, ("x-queue", "starts")], None, b"").origin, routed("", "ns.starts"));
+        let by_broker = letter(&[("x-first-death-queue", "ns.pages")], None, b"");
+        assert_eq!(by_broker.origin, routed("", "ns.pages"));
+        for headers in [&[][..], &[key], &[("x-queue", "process")]] {
+            assert_eq!(letter(headers, None, b"").origin, None, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn one_without_an_id_is_called_by_its_body() {
+        assert_eq!(letter(&[], Some("mine"), b"x").id, "mine");
+        let nameless = letter(&[], None, b"x").id;
+        assert!(nameless.starts_with("body:") && nameless == letter(&[], None, b"x").id, "{nameless}");
+        assert_ne!(nameless, letter(&[], None, b"y").id);
+    }
+
+    #[test]
+    fn a_body_is_shown_whatever_it_is() {
+        let it = letter(&[], None, "{\n\t\"n\": \"é\"}".as_bytes());
+        assert_eq!(it.beginning(8), "{  \"n\": ");
+        assert_eq!(it.text(), Text { text: "{\n\t\"n\": \"é\"}".to_owned(), base64: false });
+        let it = letter(&[], None, b"\xff\x00\x1b[2J");
+        assert_eq!(it.beginning(80), "\u{fffd}  [2J");
+        assert_eq!(it.text(), Text { text: "/wAbWzJK".to_owned(), base64: true });
+    }
+}

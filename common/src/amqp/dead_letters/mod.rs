@@ -1,0 +1,12 @@
+//! Dead letters, for the people who decide what becomes of them: looked at, sent back to where they came from, dropped.
+//!
+//! A letter leaves the queue in one way only: it is acked, after the broker has confirmed it where it came from, or
+//! because a person said so. Whatever ends a walk before that (an error, an interrupt, a kill) leaves it in the queue;
+//! at worst it is then in both places, and its `message_id` tells that the two are one.
+
+mod letter;
+mod properties;
+mod walk;
+
+pub use letter::{DeadLetter, Origin, Text, header};
+pub use walk::{DeadLetters, Done, Fate, Walk};
