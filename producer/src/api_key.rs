@@ -4,6 +4,8 @@ use std::fmt;
 
 /// What every key begins with, so that a key in a log or a repository is recognised as one.
 const MARK: &str = "bh_";
+/// The rest of it: 32 bytes in hexadecimal.
+const RANDOM_CHARS: usize = 64;
 /// How much of a key is kept in clear, so that a person can tell keys apart: the mark and 32 bits.
 const PREFIX_CHARS: usize = MARK.len() + 8;
 
@@ -33,7 +35,7 @@ impl ApiKey {
     /// What is stored instead of the key.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        hash(&self.0)
+        digest(&self.0)
     }
 }
 
@@ -43,10 +45,17 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The hash under which a presented key would be stored. A fast hash is enough: the keys are random, not chosen.
+/// The hash under which a presented key would be stored; none for what no [`ApiKey`] looks like.
 #[must_use]
-pub fn hash(presented: &str) -> [u8; 32] {
-    *blake3::hash(presented.as_bytes()).as_bytes()
+pub fn hash(presented: &str) -> Option<[u8; 32]> {
+    let random = presented.strip_prefix(MARK)?;
+    let hex = random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (random.len() == RANDOM_CHARS && hex).then(|| digest(presented))
+}
+
+/// A fast hash is enough: the keys are random, not chosen.
+fn digest(key: &str) -> [u8; 32] {
+    *blake3::hash(key.as_bytes()).as_bytes()
 }
 
 #[cfg(test)]
@@ -59,7 +68,18 @@ mod tests {
         assert_ne!(one.expose(), other.expose());
         assert_eq!(one.expose().len(), 3 + 64);
         assert!(one.expose().starts_with(one.prefix()));
-        assert_eq!(one.hash(), hash(one.expose()));
+        assert_eq!(Some(one.hash()), hash(one.expose()));
         assert!(!format!("{one:?}").contains(one.expose()));
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_has_no_hash() {
+        let key = ApiKey::generate();
+        let key = key.expose();
+        for text in
+            ["", "bh_", "bh_1", "a.b.c", &key[1..], &key[..66], &format!("{key}0"), &key.to_uppercase()]
+        {
+            assert_eq!(hash(text), None, "{text}");
+        }
     }
 }

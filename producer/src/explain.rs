@@ -6,9 +6,10 @@ use common::job::JobStatus;
 use common::slice::SliceStatus;
 use common::store::jobs::{JobSituation, SliceSituation};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One reason: a stable word for programs, and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reason {
     /// A stable word.
     pub code: &'static str,
@@ -55,7 +56,12 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
             );
             add("cancelling", text);
         }
-        JobStatus::Completed => add("completed", format!("completed {}", at(job.finished_at))),
+        JobStatus::Completed => {
+            add("completed", format!("completed {}", at(job.finished_at)));
+            if let Some(why) = &job.deletion_left_out {
+                add("deletion_left_out", format!("nothing was deleted: {why}"));
+            }
+        }
         JobStatus::Cancelled => {
             let by = job.cancel_requested_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
             let text =
@@ -65,6 +71,7 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
         JobStatus::Failed => add("failed", failure(situation)),
     }
     if job.status.is_terminal() {
+        reasons.extend(skipped(situation));
         return reasons;
     }
     if situation.live_workers == 0 {
@@ -85,16 +92,45 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
     if job.slices.queued > 0 && !job.paused && situation.connection_paused_until.is_none() {
         let queued = count(job.slices.queued, "slice waits", "slices wait");
         let (rung, most) = (situation.rung, situation.max_slices);
-        let text =
-            format!("{queued} for the tenant's turn: {rung} of at most {most} of its slices are worked on");
-        add("tenants_turn", text);
+        match situation.max_pages_in_flight {
+            Some(limit) if situation.rung_of_connection >= i64::from(limit) => {
+                let text = format!(
+                    "{queued} for connection {}: it is limited to {limit} pages in flight, and so many slices are worked on",
+                    situation.connection
+                );
+                add("connections_limit", text);
+            }
+            _ => {
+                let text = format!(
+                    "{queued} for the tenant's turn: {rung} of at most {most} of its slices are worked on"
+                );
+                add("tenants_turn", text);
+            }
+        }
     }
     reasons.extend(situation.slices.iter().filter_map(|slice| of_slice(slice, situation, now)));
     if reasons.is_empty() {
         let text = "every page is settled; a consumer is about to complete it".to_owned();
         reasons.push(Reason::new("finishing", text));
     }
+    reasons.extend(skipped(situation));
     reasons
+}
+
+/// What the job has left out.
+fn skipped(situation: &JobSituation) -> Option<Reason> {
+    let number = situation.job.pages_skipped;
+    if number == 0 {
+        return None;
+    }
+    let pages = count(number, "page was skipped", "pages were skipped");
+    let first = situation.skipped.as_ref();
+    let place = first.map_or_else(
+        || ", by the job that it resumes".to_owned(),
+        |it| format!("; the first is page {} of slice {}: {}", it.page, it.slice, it.cause),
+    );
+    let text = format!("{pages}, as its connection wants it, and what was there is not imported{place}");
+    Some(Reason { code: "pages_skipped", text, slice: first.map(|it| it.slice) })
 }
 
 fn failure(situation: &JobSituation) -> String {

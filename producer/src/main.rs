@@ -4,8 +4,9 @@ use anyhow::Context;
 use clap::Parser;
 use common::amqp::{AmqpConfig, Publisher};
 use common::config::{AuthConfig, Settings, load};
-use common::health::{Health, serve};
+use common::health::Health;
 use common::relay::EventRelay;
+use common::serve::serve_within;
 use common::telemetry;
 use producer::auth::Tokens;
 use producer::config::ApiConfig;
@@ -47,7 +48,11 @@ async fn main() -> anyhow::Result<()> {
     let amqp = AmqpConfig { publish_timeout: api.publish_wait, ..settings.amqp };
     let publisher = Publisher::start(amqp, &connection_name(), "backhaul-producer");
     let tokens = Tokens::start(&auth).map_err(anyhow::Error::msg)?;
-    let engine = Arc::new(Engine::new(store.clone(), publisher.clone()).with_tokens(tokens));
+    let engine = Engine::new(store.clone(), publisher.clone())
+        .with_tokens(tokens)
+        .with_keyring(settings.credentials.keyring()?)
+        .with_limits(api.each_caller, api.unknown_callers);
+    let engine = Arc::new(engine);
     let relay = EventRelay::new(store.clone(), publisher.clone(), i64::from(settings.sweeper.batch));
     let ended = shutdown.clone();
     tokio::spawn(async move { relay.run(ended).await });
@@ -63,7 +68,9 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; free the port, or set http.listen to another")
     })?;
-    serve(listener, router, shutdown).await.context("the HTTP listener failed")?;
+    serve_within(settings.http.limits(), listener, router, shutdown)
+        .await
+        .context("the HTTP listener failed")?;
 
     publisher.close().await;
     store.close().await;

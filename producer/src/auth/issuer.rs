@@ -167,3 +167,30 @@ fn in_words(error: reqwest::Error) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use common::config::SecretUrl;
+    use tokio::net::TcpListener;
+
+    async fn fetched(bytes: usize) -> Result<usize, String> {
+        let set = r#"{"keys":[{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"}]}"#;
+        let set = format!("{set}{}", " ".repeat(bytes - set.len()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let jwks_url = SecretUrl::new(format!("http://{}/", listener.local_addr().unwrap()));
+        let serving =
+            tokio::spawn(async { axum::serve(listener, Router::new().fallback(async || set)).await });
+        let issuer = Issuer::start(&AuthConfig { jwks_url, ..AuthConfig::default() }).unwrap();
+        let fetched = issuer.shared.fetch().await;
+        serving.abort();
+        fetched.map(|set| set.len())
+    }
+
+    #[tokio::test]
+    async fn a_set_has_no_more_bytes_than_its_limit() {
+        assert_eq!(fetched(MOST_BYTES).await, Ok(1));
+        assert_eq!(fetched(MOST_BYTES + 1).await, Err("it has more than 262144 bytes".to_owned()));
+    }
+}

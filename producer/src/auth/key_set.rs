@@ -1,5 +1,6 @@
 //! The issuer's keys as its JSON Web Key Set has them (RFC 7517). Pure: bytes in, keys out.
 
+use common::short::short;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -31,8 +32,8 @@ struct Document {
 impl KeySet {
     /// Reads a set. Keys of other kinds and for other purposes are left out.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document: Document =
-            serde_json::from_slice(bytes).map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
+        let document: Document = serde_json::from_slice(bytes)
+            .map_err(|error| short(format_args!("it is no JSON Web Key Set: {error}")))?;
         Ok(Self(document.keys.into_iter().take(MOST_KEYS).filter_map(usable).collect()))
     }
 
@@ -110,6 +111,16 @@ mod tests {
         for kept in [with(&rsa, "use", json!("sig")), with(&rsa, "alg", json!("RS256")), rsa] {
             assert_eq!(read(&json!([kept, "and what is no key"])).len(), 1, "{kept}");
         }
+    }
+
+    #[test]
+    fn a_set_has_no_more_keys_than_its_limit() {
+        let keys = |count: usize| {
+            let key = |id: usize| json!({ "kty": "RSA", "kid": id.to_string(), "n": "AQAB", "e": "AQAB" });
+            read(&(0..count).map(key).collect())
+        };
+        assert_eq!(keys(MOST_KEYS).len(), MOST_KEYS);
+        assert_eq!(keys(MOST_KEYS + 1).len(), MOST_KEYS);
     }
 
     #[test]

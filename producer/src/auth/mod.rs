@@ -5,6 +5,8 @@
 //! against a key of the issuer's set that is of this kind and nothing else. Every other algorithm is refused, `none` too.
 
 mod crypto;
+#[cfg(test)]
+mod fuzz;
 mod issuer;
 mod key_set;
 

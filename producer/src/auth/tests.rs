@@ -128,6 +128,23 @@ async fn a_wrong_or_cut_signature_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_and_its_subject_may_be_as_long_as_their_limit() {
+    let subject = "é".repeat(MAX_SUBJECT_CHARS);
+    let token = signed(&header(), &claims("sub", json!(subject)), SECRET);
+    assert_eq!(tokens().subject(&token).await, Ok(subject));
+    // Base64 has no text of every length, so the header is padded too.
+    let token = (0..4)
+        .flat_map(|pad| (5_900..6_100).map(move |more| (pad, more)))
+        .map(|(pad, more)| {
+            let header = json!({ "alg": "HS256", "kid": "k".repeat(pad) });
+            signed(&header, &claims("x", json!("x".repeat(more))), SECRET)
+        })
+        .find(|token| token.len() == LONGEST_TOKEN)
+        .expect("some padding fits");
+    assert_eq!(tokens().subject(&token).await.as_deref(), Ok("ann"));
+}
+
+#[tokio::test]
 async fn with_nothing_configured_every_token_is_refused() {
     let closed = Tokens::start(&AuthConfig::default()).unwrap();
     let token = signed(&header(), &claims("x", json!(1)), "");

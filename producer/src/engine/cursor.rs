@@ -1,6 +1,7 @@
 //! Where a list of jobs goes on: the last job's place in the order, written so that nobody takes it for a page number.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
+use common::command::YEARS;
 use common::ids::JobId;
 use common::store::jobs::JobView;
 use std::fmt;
@@ -43,8 +44,13 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let (time, job) = text.split_at_checked(TIME_DIGITS).ok_or(CursorError)?;
+        // A sign, which the next line would take, was never given out; nor was a time that Postgres does not know.
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(CursorError);
+        }
         let micros = i64::from_str_radix(time, 16).ok().ok_or(CursorError)?;
-        let created_at = DateTime::from_timestamp_micros(micros).ok_or(CursorError)?;
+        let created_at = DateTime::from_timestamp_micros(micros).filter(|at| YEARS.contains(&at.year()));
+        let created_at = created_at.ok_or(CursorError)?;
         let job = Uuid::try_parse(job).ok().filter(|_| job.len() == 32).ok_or(CursorError)?;
         Ok(Self { created_at, job: JobId(job) })
     }
@@ -75,6 +81,10 @@ mod tests {
             &long,
             &wide,
             "7fffffffffffffff00000000000000000000000000000000",
+            // The year 10000, and a sign.
+            "0384440ccc73600000000000000000000000000000000000",
+            "-00000000000000100000000000000000000000000000000",
+            "+00000000000000100000000000000000000000000000000",
         ] {
             assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text}");
         }

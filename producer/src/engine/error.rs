@@ -1,6 +1,8 @@
 //! Why the engine refuses, or cannot.
 
+use super::Exceeded;
 use crate::auth::TokenError;
+use common::credentials::CannotSeal;
 use common::ids::{ConnectionId, JobId};
 use common::job::{JobMode, JobStatus};
 use common::store::StoreError;
@@ -11,6 +13,13 @@ pub enum EngineError {
     /// The caller is not known. The text is for the caller.
     #[error("{0}")]
     Unauthenticated(String),
+    /// The caller has made too many requests, or too many were made by nobody who is known.
+    #[error(
+        "too many requests: at most {} at once; the next one in {} s",
+        .0.limit,
+        .0.retry_after.as_secs_f64().ceil().max(1.0)
+    )]
+    TooManyRequests(Exceeded),
     /// The caller is known, and has no tenant.
     #[error("you have no agency; ask the operator to give you one")]
     NoAgency,
@@ -94,6 +103,26 @@ pub enum EngineError {
         /// Its mode.
         mode: JobMode,
     },
+    /// A connection that cannot be made.
+    #[error("{field}: {reason}")]
+    Connection {
+        /// What is wrong.
+        field: &'static str,
+        /// Why, and what it should be. Never holds a secret.
+        reason: String,
+    },
+    /// The credentials of a connection cannot be stored.
+    #[error(
+        "the credentials cannot be stored: this server has no key to seal them with; the operator configures one \
+         (credentials.key, here and at every consumer)"
+    )]
+    CannotSeal(#[from] CannotSeal),
+    /// The tenant has no such schema.
+    #[error("the tenant has no schema of that identifier; list its schemas to see those that there are")]
+    NoSchema,
+    /// The key of the start stood for another request.
+    #[error("the key was used for another request within the last day; use a fresh one for each request")]
+    KeyReused,
     /// What was asked for makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -29,6 +29,8 @@ impl Engine {
             mode: JobMode::Range,
             on_conflict: OnConflict::Reject,
             name: None,
+            schema_id: None,
+            document_ids: None,
             requested_by,
         };
         self.start(tenant, command).await

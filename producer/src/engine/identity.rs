@@ -1,6 +1,8 @@
 //! Who calls: an API key, or a user behind a token.
 
+use super::limits::Caller;
 use super::{Engine, EngineError};
+use crate::api_key;
 use crate::auth::TokenError;
 use common::ids::TenantId;
 
@@ -25,36 +27,52 @@ impl Identity {
 }
 
 impl Engine {
-    /// Who has the API key with this hash.
+    /// Who has this API key. Counts a request.
     ///
     /// # Errors
-    /// [`EngineError::Unauthenticated`] or [`EngineError::Store`].
-    pub async fn key_holder(&self, hash: &[u8; 32]) -> Result<Identity, EngineError> {
-        let tenant = self.store.authenticate(hash).await?.ok_or_else(|| {
-            EngineError::Unauthenticated(
-                "the API key is unknown or was revoked; ask the operator for another".to_owned(),
-            )
-        })?;
+    /// [`EngineError::Unauthenticated`], [`EngineError::TooManyRequests`] or [`EngineError::Store`].
+    pub async fn key_holder(&self, key: &str) -> Result<Identity, EngineError> {
+        let unknown = || {
+            let why = "the API key is unknown or was revoked; ask the operator for another";
+            EngineError::Unauthenticated(why.to_owned())
+        };
+        let hash = api_key::hash(key).ok_or_else(unknown)?;
+        let caller = Caller::Key(hash);
+        self.limits.before(&caller)?;
+        let Some(tenant) = self.store.authenticate(&hash).await? else {
+            self.limits.forget(&caller);
+            return Err(unknown());
+        };
+        self.limits.count(caller)?;
         Ok(Identity { tenant, user: None, may_change: true })
     }
 
-    /// Whose token this is.
+    /// Whose token this is. Counts a request.
     ///
     /// # Errors
     /// [`EngineError::Unauthenticated`] for a token that is not believed and for a user who is unknown or disabled;
-    /// [`EngineError::NoAgency`], [`EngineError::NoKeys`] or [`EngineError::Store`].
+    /// [`EngineError::TooManyRequests`], [`EngineError::NoAgency`], [`EngineError::NoKeys`] or [`EngineError::Store`].
     pub async fn token_holder(&self, token: &str) -> Result<Identity, EngineError> {
-        let subject = self.tokens.subject(token).await.map_err(|error| match error {
-            TokenError::Closed | TokenError::Refused(_) => EngineError::Unauthenticated(error.to_string()),
-            TokenError::NoKeys => EngineError::NoKeys(error),
-        })?;
-        let user = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none());
-        let user = user.ok_or_else(|| {
-            EngineError::Unauthenticated(
-                "the token is of a user who is unknown here, or disabled; ask the operator".to_owned(),
-            )
-        })?;
+        let subject = match self.tokens.subject(token).await {
+            Ok(subject) => subject,
+            Err(error @ TokenError::NoKeys) => return Err(EngineError::NoKeys(error)),
+            Err(error @ (TokenError::Closed | TokenError::Refused(_))) => {
+                return Err(self.nobody(error.to_string()));
+            }
+        };
+        let Some(user) = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none()) else {
+            return Err(
+                self.nobody("the token is of a user who is unknown here, or disabled; ask the operator")
+            );
+        };
         let tenant = user.tenant_id.ok_or(EngineError::NoAgency)?;
-        Ok(Identity { tenant, user: Some(user.subject), may_change: user.role.may_change() })
+        let identity = Identity { tenant, user: Some(user.subject), may_change: user.role.may_change() };
+        self.limits.count(Caller::user(&identity))?;
+        Ok(identity)
+    }
+
+    /// Somebody who is not known: 401, or a refusal of another kind once there are too many of them.
+    fn nobody(&self, why: impl Into<String>) -> EngineError {
+        self.limits.stranger().err().unwrap_or_else(|| EngineError::Unauthenticated(why.into()))
     }
 }

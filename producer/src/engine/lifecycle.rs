@@ -75,6 +75,8 @@ impl Engine {
             date_to: None,
             mode: JobMode::default(),
             name: None,
+            schema_id: None,
+            document_ids: None,
             on_conflict: OnConflict::default(),
             requested_by: None,
         };
@@ -95,7 +97,7 @@ impl Engine {
     ) -> Result<Option<JobId>, EngineError> {
         match self.store.delete_connection(connection, tenant, Some(by.to_owned())).await? {
             DeleteOutcome::Deleted { cancelled, in_flight } => {
-                if let Some(job) = cancelled.filter(|_| in_flight) {
+                for job in in_flight {
                     self.broadcast_abort(job).await;
                 }
                 Ok(cancelled)

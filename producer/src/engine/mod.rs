@@ -4,19 +4,31 @@
 //! the row is its own outbox, and a sweeper plans what no command reached. A cancel is the fence first and a broadcast
 //! second: from its commit on nothing of the job is settled, and the broadcast only makes workers let go sooner.
 
+mod connections;
 mod cursor;
 mod error;
+mod events;
+mod final_cancel;
 mod historical_sync;
 mod identity;
 mod lifecycle;
+mod limits;
+mod results;
+mod schemas;
 
+pub use connections::ConnectionDraft;
 pub use cursor::{Cursor, CursorError};
 pub use error::EngineError;
+pub use events::{EventPage, Told};
 pub use identity::Identity;
+pub use limits::{Exceeded, Rate};
+pub use results::{ResultCursor, ResultPage, RowStatus, ShownRow};
+pub use schemas::SchemaPage;
 
 use crate::auth::Tokens;
 use common::amqp::{Destination, Envelope, KEY_START, Publisher};
 use common::command::{CancelCommand, Command, OnConflict, StartCommand};
+use common::credentials::Keyring;
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobStatus;
 use common::store::Store;
@@ -25,24 +37,29 @@ use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobSituation, JobView, StartOutcome, StartRequest,
 };
 use common::telemetry::{CancelEnd, cancel_ended};
+use limits::CallLimits;
 use serde_json::json;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
 pub struct JobQuery {
     /// Jobs of this connection.
     pub connection: Option<ConnectionId>,
-    /// Jobs in this state.
-    pub status: Option<JobStatus>,
+    /// Jobs in one of these states; in any if there is none.
+    pub statuses: Vec<JobStatus>,
     /// How many at most.
     pub limit: u16,
     /// Where the page before ended.
     pub after: Option<Cursor>,
+    /// Whether the oldest come first.
+    pub oldest_first: bool,
 }
 
-/// A part of a list of jobs, newest first.
+/// A part of a list of jobs.
 #[derive(Clone, Debug)]
 pub struct JobPage {
     /// The jobs.
@@ -51,28 +68,61 @@ pub struct JobPage {
     pub next: Option<Cursor>,
 }
 
+/// A job that was cancelled.
+struct Closed {
+    /// Whether it was by this call.
+    newly: bool,
+    /// Whether pages of it are in somebody's hands.
+    in_flight: bool,
+}
+
 /// What the adapters call.
 #[derive(Debug)]
 pub struct Engine {
     store: Store,
     publisher: Publisher,
     tokens: Tokens,
+    limits: CallLimits,
+    /// Seals the credentials of connections.
+    keyring: Keyring,
     /// The broker did not confirm the last command. Said once per outage, not once per request.
     unconfirmed: AtomicBool,
+    /// Jobs that may still be followed.
+    followers: Arc<Semaphore>,
 }
 
 impl Engine {
     /// An engine that writes to `store` and publishes with `publisher`, whose publish time-out bounds how long an
-    /// answer waits for the broker. It believes no token.
+    /// answer waits for the broker. It believes no token, limits nobody, and stores no credentials.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher) -> Self {
-        Self { store, publisher, tokens: Tokens::closed(), unconfirmed: AtomicBool::new(false) }
+        Self {
+            store,
+            publisher,
+            tokens: Tokens::closed(),
+            limits: CallLimits::none(),
+            keyring: Keyring::default(),
+            unconfirmed: AtomicBool::new(false),
+            followers: Arc::new(Semaphore::new(events::MOST_FOLLOWERS)),
+        }
+    }
+
+    /// The same, with limits to the requests of each caller who is known, and of all others together.
+    #[must_use]
+    pub fn with_limits(self, each: Rate, unknown: Rate) -> Self {
+        Self { limits: CallLimits::new(each, unknown), ..self }
     }
 
     /// The same, believing these tokens.
     #[must_use]
     pub fn with_tokens(self, tokens: Tokens) -> Self {
         Self { tokens, ..self }
+    }
+
+    /// The same, sealing credentials with these keys.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Keyring) -> Self {
+        Self { keyring, ..self }
     }
 
     /// Accepts a job: its row, then its start command. A repeat (of `job_id`, or of `command_id`) is answered with the
@@ -82,6 +132,33 @@ impl Engine {
     /// [`EngineError::Invalid`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::IdTaken`] or
     /// [`EngineError::Store`]; after the last the job may or may not be there.
     pub async fn start(&self, tenant: TenantId, command: StartCommand) -> Result<JobView, EngineError> {
+        // Two tenants may choose the same command_id; neither may get the other's answer.
+        let identity = command.command_id.as_ref().map(|id| CommandIdentity::Given(format!("{tenant}/{id}")));
+        self.start_once(tenant, command, identity).await
+    }
+
+    /// The same, once for each key of the tenant: for a day a repeat is answered like the first.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], and [`EngineError::KeyReused`] if the key stood for another request.
+    pub async fn start_keyed(
+        &self,
+        tenant: TenantId,
+        command: StartCommand,
+        key: Option<String>,
+    ) -> Result<JobView, EngineError> {
+        // Of the command as it was understood: how it was written is no matter.
+        let request = blake3::hash(json!(command).to_string().as_bytes()).into();
+        let identity = key.map(|key| CommandIdentity::Key { tenant, key, request });
+        self.start_once(tenant, command, identity).await
+    }
+
+    async fn start_once(
+        &self,
+        tenant: TenantId,
+        command: StartCommand,
+        identity: Option<CommandIdentity>,
+    ) -> Result<JobView, EngineError> {
         command.check().map_err(EngineError::Invalid)?;
         let connection = command.connection_id;
         let request = StartRequest {
@@ -94,8 +171,9 @@ impl Engine {
             on_conflict: command.on_conflict,
             name: command.name.clone(),
             requested_by: command.requested_by.clone(),
-            // Two tenants may choose the same command_id; neither may get the other's answer.
-            command: command.command_id.as_ref().map(|id| CommandIdentity::Given(format!("{tenant}/{id}"))),
+            command: identity,
+            schema: command.schema_id,
+            documents: command.document_ids.clone().unwrap_or_default(),
         };
         let job = match self.store.start(&request).await? {
             StartOutcome::Accepted(job) | StartOutcome::Known(job) | StartOutcome::CancelledBefore(job) => {
@@ -114,14 +192,21 @@ impl Engine {
                 ));
             }
             StartOutcome::IdTaken(job) => return Err(EngineError::IdTaken(job)),
+            StartOutcome::NoSchema => return Err(EngineError::NoSchema),
+            StartOutcome::KeyReused => return Err(EngineError::KeyReused),
         };
         // Read before the command goes out, so that the answer shows the job as it was accepted.
         let view = self.job(tenant, job).await?;
         if view.status == JobStatus::Pending {
-            // The conflict is settled: whoever receives this finds the job.
-            let on_conflict = OnConflict::Reject;
-            self.publish_start(StartCommand { job_id: Some(job), command_id: None, on_conflict, ..command })
-                .await;
+            // The conflict is settled, and the ids are stored: whoever receives this finds the job.
+            let told = StartCommand {
+                job_id: Some(job),
+                command_id: None,
+                on_conflict: OnConflict::Reject,
+                document_ids: None,
+                ..command
+            };
+            self.publish_start(told).await;
         }
         Ok(view)
     }
@@ -151,6 +236,21 @@ impl Engine {
         reason: Option<String>,
         requested_by: &str,
     ) -> Result<bool, EngineError> {
+        let fenced = self.close(tenant, job, reason, requested_by).await?;
+        if fenced.in_flight {
+            self.broadcast_abort(job).await;
+        }
+        Ok(fenced.newly)
+    }
+
+    /// The same, but that whoever holds a page of the job is yet to be told.
+    async fn close(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        reason: Option<String>,
+        requested_by: &str,
+    ) -> Result<Closed, EngineError> {
         let command = CancelCommand {
             job_id: Some(job),
             reason,
@@ -167,13 +267,10 @@ impl Engine {
             keep_if_unknown: false,
         };
         match self.store.cancel(&request).await? {
-            CancelOutcome::Cancelling { newly, .. } => {
-                self.broadcast_abort(job).await;
-                Ok(newly)
-            }
+            CancelOutcome::Cancelling { newly, .. } => Ok(Closed { newly, in_flight: true }),
             CancelOutcome::Cancelled { .. } => {
                 cancel_ended(CancelEnd::AtOnce, Duration::ZERO);
-                Ok(true)
+                Ok(Closed { newly: true, in_flight: false })
             }
             CancelOutcome::Over { status, .. } => Err(EngineError::NotCancellable { job, status }),
             CancelOutcome::Unknown | CancelOutcome::Kept { .. } | CancelOutcome::NoEffect => {
@@ -199,7 +296,7 @@ impl Engine {
         self.store.situation(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
     }
 
-    /// Jobs of the tenant, newest first.
+    /// Jobs of the tenant, in the order of their acceptance.
     ///
     /// # Errors
     /// [`EngineError::Store`].
@@ -207,17 +304,26 @@ impl Engine {
         let filter = JobFilter {
             tenant: Some(tenant),
             connection: query.connection,
-            status: query.status,
+            statuses: query.statuses.clone(),
             job: None,
-            before: query.after.map(|cursor| (cursor.created_at, cursor.job)),
+            after: query.after.map(|cursor| (cursor.created_at, cursor.job)),
             // One more than asked for tells whether the list goes on.
             limit: i64::from(query.limit) + 1,
+            oldest_first: query.oldest_first,
         };
         let mut jobs = self.store.jobs(&filter).await?;
         let goes_on = jobs.len() > usize::from(query.limit);
         jobs.truncate(usize::from(query.limit));
         let next = jobs.last().filter(|_| goes_on).map(Cursor::after);
         Ok(JobPage { jobs, next })
+    }
+
+    /// How many jobs of the tenant are in one of these states; in any if there is none.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn count_jobs(&self, tenant: TenantId, statuses: &[JobStatus]) -> Result<i64, EngineError> {
+        Ok(self.store.count_jobs(tenant, statuses).await?)
     }
 
     async fn publish_start(&self, command: StartCommand) {

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The identifier of a request, in its answer too.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 
 /// Why a handler has given no answer.
@@ -112,6 +113,8 @@ mod tests {
     #[test]
     fn a_usable_request_id_is_kept_and_another_replaced() {
         assert_eq!(id_for("order-42"), "order-42");
+        let longest = "x".repeat(LONGEST_REQUEST_ID);
+        assert_eq!(id_for(&longest), longest);
         for unusable in ["", "two words", &"x".repeat(129)] {
             assert!(Uuid::parse_str(&id_for(unusable)).is_ok(), "{unusable}");
         }

@@ -1,7 +1,6 @@
 //! Who calls, by what the request carries. Which of these a contract takes is the contract's business: each has an
 //! extractor of its own, which refuses in the contract's form.
 
-use crate::api_key;
 use crate::engine::{Engine, EngineError, Identity};
 use axum::http::{HeaderMap, header};
 
@@ -11,12 +10,29 @@ pub(super) async fn by_token(engine: &Engine, headers: &HeaderMap) -> Result<Ide
     engine.token_holder(token).await
 }
 
+/// By `Authorization: Bearer <API key>`.
+pub(super) async fn by_key(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
+    let key = bearer(headers).ok_or_else(|| missing("API key"))?;
+    engine.key_holder(key).await
+}
+
 /// By `Authorization: Bearer <API key or JSON Web Token>`. A token has dots, a key has none.
 pub(super) async fn by_key_or_token(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
     match bearer(headers) {
         Some(token) if token.contains('.') => engine.token_holder(token).await,
-        Some(key) => engine.key_holder(&api_key::hash(key)).await,
+        Some(key) => engine.key_holder(key).await,
         None => Err(missing("API key or JSON Web Token")),
+    }
+}
+
+/// By `x-api-key: <API key>`.
+pub(super) async fn by_header_key(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
+    let key = headers.get("x-api-key").and_then(|key| key.to_str().ok()).map(str::trim);
+    match key.filter(|key| !key.is_empty()) {
+        Some(key) => engine.key_holder(key).await,
+        None => Err(EngineError::Unauthenticated(
+            "the request needs the header `x-api-key: <API key>`".to_owned(),
+        )),
     }
 }
 

@@ -2,16 +2,19 @@
 //! error goes to the log, never into an answer.
 
 use super::around::Fault;
-use crate::engine::EngineError;
+use super::rate_limit::too_many;
+use crate::engine::{EngineError, Exceeded};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::command::Undecodable;
 use common::ids::JobId;
 use common::job::JobStatus;
+use common::short::short;
 use common::store::StoreError;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// All that a caller may know of a defect.
 pub(super) const DEFECT: &str =
@@ -20,21 +23,26 @@ pub(super) const DEFECT: &str =
 /// Beside every 401.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"backhaul\"");
 
-/// An answer that is not a success.
-#[derive(Clone, Debug, Serialize)]
+/// An answer that is not a success (RFC 9457). Some have more fields, such as `job_id` and `job_status`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     status: u16,
+    /// Never changes: what a program should look at.
     code: &'static str,
+    /// A sentence for people.
     detail: String,
     #[serde(flatten)]
+    #[schema(ignore)]
     more: Map<String, Value>,
+    #[serde(skip)]
+    exceeded: Option<Box<Exceeded>>,
 }
 
 impl Problem {
-    /// A problem with a stable `code`, and a sentence for the caller.
+    /// A problem with a stable `code`, and a sentence for the caller, which may repeat what the caller sent: it is cut.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
@@ -42,8 +50,9 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code,
-            detail: detail.into(),
+            detail: short(detail.into()),
             more: Map::new(),
+            exceeded: None,
         }
     }
 
@@ -52,6 +61,11 @@ impl Problem {
     pub fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
         self.more.insert(field.to_owned(), value.into());
         self
+    }
+
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> u16 {
+        self.status
     }
 
     /// A defect of ours. What it is stays in the log.
@@ -83,10 +97,12 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let exceeded = self.exceeded.take();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
+        headers.extend(exceeded.into_iter().flat_map(|exceeded| too_many(*exceeded)));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
@@ -103,6 +119,10 @@ impl From<EngineError> for Problem {
         let detail = error.to_string();
         match error {
             EngineError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail),
+            EngineError::TooManyRequests(exceeded) => {
+                let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+                Self { exceeded: Some(Box::new(exceeded)), ..refused }
+            }
             EngineError::NoAgency | EngineError::ReadOnly => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
             }
@@ -129,7 +149,12 @@ impl From<EngineError> for Problem {
                 Self::wrong_state("not_resumable", detail, job, status)
                     .with("resumed_by", successor.to_string())
             }
-            EngineError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
+            EngineError::CannotSeal(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
+            EngineError::NoSchema => Self::new(StatusCode::NOT_FOUND, "schema_not_found", detail),
+            EngineError::KeyReused => Self::new(StatusCode::CONFLICT, "key_reused", detail),
+            EngineError::Invalid(_) | EngineError::Connection { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+            }
             EngineError::Store(error) => Self::of_store(&error),
         }
     }

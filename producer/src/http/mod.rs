@@ -3,42 +3,47 @@
 
 mod around;
 mod auth;
+mod document_jobs;
 mod error;
 mod historical_sync;
 pub mod jobs;
+mod openapi;
+mod rate_limit;
+mod source_connections;
 
 pub use error::Problem;
+pub use openapi::{Route, document as openapi, routes};
 
 use crate::config::ApiConfig;
 use crate::engine::Engine;
 use around::Treatment;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
-use axum::routing::{get, post};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::get;
 use axum::{Json, Router};
-use common::command::MAX_COMMAND_BYTES;
+use common::command::{MAX_COMMAND_BYTES, warning};
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Which fields of a body were ignored.
+const X_WARNING: HeaderName = HeaderName::from_static("x-warning");
+
 /// The whole API. `health` has the process's own endpoints, which need no key.
 pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router {
-    let native = Router::new()
-        .route("/api/v1/jobs", get(jobs::list).post(jobs::start))
-        .route("/api/v1/jobs/{id}", get(jobs::show))
-        .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/api/v1/jobs/{id}/explain", get(jobs::explain))
-        .route("/api/v1/jobs/{id}/pause", post(jobs::pause))
-        .route("/api/v1/jobs/{id}/unpause", post(jobs::unpause))
-        .route("/api/v1/jobs/{id}/resume", post(jobs::resume))
+    let native = Router::from(jobs::routes())
         .route("/asyncapi.json", get(asyncapi))
-        .with_state(Arc::clone(&engine));
+        .with_state(Arc::clone(&engine))
+        .merge(openapi::pages());
     let treatment = Treatment { limit: config.request_timeout, answer: Problem::of_fault };
     native
         .merge(health)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn_with_state(treatment, around::around))
-        .merge(historical_sync::router(engine, config.request_timeout))
+        .merge(historical_sync::router(Arc::clone(&engine), config.request_timeout))
+        .merge(source_connections::router(Arc::clone(&engine), config.request_timeout))
+        .merge(document_jobs::router(engine, config))
         .layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
 }
 
@@ -57,5 +62,14 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
+/// Names in a header the fields of a body that were ignored.
+fn warn(response: &mut Response, unknown: &[String]) {
+    let Some(warning) = warning(unknown) else { return };
+    tracing::warn!(warning, "fields of a request are ignored");
+    response.headers_mut().extend(HeaderValue::from_str(&warning).ok().map(|value| (X_WARNING, value)));
+}
+
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tower::ServiceExt;
 
 /// An API whose database and broker are at a port where nobody listens.
-fn without_services() -> Router {
+pub(super) fn without_services() -> Router {
     let limits = SessionLimits { acquire_timeout: Duration::from_millis(200), ..SessionLimits::default() };
     let store = Store::new("postgres://nobody@127.0.0.1:1/none", "test", 1, limits).unwrap();
     let amqp = AmqpConfig { url: "amqp://127.0.0.1:1".to_owned(), ..AmqpConfig::default() };
@@ -21,7 +21,7 @@ fn without_services() -> Router {
     router(Arc::new(engine), &ApiConfig::default(), health)
 }
 
-async fn send(request: Request<Body>) -> Response<Body> {
+pub(super) async fn send(request: Request<Body>) -> Response<Body> {
     without_services().oneshot(request).await.unwrap()
 }
 

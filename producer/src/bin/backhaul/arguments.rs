@@ -1,10 +1,14 @@
 //! What can be typed.
 
+use crate::admin::{LimitConnection, TestConnection};
+use crate::dlq::DeadLetterAction;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::command::OnConflict;
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
+use common::ids::{ConnectionId, JobId, SchemaId};
+use common::job::{JobMode, JobStatus};
+use consumer::source::KINDS;
 use std::path::PathBuf;
 use url::Url;
 use uuid::Uuid;
@@ -89,6 +93,9 @@ pub(crate) enum Action {
     /// Set up tenants, API keys, connections and users
     #[command(subcommand)]
     Admin(Admin),
+    /// See to dead letters: messages that could never be applied
+    #[command(subcommand)]
+    Dlq(DeadLetterAction),
     /// Show the configuration in effect as TOML, and where each value was set; secrets are masked
     Config {
         /// Show every key with its meaning and its default instead
@@ -110,12 +117,21 @@ pub(crate) struct Start {
     /// End of the span, not part of it [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) to: Option<DateTime<Utc>>,
-    /// From what is known of the connection to now, instead of a span
-    #[arg(long, conflicts_with_all = ["from", "to"])]
+    /// What to pull: a span, what is new, or a span and then delete what is gone
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    pub(crate) mode: Mode,
+    /// The same as --mode incremental
+    #[arg(long, conflicts_with_all = ["from", "to", "mode"])]
     pub(crate) incremental: bool,
     /// A name for people
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// The schema by which the job's results are shown as rows
+    #[arg(long, value_name = "ID")]
+    pub(crate) schema: Option<SchemaId>,
+    /// The id of a record to fetch by itself, instead of a span; may be repeated
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "incremental"])]
+    pub(crate) document: Vec<String>,
     /// The job's identifier [default: a fresh one]
     #[arg(long, value_name = "ID")]
     pub(crate) job_id: Option<JobId>,
@@ -140,6 +156,28 @@ pub(crate) enum Conflict {
     UseExisting,
     /// Cancel that job, and start another
     Supersede,
+}
+
+/// [`JobMode`], as an argument.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Mode {
+    /// Exactly the span from --from to --to
+    #[default]
+    Range,
+    /// From what is known of the connection to now
+    Incremental,
+    /// The span, and then what was not seen in it is marked as deleted
+    Full,
+}
+
+impl From<Mode> for JobMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Range => Self::Range,
+            Mode::Incremental => Self::Incremental,
+            Mode::Full => Self::Full,
+        }
+    }
 }
 
 impl From<Conflict> for OnConflict {
@@ -272,12 +310,17 @@ pub(crate) enum Key {
 pub(crate) enum Connection {
     /// Make a connection, or change the one of that name
     Put(PutConnection),
+    /// Fetch one page, and show what is understood of it; nothing is stored. Of a stored connection, of one that is only
+    /// described, or of a stored one with changes. Exits with 1 if there is no page
+    Test(Box<TestConnection>),
     /// List connections, without their credentials
     List {
         /// Only those of this tenant, by name or identifier
         #[arg(long)]
         tenant: Option<String>,
     },
+    /// Limit what the fleet asks of a connection's upstream at a time, and per second
+    Limit(LimitConnection),
     /// Delete a connection: its job is cancelled, and its jobs and records are removed for ever
     Delete {
         /// The connection's name or identifier
@@ -300,8 +343,8 @@ pub(crate) struct PutConnection {
     #[arg(long)]
     pub(crate) name: String,
     /// The kind of source
-    #[arg(long, value_enum)]
-    pub(crate) source: Source,
+    #[arg(long, value_parser = source())]
+    pub(crate) source: String,
     /// The upstream's address, http or https
     #[arg(long, value_name = "URL", value_parser = base_url)]
     pub(crate) base_url: Url,
@@ -312,9 +355,30 @@ pub(crate) struct PutConnection {
     /// Settings of the source: a JSON object, @FILE, or @- for stdin [default: as they are, or none]
     #[arg(long, value_name = "JSON")]
     pub(crate) settings: Option<String>,
+    /// What becomes of a page that can never be settled (it kills its workers, cannot be read or stored, or fails again
+    /// and again while others do not): its job fails, or it is skipped and written down [default: as it is, or fail]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) on_poison_page: Option<PoisonPage>,
     /// Make it the one that the tenant's agency historical sync pulls, in the place of another
     #[arg(long)]
     pub(crate) historical_sync: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PoisonPage {
+    /// Fail the job
+    Fail,
+    /// Skip the page
+    Skip,
+}
+
+impl From<PoisonPage> for common::store::slices::PoisonPolicy {
+    fn from(policy: PoisonPage) -> Self {
+        match policy {
+            PoisonPage::Fail => Self::Fail,
+            PoisonPage::Skip => Self::Skip,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -370,28 +434,13 @@ impl From<Role> for common::store::users::Role {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Source {
-    /// Paged JSON over HTTP, described by the settings
-    #[value(name = "paged_json")]
-    PagedJson,
-    /// Calls of Ultravox; credentials {"api_key": "…"}
-    #[value(name = "ultravox")]
-    Ultravox,
-}
-
-impl Source {
-    /// As the consumer knows it.
-    pub(crate) const fn kind(self) -> &'static str {
-        match self {
-            Self::PagedJson => "paged_json",
-            Self::Ultravox => "ultravox",
-        }
-    }
+/// The name of a kind of source.
+pub(crate) fn source() -> PossibleValuesParser {
+    PossibleValuesParser::new(KINDS.map(|kind| PossibleValue::new(kind.name).help(kind.about)))
 }
 
 /// An RFC 3339 time, or a date, which means its first moment in UTC.
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(date) = text.parse::<NaiveDate>() {
         return Ok(date.and_time(NaiveTime::MIN).and_utc());
     }
@@ -400,7 +449,8 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
         .map_err(|_unspecific| "expected a date (2026-01-31) or a time (2026-01-31T12:00:00Z)".to_owned())
 }
 
-fn base_url(text: &str) -> Result<Url, String> {
+/// An address to which a connection can be made.
+pub(crate) fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; expected https://host/path"))?;
     match url.scheme() {
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => {

@@ -27,9 +27,11 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
         command_id: Some(id.clone()),
         date_from: arguments.from,
         date_to: arguments.to,
-        mode: if arguments.incremental { JobMode::Incremental } else { JobMode::Range },
+        mode: if arguments.incremental { JobMode::Incremental } else { arguments.mode.into() },
         on_conflict: arguments.on_conflict.into(),
         name: arguments.name,
+        schema_id: arguments.schema,
+        document_ids: Some(arguments.document).filter(|ids| !ids.is_empty()),
         requested_by: Some(requested_by()),
     };
     command.check().map_err(Failure::Usage)?;
@@ -141,6 +143,14 @@ fn describe_start(answer: Option<StartOutcome>, requested: JobId) -> (Option<Job
             None,
             format!("refused: the identifier {job} belongs to a job of another connection; choose another"),
         ),
+        Some(StartOutcome::NoSchema) => (
+            None,
+            "refused: the connection's tenant has no such schema; the command is among the dead letters"
+                .to_owned(),
+        ),
+        Some(StartOutcome::KeyReused) => {
+            (None, "refused: the command's key was used for another request".to_owned())
+        }
         None => {
             (Some(requested), format!("the start of job {requested} is published, and waits for a consumer"))
         }

@@ -102,6 +102,7 @@ impl From<EngineError> for Failure {
         match error {
             EngineError::Store(error) => Self::Store(error),
             refusal @ (EngineError::Unauthenticated(_)
+            | EngineError::TooManyRequests(_)
             | EngineError::NoAgency
             | EngineError::ReadOnly
             | EngineError::NoKeys(_)
@@ -116,6 +117,10 @@ impl From<EngineError> for Failure {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::Connection { .. }
+            | EngineError::CannotSeal(_)
+            | EngineError::NoSchema
+            | EngineError::KeyReused
             | EngineError::Invalid(_)) => Self::Refused(refusal.to_string()),
         }
     }

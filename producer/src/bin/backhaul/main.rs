@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod context;
 mod contract;
+mod dlq;
 mod doctor;
 mod failure;
 mod lifecycle;
@@ -59,6 +60,7 @@ async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Action::Contract { .. } => Ok(()),
         Action::Migrate { down, yes } => admin::migrate(&context, down, yes).await,
         Action::Admin(action) => Box::pin(admin::run(&context, action)).await,
+        Action::Dlq(action) => Box::pin(dlq::run(&context, action)).await,
         Action::Config { defaults: true } => config::defaults(&context),
         Action::Config { defaults: false } => config::effective(&context),
         Action::Doctor => Ok(()),

@@ -40,7 +40,7 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<(), Failu
     let store = context.store()?;
     let filter = JobFilter {
         connection: arguments.connection,
-        status: arguments.status.map(Into::into),
+        statuses: arguments.status.map(Into::into).into_iter().collect(),
         limit: i64::from(arguments.limit),
         ..JobFilter::default()
     };
@@ -79,7 +79,11 @@ fn in_full(job: &JobView, connection: &str) -> String {
     row("status", state(job));
     row("progress", joined(&[percent(job), format!("{} records", records(job)), rate(job), remaining(job)]));
     row("outcome", outcome(job));
-    row("pages", format!("{} settled", number(job.pages_settled)));
+    let skipped = match job.pages_skipped {
+        0 => String::new(),
+        skipped => format!(", {} of them skipped (see: backhaul explain {})", number(skipped), job.id),
+    };
+    row("pages", format!("{} settled{skipped}", number(job.pages_settled)));
     row("slices", slices(job));
     let at = |then| format!("{}  ({})", moment(then), ago(then, job.read_at));
     row("accepted", at(job.created_at));

@@ -48,7 +48,7 @@ enum Frequency {
 async fn unfinished(store: &Store) -> Result<Vec<JobId>, Failure> {
     let mut found = Vec::new();
     for status in [JobStatus::Pending, JobStatus::Running, JobStatus::Cancelling] {
-        let filter = JobFilter { status: Some(status), limit: MOST_JOBS, ..JobFilter::default() };
+        let filter = JobFilter { statuses: vec![status], limit: MOST_JOBS, ..JobFilter::default() };
         found.extend(store.jobs(&filter).await?);
     }
     found.sort_by_key(|job| (job.created_at, job.id));

@@ -6,7 +6,7 @@
 mod body;
 mod refusal;
 
-pub(super) use refusal::Refusal;
+pub(super) use refusal::{Refusal, RefusalBody};
 
 use super::around::{Treatment, around};
 use super::auth;
@@ -18,21 +18,22 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, options};
 use axum::{Json, Router};
-use body::{CancelBody, StartBody, SyncStatus, whole, word};
+use body::{Acknowledged, CancelBody, StartBody, SyncStatus, whole, word};
 use common::job::JobStatus;
-use serde_json::json;
+use refusal::Refusals;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::Path as _;
+use utoipa::openapi::{RefOr, Required};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// The three functions, and nothing else below their folder.
 pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
     let treatment = Treatment { limit, answer: Refusal::of_fault };
-    Router::new()
-        .route("/functions/v1/start-historical-sync", post(start).options(preflight))
-        .route("/functions/v1/cancel-historical-sync", post(cancel).options(preflight))
-        .route("/functions/v1/get-sync-status", get(status).options(preflight))
+    Router::from(routes())
         .method_not_allowed_fallback(no_such_method)
         .route("/functions/v1/{*rest}", any(no_such_path))
         .with_state(engine)
@@ -40,30 +41,73 @@ pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
         .layer(map_response(readable_across_origins))
 }
 
-/// `POST start-historical-sync` `{date_from?, date_to?}`.
+/// The functions, with what the OpenAPI document says of them.
+pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
+    let mut router =
+        OpenApiRouter::new().routes(routes!(start)).routes(routes!(cancel)).routes(routes!(status));
+    // One handler for all of them; an operation has one path.
+    let paths: Vec<String> = router.get_openapi().paths.paths.keys().cloned().collect();
+    for path in paths {
+        let mut asked = __path_preflight::operation();
+        asked.operation_id = None;
+        if let Some(item) = router.get_openapi_mut().paths.paths.get_mut(&path) {
+            asked.tags = Some(vec!["historical sync".to_owned()]);
+            item.options = Some(asked);
+            // Only a start may have no body.
+            if let Some(RefOr::T(body)) = item.post.as_mut().and_then(|post| post.request_body.as_mut())
+                && path.ends_with("/start-historical-sync")
+            {
+                body.required = Some(Required::False);
+            }
+        }
+        router = router.route(&path, options(preflight));
+    }
+    router
+}
+
+/// Starts a sync of the agency's connection. An empty body is `{}`.
+#[utoipa::path(post, path = "/functions/v1/start-historical-sync", tag = "historical sync",
+    operation_id = "start_historical_sync", security(("token" = [])), request_body = StartBody, responses(
+    (status = 200, description = "Accepted", body = Acknowledged),
+    (status = 400, description = "The body or a date cannot be read, `date_from` is not before `date_to`, or the agency has no connection for this", body = RefusalBody),
+    (status = 409, description = "A job is pending or in progress: `job_id`", body = RefusalBody),
+    (status = 413, description = "The body is too large", body = RefusalBody),
+    Refusals))]
 async fn start(
     Changer(caller): Changer,
     State(engine): State<Arc<Engine>>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Json<Acknowledged>, Refusal> {
     let StartBody { date_from, date_to } = StartBody::read(&whole(body)?)?;
     let job = engine.start_historical(caller.tenant, date_from, date_to, caller.user).await?;
     // As it was accepted, however soon it goes on.
-    Ok(Json(json!({ "job_id": job.id, "status": word(JobStatus::Pending) })).into_response())
+    Ok(Json(Acknowledged { job_id: job.id, status: word(JobStatus::Pending) }))
 }
 
-/// `POST cancel-historical-sync` `{job_id}`.
+/// Cancels a job, once: after the answer nothing more of it is imported.
+#[utoipa::path(post, path = "/functions/v1/cancel-historical-sync", tag = "historical sync",
+    operation_id = "cancel_historical_sync", security(("token" = [])), request_body = CancelBody, responses(
+    (status = 200, description = "Cancelled", body = Acknowledged),
+    (status = 400, description = "`job_id` is missing or no UUID, or the job is over: `current_status`", body = RefusalBody),
+    (status = 404, description = "No such job", body = RefusalBody),
+    (status = 413, description = "The body is too large", body = RefusalBody),
+    Refusals))]
 async fn cancel(
     Changer(caller): Changer,
     State(engine): State<Arc<Engine>>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Json<Acknowledged>, Refusal> {
     let CancelBody { job_id } = CancelBody::read(&whole(body)?)?;
     engine.cancel_once(caller.tenant, job_id, caller.user.as_deref().unwrap_or_default()).await?;
-    Ok(Json(json!({ "job_id": job_id, "status": word(JobStatus::Cancelled) })).into_response())
+    Ok(Json(Acknowledged { job_id, status: word(JobStatus::Cancelled) }))
 }
 
-/// `GET get-sync-status`.
+/// Shows the active job of the agency's connection or, if none is active, the newest one.
+#[utoipa::path(get, path = "/functions/v1/get-sync-status", tag = "historical sync",
+    operation_id = "get_sync_status", security(("token" = [])), responses(
+    (status = 200, description = "The active job, or the newest one", body = SyncStatus),
+    (status = 400, description = "The agency has no connection for this", body = RefusalBody),
+    Refusals))]
 async fn status(
     Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
@@ -73,6 +117,12 @@ async fn status(
 }
 
 /// What a browser asks before it sends a token. The answer is in the headers that every answer has.
+#[utoipa::path(
+    options,
+    path = "",
+    tag = "historical sync",
+    responses((status = 204, description = "Any origin may call"))
+)]
 async fn preflight() -> Response {
     let keep = [(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"))];
     (StatusCode::NO_CONTENT, keep).into_response()
@@ -87,7 +137,12 @@ async fn readable_across_origins(mut response: Response) -> Response {
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("authorization, content-type, apikey, x-client-info, x-request-id"),
         ),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id, retry-after")),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(
+                "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
+            ),
+        ),
     ];
     response.headers_mut().extend(HEADERS);
     response

@@ -2,14 +2,54 @@
 //! own error goes to the log, never into an answer.
 
 use super::body::word;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Exceeded};
 use crate::http::around::Fault;
 use crate::http::error::{CHALLENGE, DEFECT};
+use crate::http::rate_limit::too_many;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use common::ids::JobId;
+use common::short::short;
 use common::store::StoreError;
 use serde_json::{Map, Value};
+use utoipa::{IntoResponses, ToSchema};
+
+/// The body of an answer that is not a success, for the OpenAPI document.
+#[derive(ToSchema)]
+#[schema(as = HistoricalSyncError)]
+#[expect(dead_code, reason = "it describes; the answer itself is made of what there is")]
+pub(in crate::http) struct RefusalBody {
+    /// A sentence for people.
+    error: String,
+    /// The job that is in the way.
+    #[schema(nullable = false)]
+    job_id: Option<JobId>,
+    /// What a job that cannot be cancelled is already.
+    #[schema(nullable = false)]
+    current_status: Option<String>,
+}
+
+/// What every function may answer, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes")]
+pub(super) enum Refusals {
+    /// The token is missing, or does not count
+    #[response(status = 401)]
+    Unauthorized(RefusalBody),
+    /// You have no agency, may only read, or the job is another agency's
+    #[response(status = 403)]
+    Forbidden(RefusalBody),
+    /// The method is another one
+    #[response(status = 405)]
+    WrongMethod(RefusalBody),
+    /// Too many requests: the headers say when to come back
+    #[response(status = 429)]
+    TooMany(RefusalBody),
+    /// A defect, which the operator finds in the log, or a passing failure (`Retry-After`)
+    #[response(status = 500)]
+    Failed(RefusalBody),
+}
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -18,11 +58,13 @@ pub(in crate::http) struct Refusal {
     fields: Map<String, Value>,
     /// Whether the same request may succeed in a moment.
     again: bool,
+    /// The limit that was reached.
+    exceeded: Option<Exceeded>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, fields: Map::new(), again: false }.with("error", why.into())
+        Self { status, fields: Map::new(), again: false, exceeded: None }.with("error", short(why.into()))
     }
 
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
@@ -72,6 +114,9 @@ impl From<EngineError> for Refusal {
         let why = error.to_string();
         match error {
             EngineError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, why),
+            EngineError::TooManyRequests(exceeded) => {
+                Self { exceeded: Some(exceeded), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
+            }
             EngineError::NoAgency | EngineError::ReadOnly | EngineError::OthersJob(_) => {
                 Self::new(StatusCode::FORBIDDEN, why)
             }
@@ -94,7 +139,11 @@ impl From<EngineError> for Refusal {
             EngineError::NotPausable { .. }
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
-            | EngineError::ModeNotResumable { .. } => Self::bad_request(why),
+            | EngineError::ModeNotResumable { .. }
+            | EngineError::Connection { .. }
+            | EngineError::CannotSeal(_)
+            | EngineError::NoSchema
+            | EngineError::KeyReused => Self::bad_request(why),
             EngineError::IdTaken(job) => {
                 tracing::error!(%job, "a fresh identifier of a job was taken");
                 Self::internal()
@@ -107,6 +156,7 @@ impl From<EngineError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.fields)).into_response();
+        response.headers_mut().extend(self.exceeded.into_iter().flat_map(too_many));
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }

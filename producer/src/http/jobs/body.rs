@@ -8,9 +8,11 @@ use common::store::jobs::{JobView, SliceCounts};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// The JSON of a job. `backhaul --json` writes the same.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Job)]
 #[expect(missing_docs, reason = "the fields are the published contract, documented at the store's JobView")]
 pub struct JobBody {
     pub id: JobId,
@@ -27,6 +29,8 @@ pub struct JobBody {
     /// Whole seconds, rounded up.
     pub estimated_seconds_remaining: Option<u64>,
     pub pages_settled: i64,
+    /// How many of them were skipped, as the connection wants it of pages that can never be settled.
+    pub pages_skipped: i64,
     pub slices: SliceCounts,
     pub error: Option<Value>,
     pub created_at: DateTime<Utc>,
@@ -37,6 +41,9 @@ pub struct JobBody {
     pub last_activity_at: DateTime<Utc>,
     /// The job whose checkpoints this one took over.
     pub resumed_from: Option<JobId>,
+    /// Only of a full sync that is completed and has deleted nothing: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_left_out: Option<String>,
 }
 
 impl From<&JobView> for JobBody {
@@ -54,6 +61,7 @@ impl From<&JobView> for JobBody {
             rate_per_second: job.rate_per_second().map(|rate| (rate * 10.0).round() / 10.0),
             estimated_seconds_remaining: job.estimated_seconds_remaining().and_then(whole_seconds),
             pages_settled: job.pages_settled,
+            pages_skipped: job.pages_skipped,
             slices: job.slices,
             error: job.error.clone(),
             created_at: job.created_at,
@@ -63,10 +71,12 @@ impl From<&JobView> for JobBody {
             finished_at: job.finished_at,
             last_activity_at: job.last_activity_at,
             resumed_from: job.resumed_from,
+            deletion_left_out: job.deletion_left_out.clone(),
         }
     }
 }
 
-fn whole_seconds(seconds: f64) -> Option<u64> {
+/// Rounded up.
+pub(in crate::http) fn whole_seconds(seconds: f64) -> Option<u64> {
     Duration::try_from_secs_f64(seconds.ceil()).ok().map(|seconds| seconds.as_secs())
 }

@@ -23,6 +23,7 @@ fn running() -> JobView {
         counters: Counters { inserted: 200, updated: 40, unchanged: 5, deferred: 2, failed: 3, deleted: 0 },
         total: Some(1000),
         pages_settled: 3,
+        pages_skipped: 0,
         resumed_from: None,
         carried: 0,
         slices: SliceCounts { total: 4, queued: 1, ready: 2, leased: 1, waiting: 0, done: 1 },
@@ -33,8 +34,12 @@ fn running() -> JobView {
         cancel_reason: None,
         cancel_requested_by: None,
         finished_at: None,
+        deletion_left_out: None,
         last_activity_at: at(10),
         read_at: at(11),
+        schema: None,
+        documents: None,
+        filled: 0,
     }
 }
 
@@ -57,6 +62,7 @@ fn a_job_has_exactly_the_fields_of_the_contract() {
         "rate_per_second": 25.0,
         "estimated_seconds_remaining": 30,
         "pages_settled": 3,
+        "pages_skipped": 0,
         "slices": {"total": 4, "queued": 1, "ready": 2, "leased": 1, "waiting": 0, "done": 1},
         "error": null,
         "created_at": "2026-02-02T02:40:00Z",

@@ -1,20 +1,26 @@
 //! Connections.
 
-use super::usable_name;
+use super::{limit, probe, usable_name};
 use crate::arguments::{Connection, PutConnection};
 use crate::commands::requested_by;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{table, table_or};
 use crate::show::moment;
-use common::store::connections::NewConnection;
+use common::store::Store;
+use common::store::connections::{ConnectionView, NewConnection, Tenant};
+use common::store::limits::ConnectionLimits;
+use common::store::slices::PoisonPolicy;
+use consumer::source::{self, Endpoint};
 use serde_json::{Value, json};
 use std::io::Read;
 
 pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Failure> {
     match action {
         Connection::Put(put) => Box::pin(create_or_change(context, put)).await,
+        Connection::Test(test) => Box::pin(probe::run(context, *test)).await,
         Connection::List { tenant } => list(context, tenant.as_deref()).await,
+        Connection::Limit(limit) => Box::pin(limit::run(context, limit)).await,
         Connection::Delete { connection, tenant, yes } => {
             Box::pin(delete(context, &connection, &tenant, yes)).await
         }
@@ -39,21 +45,36 @@ async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), F
     let new = NewConnection {
         tenant: tenant.id,
         name: name.to_owned(),
-        source: put.source.kind().to_owned(),
+        source: put.source,
         base_url: put.base_url.to_string(),
         settings: settings.or(kept).unwrap_or_else(|| json!({})),
     };
     let (keyring, credentials) = (context.keyring()?, credentials.unwrap_or_default());
+    fits(&Endpoint {
+        kind: new.source.clone(),
+        base_url: put.base_url,
+        credentials: credentials.clone(),
+        settings: new.settings.clone(),
+    })?;
     let seal = |id| keyring.seal(id, &credentials).map_err(|error| Failure::Refused(error.to_string()));
     let id = store.put_connection(&new, seal).await?;
     if put.historical_sync {
         store.designate(tenant.id, id).await?;
     }
+    if let Some(policy) = put.on_poison_page {
+        store.set_poison_policy(tenant.id, id, policy.into()).await?;
+    }
+    let on_poison_page = put
+        .on_poison_page
+        .map(PoisonPolicy::from)
+        .or(existing.as_ref().map(|connection| connection.on_poison_page))
+        .unwrap_or_default();
     let historical_sync =
         put.historical_sync || existing.as_ref().is_some_and(|connection| connection.historical_sync);
     let told = json!({
         "id": id, "tenant_id": tenant.id, "name": name, "source": new.source, "base_url": new.base_url,
-        "settings": new.settings, "historical_sync": historical_sync, "created": existing.is_none(),
+        "settings": new.settings, "historical_sync": historical_sync,
+        "on_poison_page": on_poison_page, "created": existing.is_none(),
     });
     context.output.either(&told, || {
         let done = if existing.is_some() { "changed" } else { "made" };
@@ -62,6 +83,15 @@ async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), F
             "connection {id}  {}/{name} is {done}{role}; start a sync with: backhaul start --connection {id}",
             tenant.name
         )
+    })
+}
+
+/// Refuses a connection that its source cannot work with: better now than in its first job.
+fn fits(endpoint: &Endpoint) -> Result<(), Failure> {
+    source::open(endpoint).map(drop).map_err(|error| {
+        Failure::Usage(format!(
+            "{error}\nNothing was stored. Correct it, and try it with `backhaul admin connection test` first."
+        ))
     })
 }
 
@@ -82,6 +112,8 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
             "BASE URL",
             "CREDENTIALS KEY",
             "HISTORICAL SYNC",
+            "LIMITS",
+            "POISON PAGES",
             "PAUSED UNTIL",
         ];
         let mut table = table(header);
@@ -95,6 +127,11 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
                 connection.base_url.clone(),
                 connection.credentials_key.map(|key| key.to_string()).unwrap_or_default(),
                 if connection.historical_sync { "yes".to_owned() } else { String::new() },
+                limit::shown(&ConnectionLimits {
+                    pages_in_flight: connection.max_pages_in_flight,
+                    requests_per_second: connection.requests_per_second,
+                }),
+                connection.on_poison_page.to_string(),
                 connection.paused_until.map(moment).unwrap_or_default(),
             ]);
         }
@@ -111,14 +148,7 @@ async fn delete(context: &Context, given: &str, tenant: &str, confirmed: bool) -
     }
     let store = context.store()?;
     let tenant = context.tenant(&store, tenant).await?;
-    let mut connections = store.connections(Some(tenant.id)).await?.into_iter();
-    let found = connections.find(|connection| connection.name == given || connection.id.to_string() == given);
-    let Some(connection) = found else {
-        return Err(Failure::Refused(format!(
-            "tenant {} has no connection {given:?}; `backhaul admin connection list --tenant {}` shows them",
-            tenant.name, tenant.name
-        )));
-    };
+    let connection = of_tenant(&store, &tenant, given).await?;
     let (engine, publisher) = context.engine(&store)?;
     let deleted = engine.delete_connection(tenant.id, connection.id, &requested_by()).await;
     publisher.close().await;
@@ -134,8 +164,24 @@ async fn delete(context: &Context, given: &str, tenant: &str, confirmed: bool) -
     })
 }
 
+/// A tenant's connection, by name or identifier.
+pub(super) async fn of_tenant(
+    store: &Store,
+    tenant: &Tenant,
+    given: &str,
+) -> Result<ConnectionView, Failure> {
+    let mut connections = store.connections(Some(tenant.id)).await?.into_iter();
+    let found = connections.find(|connection| connection.name == given || connection.id.to_string() == given);
+    found.ok_or_else(|| {
+        Failure::Refused(format!(
+            "tenant {} has no connection {given:?}; `backhaul admin connection list --tenant {}` shows them",
+            tenant.name, tenant.name
+        ))
+    })
+}
+
 /// A JSON object given as text, as `@FILE`, or as `@-` for stdin. Errors never repeat the text: it may be secret.
-fn object(what: &str, given: &str) -> Result<Value, Failure> {
+pub(super) fn object(what: &str, given: &str) -> Result<Value, Failure> {
     let text = match given.strip_prefix('@') {
         None => given.to_owned(),
         Some("-") => {

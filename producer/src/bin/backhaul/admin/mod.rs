@@ -3,7 +3,12 @@
 mod connection;
 mod credentials;
 mod key;
+mod limit;
+mod probe;
 mod user;
+
+pub(crate) use limit::LimitConnection;
+pub(crate) use probe::TestConnection;
 
 use crate::arguments::{Admin, Tenant};
 use crate::context::Context;

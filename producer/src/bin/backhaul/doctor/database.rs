@@ -13,8 +13,8 @@ pub(super) const AREA: &str = "database";
 const OLDEST_MAJOR: i32 = 15;
 /// Postgres alone decides; a larger difference only confuses whoever compares logs.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
-/// Each consumer has these beside its pool: one for starts, one for cancels.
-const RESERVED: u32 = 2;
+/// Each consumer has these beside its pool: one for starts, one for cancels, two for its sweeper.
+const RESERVED: u32 = 4;
 
 /// A step of the database's, with an end.
 pub(super) async fn step<T>(

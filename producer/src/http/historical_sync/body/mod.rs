@@ -11,6 +11,7 @@ use common::job::JobStatus;
 use common::store::jobs::JobView;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// The contract's word for a state. A cancel is final to its callers from the moment that it is accepted: nothing more is
 /// imported.
@@ -36,9 +37,12 @@ pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusa
 }
 
 /// The span to sync.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = HistoricalSyncStart)]
 pub(super) struct StartBody {
+    /// No lower bound if absent.
     pub(super) date_from: Option<DateTime<Utc>>,
+    /// Now if absent.
     pub(super) date_to: Option<DateTime<Utc>>,
 }
 
@@ -50,7 +54,8 @@ impl StartBody {
 }
 
 /// The job to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(as = HistoricalSyncCancel)]
 pub(super) struct CancelBody {
     pub(super) job_id: JobId,
 }
@@ -89,12 +94,28 @@ fn date(fields: &Map<String, Value>, name: &str) -> Result<Option<DateTime<Utc>>
     Ok(Some(date.to_utc()))
 }
 
+/// The answer of a start and of a cancel.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HistoricalSyncAcknowledged)]
+pub(super) struct Acknowledged {
+    pub(super) job_id: JobId,
+    #[schema(pattern = "^(pending|in_progress|completed|failed|cancelled)$")]
+    pub(super) status: &'static str,
+}
+
 /// The answer of `get-sync-status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum SyncStatus {
-    Active { active: bool, job: ActiveJob },
-    Idle { active: bool, recent_job: Option<RecentJob> },
+    Active {
+        active: bool,
+        job: ActiveJob,
+    },
+    Idle {
+        active: bool,
+        #[schema(required = true)]
+        recent_job: Option<RecentJob>,
+    },
 }
 
 impl SyncStatus {
@@ -108,9 +129,10 @@ impl SyncStatus {
 }
 
 /// What both forms of a job have.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Calls {
     id: JobId,
+    #[schema(pattern = "^(pending|in_progress|completed|failed|cancelled)$")]
     status: &'static str,
     date_from: Option<DateTime<Utc>>,
     date_to: DateTime<Utc>,
@@ -122,7 +144,7 @@ struct Calls {
 }
 
 /// A job that is pending or in progress.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ActiveJob {
     #[serde(flatten)]
     calls: Calls,
@@ -132,7 +154,7 @@ pub(super) struct ActiveJob {
 }
 
 /// A job that is over.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RecentJob {
     #[serde(flatten)]
     calls: Calls,
@@ -181,5 +203,7 @@ impl From<&JobView> for RecentJob {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ fn running() -> JobView {
         counters: Counters { inserted: 200, updated: 40, unchanged: 5, deferred: 2, failed: 3, deleted: 0 },
         total: Some(1000),
         pages_settled: 3,
+        pages_skipped: 0,
         resumed_from: None,
         carried: 0,
         slices: SliceCounts::default(),
@@ -33,8 +34,12 @@ fn running() -> JobView {
         cancel_reason: None,
         cancel_requested_by: None,
         finished_at: None,
+        deletion_left_out: None,
         last_activity_at: at(10),
         read_at: at(11),
+        schema: None,
+        documents: None,
+        filled: 0,
     }
 }
 

@@ -1,0 +1,131 @@
+//! `GET /api/v1/jobs/{id}/events`: what happened to a job, as a list or as an event stream.
+
+use super::{Caller, JobPath};
+use crate::engine::{Engine, Told};
+use crate::http::error::Problem;
+use crate::http::openapi::Refusals;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use common::contract::EventMessage;
+use common::ids::JobId;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::convert::Infallible;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+const DEFAULT_LIMIT: u16 = 100;
+const MAX_LIMIT: u16 = 500;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: Option<u16>,
+    /// Those after the event with this id.
+    after: Option<i64>,
+}
+
+/// A part of the events of a job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobEvents)]
+pub(super) struct EventsBody {
+    data: Vec<EventBody>,
+    pagination: EventsPagination,
+}
+
+/// An event: `id`, and what the broker's message has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobEvent)]
+struct EventBody {
+    id: Option<i64>,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    message: EventMessage,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobEventsPagination)]
+struct EventsPagination {
+    limit: u16,
+    has_more: bool,
+    /// The `after` of the next part.
+    next_after: Option<i64>,
+}
+
+/// What happened to a job, oldest first. With `Accept: text/event-stream` they are sent as they come, and progress in between, until the job is
+/// over; `Last-Event-ID` goes on where a broken stream ended.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/events", tag = "jobs",
+    operation_id = "job_events", security(("key" = [])), params(("id" = JobId, Path, description = "The job"), EventsQuery,
+        ("last-event-id" = Option<i64>, Header, description = "Of a stream: the event to go on after")),
+    responses(
+    (status = 200, description = "The events", content((EventsBody = "application/json"), (String = "text/event-stream"))),
+    (status = 400, description = "A parameter makes no sense", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    Refusals))]
+pub(super) async fn events(
+    Caller(caller): Caller,
+    State(engine): State<Arc<Engine>>,
+    JobPath(job): JobPath,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail);
+    let Query(query) = query.map_err(|rejection| refused(rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(refused(format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}")));
+    }
+    let after = query.after.unwrap_or(0);
+    let last = last_event_id(&headers)?;
+    if !wants_stream(&headers) {
+        let page = engine.events(caller.tenant, job, after, limit).await?;
+        let pagination = EventsPagination { limit, has_more: page.next.is_some(), next_after: page.next };
+        let data = page.events.into_iter().map(|Told { id, message }| EventBody { id, message }).collect();
+        return Ok(Json(EventsBody { data, pagination }).into_response());
+    }
+    let after = last.unwrap_or(after);
+    let Some(told) = engine.follow(caller.tenant, job, after).await? else {
+        let detail = "too many jobs are followed here; ask again, or ask for the list";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail));
+    };
+    let stream = told.map(|told| Ok::<_, Infallible>(sent(&told)));
+    let mut response = Sse::new(stream).keep_alive(KeepAlive::default()).into_response();
+    // Proxies must neither keep nor collect it.
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/event-stream")
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(given) = headers.get("last-event-id") else { return Ok(None) };
+    let id = given.to_str().ok().and_then(|text| text.parse().ok());
+    let refused = || {
+        let detail =
+            "the header Last-Event-ID is not the id of an event; leave it out to begin with the first";
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_header", detail)
+    };
+    id.map(Some).ok_or_else(refused)
+}
+
+fn sent(told: &Told) -> Event {
+    let event = Event::default().event(told.message.event.key()).data(json!(told.message).to_string());
+    match told.id {
+        Some(id) => event.id(id.to_string()),
+        None => event,
+    }
+}

@@ -1,0 +1,145 @@
+//! The OpenAPI document of every contract, and a page to read it. Each handler says beside its code what it takes and
+//! answers; what is not declared there is not served, since its route is made from the same declaration.
+
+use super::{Problem, document_jobs, historical_sync, jobs, source_connections};
+use axum::Router;
+use axum::http::Method;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoResponses, Modify, OpenApi as _};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// Where the document is, and where the page.
+const DOCUMENT: &str = "/openapi.json";
+const PAGE: &str = "/docs";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Backhaul",
+        description = "Pulls the history of an upstream API into Postgres, page by page. Every answer has the header \
+            `x-request-id`, by which the operator finds it in the log. The messages that do the same over RabbitMQ are \
+            described at `/asyncapi.json`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    components(schemas(
+        Problem,
+        historical_sync::RefusalBody,
+        source_connections::RefusalBody,
+        source_connections::Invalid,
+        document_jobs::RefusalBody
+    )),
+    modifiers(&Schemes),
+    tags(
+        (name = "jobs", description = "The native contract. Another tenant's job is a 404. Errors are \
+            `application/problem+json`, with a `code` that never changes."),
+        (name = "historical sync", description = "For the web pages of agencies. Any origin may call it, errors are \
+            `{\"error\": \"…\"}`."),
+        (name = "source connections", description = "Connections to upstreams, and their sync jobs. Errors are \
+            `{\"detail\": \"…\"}`; of a request that is not as it should be, `detail` lists what is wrong where."),
+        (name = "jobs with results", description = "Jobs whose documents are shown as rows. All errors have one form, \
+            with a `code` that never changes."),
+        (name = "schemas", description = "How the documents of such a job are shown as rows."),
+    )
+)]
+struct Described;
+
+/// How callers say who they are.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, document: &mut OpenApi) {
+        let bearer = |format: Option<&str>, about: &str| {
+            let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about));
+            if let Some(format) = format {
+                scheme = scheme.bearer_format(format);
+            }
+            SecurityScheme::Http(scheme.build())
+        };
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", bearer(None, "An API key, or a user's JSON Web Token"));
+        components.add_security_scheme("bearer_key", bearer(None, "An API key"));
+        let header_key = ApiKeyValue::with_description("x-api-key", "An API key");
+        components.add_security_scheme("header_key", SecurityScheme::ApiKey(ApiKey::Header(header_key)));
+        components.add_security_scheme("token", bearer(Some("JWT"), "A user's JSON Web Token"));
+    }
+}
+
+/// What every call of the native contract may answer.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes")]
+pub(super) enum Refusals {
+    /// No key or token, or one that does not count
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// You have no tenant
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// Too many requests: the headers say when to come back
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(Problem),
+    /// A defect, which the operator finds in the log
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(Problem),
+    /// For now: repeat the request (`Retry-After`)
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// What a call that changes something may answer beside it.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes")]
+pub(super) enum MayNotChange {
+    /// You have no tenant, or may only read
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+}
+
+/// The document.
+#[must_use]
+pub fn document() -> OpenApi {
+    let mut document = Described::openapi();
+    document.merge(jobs::routes().into_openapi());
+    document.merge(historical_sync::routes().into_openapi());
+    document.merge(source_connections::described());
+    document.merge(document_jobs::described());
+    document
+}
+
+/// A call of a contract: a method and a path with parameters in braces, such as `/api/v1/jobs/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: String,
+}
+
+/// Every call of every contract: what the document describes is what is served.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let described = document().paths.paths.into_iter();
+    let routes = described.flat_map(|(path, item)| {
+        let operations = [
+            (Method::GET, item.get),
+            (Method::POST, item.post),
+            (Method::PUT, item.put),
+            (Method::PATCH, item.patch),
+            (Method::DELETE, item.delete),
+            (Method::OPTIONS, item.options),
+            (Method::HEAD, item.head),
+        ];
+        let there = operations.into_iter().filter(|(_, operation)| operation.is_some());
+        there.map(move |(method, _)| Route { method, path: path.clone() }).collect::<Vec<_>>()
+    });
+    routes.collect()
+}
+
+/// The document, and a page to read it with; its scripts and styles are in this program, so it needs no other host.
+pub(super) fn pages() -> Router {
+    let config = Config::default().validator_url("none").display_request_duration(true).use_base_layout();
+    SwaggerUi::new(PAGE).url(DOCUMENT, document()).config(config).into()
+}
+
+#[cfg(test)]
+mod tests;
