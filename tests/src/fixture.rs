@@ -254,6 +254,8 @@ impl Fixture {
             name: None,
             requested_by: None,
             command: None,
+            schema: None,
+            documents: Vec::new(),
         };
         let outcome = self.store.start(&request).await?;
         ensure!(outcome == StartOutcome::Accepted(request.job), "the start is refused: {outcome:?}");
@@ -272,6 +274,8 @@ impl Fixture {
             mode: common::job::JobMode::Range,
             on_conflict: common::command::OnConflict::Reject,
             name: None,
+            schema_id: None,
+            document_ids: None,
             requested_by: None,
         }
     }

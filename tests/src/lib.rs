@@ -1,6 +1,7 @@
 //! The harness of Backhaul's end-to-end tests and demos: a sample upstream, a proxy that breaks connections, and
 //! the project's own programs as processes.
 
+pub mod api;
 pub mod bench;
 pub mod cancelled;
 pub mod chaos;

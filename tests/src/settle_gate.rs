@@ -26,12 +26,17 @@ pub struct SettleGate {
 impl SettleGate {
     /// Closes the gate for the settles of one job.
     pub async fn close(database: &Database, job: JobId) -> Result<Self> {
+        Self::close_when(database, &format!("new.job_id = '{job}'")).await
+    }
+
+    /// Closes the gate for settles whose row of the page log, `new`, meets this condition.
+    pub async fn close_when(database: &Database, condition: &str) -> Result<Self> {
         let mut session = database.pool.acquire().await?.detach();
         let sql = format!(
             "create function pass_the_gate() returns trigger language plpgsql as
                 $$ begin perform pg_advisory_xact_lock_shared(20405); return new; end $$;
              create trigger gate before insert on page_log
-                for each row when (new.job_id = '{job}') execute function pass_the_gate();
+                for each row when ({condition}) execute function pass_the_gate();
              select pg_advisory_lock(20405)"
         );
         session.execute(AssertSqlSafe(sql)).await?;

@@ -1,16 +1,15 @@
 //! What cancels and recoveries are measured on: a producer and consumers as processes, connections whose pages hang,
 //! and others whose pages are fast.
 
+use super::jobs;
 use super::observer::{Asked, Observer, Took};
 use crate::demo::{Expected, Member, Stage, compare};
 use crate::process::Process;
 use crate::sample_upstream::{self, Answer, Options, SampleUpstream, TenantOptions};
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
-use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
-use common::command::{CancelCommand, OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
-use common::job::{JobMode, JobStatus};
+use common::job::JobStatus;
 use common::store::connections::NewConnection;
 use common::store::jobs::{JobFilter, JobView};
 use producer::api_key::ApiKey;
@@ -120,21 +119,7 @@ impl<'a> Ground<'a> {
     /// # Errors
     /// When the broker does not confirm it.
     pub async fn start(&self, connection: ConnectionId, from: Option<DateTime<Utc>>) -> Result<JobId> {
-        let job = JobId::random();
-        let command = StartCommand {
-            connection_id: connection,
-            job_id: Some(job),
-            command_id: None,
-            date_from: from,
-            date_to: None,
-            mode: JobMode::Range,
-            name: None,
-            on_conflict: OnConflict::default(),
-            requested_by: Some("bench".to_owned()),
-        };
-        let envelope = Envelope::new(Destination::StartCommand, KEY_START, json!(command).to_string());
-        self.stage.publisher.publish(envelope).await?;
-        Ok(job)
+        jobs::start(self.stage, connection, from, None).await
     }
 
     /// Waits until a job is as `enough` says.
@@ -168,11 +153,9 @@ impl<'a> Ground<'a> {
     /// # Errors
     /// When the broker does not confirm it, or the job does not end.
     pub async fn cancel_by_message(&self, job: JobId) -> Result<Took> {
-        let command = CancelCommand { job_id: Some(job), ..CancelCommand::default() };
-        let envelope = Envelope::new(Destination::CancelCommand, KEY_CANCEL, json!(command).to_string());
         let asked = Asked::now();
         let end = self.observer.end_of(job, asked);
-        let (published, took) = tokio::join!(self.stage.publisher.publish(envelope), end);
+        let (published, took) = tokio::join!(jobs::cancel(self.stage, job), end);
         published?;
         took
     }
@@ -192,19 +175,18 @@ impl<'a> Ground<'a> {
         took
     }
 
-    /// Cancels whatever a connection does, and waits until it is over.
+    /// Cancels whatever a connection does, and waits until it is over. By the jobs' ids: a cancel of the connection that
+    /// found nothing to do could still meet the next job.
     ///
     /// # Errors
     /// When it does not end.
     pub async fn end(&self, connection: ConnectionId) -> Result<()> {
-        let command = CancelCommand { connection_id: Some(connection), ..CancelCommand::default() };
-        let envelope = Envelope::new(Destination::CancelCommand, KEY_CANCEL, json!(command).to_string());
-        self.stage.publisher.publish(envelope).await?;
-        let started = Instant::now();
         let filter = JobFilter { connection: Some(connection), limit: 10, ..JobFilter::default() };
-        while self.stage.store.jobs(&filter).await?.iter().any(|job| !job.status.is_terminal()) {
-            ensure!(started.elapsed() < LONGEST, "a job of connection {connection} does not end");
-            sleep(LOOK).await;
+        let mut open = self.stage.store.jobs(&filter).await?;
+        open.retain(|job| !job.status.is_terminal());
+        for job in open {
+            jobs::cancel(self.stage, job.id).await?;
+            self.until(job.id, |view| view.status.is_terminal()).await?;
         }
         Ok(())
     }

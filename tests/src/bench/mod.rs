@@ -1,11 +1,17 @@
-//! Programs that measure: how long a cancel takes, and how long it takes to recover from what breaks.
+//! Programs that measure: how fast pages are pulled, how long a cancel takes, and how long it takes to recover from what
+//! breaks.
 
 pub mod cancel;
+pub mod fairness;
 mod figures;
+pub mod goal;
 mod ground;
+mod jobs;
 mod machine;
 mod observer;
 pub mod recovery;
+pub mod scale;
+pub mod throughput;
 
 pub use figures::{Figures, Series};
 pub use ground::Ground;
@@ -42,13 +48,23 @@ pub async fn run_private<T: Outcome>(
     json: Option<&Path>,
     play: impl AsyncFnOnce(&Stage, &mut Private) -> Result<T>,
 ) -> ExitCode {
+    run_tuned(name, &[], json, play).await
+}
+
+/// The same with settings of PostgreSQL.
+pub async fn run_tuned<T: Outcome>(
+    name: &str,
+    settings: &[&str],
+    json: Option<&Path>,
+    play: impl AsyncFnOnce(&Stage, &mut Private) -> Result<T>,
+) -> ExitCode {
     say("starting a PostgreSQL and a RabbitMQ");
     let told = match told_to_end() {
         Ok(told) => told,
         Err(error) => return complain(&error.into()),
     };
     let started = tokio::select! {
-        started = Private::start() => started,
+        started = Private::start_with(settings) => started,
         () = told => return ExitCode::from(130),
     };
     let (mut private, servers) = match started.and_then(|private| Ok((private.servers()?, private))) {

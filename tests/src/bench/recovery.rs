@@ -5,32 +5,51 @@ use super::ground::Ground;
 use super::{Figures, Series, about, say};
 use crate::demo::{Member, Stage};
 use crate::private::Private;
-use crate::proxy::FaultProxy;
+use crate::proxy::ToServers;
 use anyhow::{Context, Result, ensure};
+use common::amqp::AmqpConfig;
 use futures::future::try_join_all;
 use sqlx::PgConnection;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use url::Url;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(2);
 /// What has not happened by then never will.
 const LONGEST: Duration = Duration::from_secs(120);
-/// `amqp.heartbeat_seconds`, as it is by default.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What is aimed at.
 const KILLED: Duration = Duration::from_secs(1);
+/// RabbitMQ looks once per heartbeat, and gives a connection up that was silent at two looks: after 14 to 21 s.
 const HALF_OPEN: Duration = Duration::from_secs(22);
 const BROKER: Duration = Duration::from_secs(5);
 const POSTGRES: Duration = Duration::from_secs(2);
+
+/// What swallows everything, without a word to anybody.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// All connections, as when a machine or its network is lost.
+    Machine,
+    /// The connections to the broker alone. The consumer goes on with its pages meanwhile, and keeps their leases; its
+    /// doorbells come to others when the broker gives the connection up.
+    Broker,
+}
+
+impl Cut {
+    fn words(self) -> String {
+        let heartbeat = AmqpConfig::default().heartbeat_seconds;
+        match self {
+            Self::Machine => format!("cut off from broker and Postgres (heartbeat {heartbeat}s)"),
+            Self::Broker => format!("cut off from the broker alone (heartbeat {heartbeat}s)"),
+        }
+    }
+}
 
 /// How often each is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Consumers killed with a page in hand.
     pub kills: usize,
-    /// Consumers whose connections to the broker go dead, all at once.
+    /// Consumers whose machine is cut off, and as many whose connections to the broker alone go dead.
     pub half_open: usize,
     /// Restarts of the broker.
     pub broker: usize,
@@ -55,10 +74,12 @@ pub async fn measure(stage: &Stage, plan: Plan, servers: &mut Private) -> Result
     let times = kills(&ground, plan).await?;
     figures.series.push(Series::new("SIGKILL → its page claimed by another", Some(KILLED), times));
 
-    say(format_args!("{} consumers whose connections to the broker swallow everything", plan.half_open));
-    let times = half_open(&ground, plan).await?;
-    let what = format!("connection dead (heartbeat {HEARTBEAT:?}) → its page claimed by another");
-    figures.series.push(Series::new(what, Some(HALF_OPEN), times));
+    for cut in [Cut::Machine, Cut::Broker] {
+        say(format_args!("{} consumers: {}", plan.half_open, cut.words()));
+        let times = half_open(&ground, plan, cut).await?;
+        let what = format!("{} → its page claimed by another", cut.words());
+        figures.series.push(Series::new(what, Some(HALF_OPEN), times));
+    }
 
     say(format_args!("{} restarts of the broker", plan.broker));
     let mut times = Vec::new();
@@ -107,14 +128,13 @@ async fn kills(ground: &Ground<'_>, plan: Plan) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-async fn half_open(ground: &Ground<'_>, plan: Plan) -> Result<Vec<Duration>> {
-    let url = Url::parse(&ground.stage.amqp().url).context("the broker's address is not a URL")?;
+async fn half_open(ground: &Ground<'_>, plan: Plan, cut: Cut) -> Result<Vec<Duration>> {
     let victims = (0..plan.half_open).map(async |number| {
-        let (proxy, through) = FaultProxy::before(&url, 5672).await?;
-        let name = format!("cut off {number}");
-        let member = Member::start(ground.stage, &name, &[("AMQP_URL", through.to_string())]).await?;
+        let way = ToServers::open(&ground.stage.amqp().url, ground.stage.database()).await?;
+        let name = format!("{cut:?} {number}");
+        let member = Member::start(ground.stage, &name, &way.variables).await?;
         member.process.ready().await?;
-        anyhow::Ok((proxy, member))
+        anyhow::Ok((way, member))
     });
     let victims = try_join_all(victims).await?;
     // Started until each victim has a page; a page goes to whoever is next.
@@ -130,7 +150,7 @@ async fn half_open(ground: &Ground<'_>, plan: Plan) -> Result<Vec<Duration>> {
         }
         try_join_all(ground.hanging.iter().map(|connection| ground.start_and_hang(*connection))).await?;
         held.clear();
-        for (_proxy, member) in &victims {
+        for (_way, member) in &victims {
             held.push(ground.stage.store.pages_held_by(member.worker).await?);
         }
         if held.iter().any(|pages| !pages.is_empty()) {
@@ -138,12 +158,15 @@ async fn half_open(ground: &Ground<'_>, plan: Plan) -> Result<Vec<Duration>> {
         }
     }
     let began = Instant::now();
-    for (proxy, _member) in &victims {
-        proxy.stall_both();
+    for (way, _member) in &victims {
+        way.broker.stall_both();
+        if matches!(cut, Cut::Machine) {
+            way.database.stall_both();
+        }
     }
     let mut times = Vec::new();
     let waits = victims.iter().zip(&held).filter(|(_, held)| !held.is_empty());
-    let waits = waits.map(async |((_proxy, member), held)| {
+    let waits = waits.map(async |((_way, member), held)| {
         while ground.stage.store.pages_taken_over(member.worker, held).await? < i64::try_from(held.len())? {
             ensure!(began.elapsed() < LONGEST, "nobody takes the pages of {} over", member.name);
             sleep(LOOK * 5).await;

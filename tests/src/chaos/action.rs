@@ -1,6 +1,6 @@
-//! What tenants do. To add a command (pause, unpause, resume): a variant, its weight in [`Action::ALL`], and its arm in
-//! `Customer::perform`, where it is published and noted in the ledger; whatever must not outlast the chaos (a pause) is
-//! taken back in `Customer::calm`.
+//! What tenants do. To add a command: a variant, its weight in [`Action::ALL`], and its arm in `Customer::perform`, where
+//! it is published and noted in the ledger; whatever must not outlast the chaos (a pause) is taken back in
+//! `Customer::calm`.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -25,6 +25,12 @@ pub(super) enum Action {
     CancelConnection,
     /// Publishes the cancel of a job before its start.
     CancelFirst,
+    /// Pauses its newest job.
+    Pause,
+    /// Lets a job that it has paused go on.
+    Unpause,
+    /// Resumes its newest job; refused unless that has failed or was cancelled.
+    Resume,
     /// Publishes one of its commands again, however old, once or thrice.
     Repeat,
     /// Publishes something that can never be applied.
@@ -35,13 +41,16 @@ pub(super) enum Action {
 
 impl Action {
     /// All of them, with how often each is chosen.
-    const ALL: [(Self, u32); 9] = [
+    const ALL: [(Self, u32); 12] = [
         (Self::Start(Way::Message), 30),
         (Self::Start(Way::Http), 20),
         (Self::Cancel(Way::Message), 12),
         (Self::Cancel(Way::Http), 12),
         (Self::CancelConnection, 4),
         (Self::CancelFirst, 4),
+        (Self::Pause, 10),
+        (Self::Unpause, 14),
+        (Self::Resume, 16),
         (Self::Repeat, 12),
         (Self::Poison, 1),
         (Self::Await, 40),

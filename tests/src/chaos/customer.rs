@@ -12,6 +12,7 @@ use common::job::{JobMode, JobStatus};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -28,13 +29,15 @@ pub(super) struct Customer {
     number: usize,
     random: StdRng,
     newest: Option<JobId>,
+    /// Jobs that it asked to pause, and that nobody has said yes to go on with.
+    paused: BTreeSet<JobId>,
     sent: Vec<Sent>,
 }
 
 impl Customer {
     pub(super) fn new(world: &World<'_>, number: usize) -> Self {
         let random = world.random(&format!("customer {number}"));
-        Self { number, random, newest: None, sent: Vec::new() }
+        Self { number, random, newest: None, paused: BTreeSet::new(), sent: Vec::new() }
     }
 
     /// Does one thing after the other, until the chaos stops.
@@ -58,9 +61,7 @@ impl Customer {
                 world.tally.command("start over HTTP");
                 let start = self.start(world);
                 let body = json!({ "connection_id": start.connection_id, "job_id": start.job_id, "date_from": start.date_from, "date_to": start.date_to });
-                if self.call(world, "jobs", &body).await.is_some()
-                    && let Some(job) = start.job_id
-                {
+                if let Some(job) = self.call(world, "jobs", &body).await {
                     world.ledger.promises().accepted.insert(job);
                 }
             }
@@ -94,6 +95,28 @@ impl Customer {
                 self.publish(world, Sent::cancel(cancel)).await;
                 self.publish(world, Sent::start(start)).await;
             }
+            Action::Pause => {
+                let Some(job) = self.newest else { return Ok(()) };
+                world.tally.command("pause");
+                self.paused.insert(job);
+                self.call(world, &format!("jobs/{job}/pause"), &json!({})).await;
+            }
+            Action::Unpause => {
+                let Some(job) = self.paused.first().copied() else { return Ok(()) };
+                world.tally.command("unpause");
+                match self.call(world, &format!("jobs/{job}/unpause"), &json!({})).await {
+                    Some(job) => _ = self.paused.remove(&job),
+                    None => self.unpause(world, job).await?,
+                }
+            }
+            Action::Resume => {
+                let Some(job) = self.newest else { return Ok(()) };
+                world.tally.command("resume");
+                if let Some(resumed) = self.call(world, &format!("jobs/{job}/resume"), &json!({})).await {
+                    world.ledger.promises().accepted.insert(resumed);
+                    self.newest = Some(resumed);
+                }
+            }
             Action::Repeat => {
                 if self.sent.is_empty() {
                     return Ok(());
@@ -124,8 +147,18 @@ impl Customer {
         Ok(())
     }
 
-    /// Takes back what must not outlast the chaos. (Nothing so far; a pause would be.)
-    pub(super) async fn calm(&mut self, _world: &World<'_>) -> Result<()> {
+    /// Takes back what must not outlast the chaos: pauses.
+    pub(super) async fn calm(&mut self, world: &World<'_>) -> Result<()> {
+        while let Some(job) = self.paused.first().copied() {
+            self.unpause(world, job).await?;
+        }
+        Ok(())
+    }
+
+    /// Without a producer, and until the database answers. Of a job that is over or was never made there is nothing to do.
+    async fn unpause(&mut self, world: &World<'_>, job: JobId) -> Result<()> {
+        patiently(async || world.stage.store.unpause(job, None, Some("chaos")).await).await?;
+        self.paused.remove(&job);
         Ok(())
     }
 
@@ -167,6 +200,8 @@ impl Customer {
             date_to: Some(first + SPAN),
             mode: JobMode::Range,
             name: None,
+            schema_id: None,
+            document_ids: None,
             on_conflict: OnConflict::default(),
             requested_by: Some("chaos".to_owned()),
         }
@@ -177,11 +212,12 @@ impl Customer {
         self.sent.push(command);
     }
 
-    /// Asks some producer. `None` unless it says yes: refused, or nothing is known.
-    async fn call(&mut self, world: &World<'_>, path: &str, body: &Value) -> Option<()> {
+    /// Asks some producer; returns the job that it answers with. `None` unless it says yes: refused, or nothing is known.
+    async fn call(&mut self, world: &World<'_>, path: &str, body: &Value) -> Option<JobId> {
         let producer = &world.producers[self.random.random_range(0..world.producers.len())];
         let key = &world.accounts[self.number].key;
         let call = world.client.post(format!("{producer}/{path}")).bearer_auth(key).json(body);
-        call.send().await.ok()?.error_for_status().ok().map(drop)
+        let answer: Value = call.send().await.ok()?.error_for_status().ok()?.json().await.ok()?;
+        serde_json::from_value(answer["id"].clone()).ok()
     }
 }

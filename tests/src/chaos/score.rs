@@ -90,7 +90,9 @@ impl Scoreboard {
         let jobs: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&mut *session).await?;
         let said: Vec<_> =
             jobs.iter().map(|(status, count)| format!("{} {status}", thousands(*count))).collect();
-        self.fact("jobs", said.join(", "));
+        let sql = "select count(*) from jobs where resumed_from is not null";
+        let resumed: i64 = sqlx::query_scalar(sql).fetch_one(&mut *session).await?;
+        self.fact("jobs", format!("{}; {} of them resumed another", said.join(", "), thousands(resumed)));
         let sql =
             "select coalesce(error->>'cause', '?'), count(*) from jobs where status = 'failed' group by 1";
         for (cause, count) in sqlx::query_as::<_, (String, i64)>(sql).fetch_all(&mut *session).await? {
@@ -105,10 +107,18 @@ impl Scoreboard {
             thousands_of(world.upstream.seen().requests)
         );
         self.fact("pages", pages);
-        let sql = "select count(*), coalesce(max(finished_at - cancel_requested_at), '0')::text from jobs
-                    where status = 'cancelled'";
-        let (count, longest): (i64, String) = sqlx::query_as(sql).fetch_one(session).await?;
-        self.fact("cancels", format!("{count}, the longest took {longest}"));
+        // A cancel that came before its start waits for it, however late that comes.
+        let sql = "select count(*), count(*) filter (where cancel_requested_at < created_at),
+                          coalesce(max(finished_at - cancel_requested_at)
+                                   filter (where cancel_requested_at >= created_at), '0')::text
+                     from jobs where status = 'cancelled'";
+        let (count, early, longest): (i64, i64, String) = sqlx::query_as(sql).fetch_one(session).await?;
+        self.fact(
+            "cancels",
+            format!(
+                "{count}, of which {early} came before their start; the longest of the others took {longest}"
+            ),
+        );
         Ok(())
     }
 
@@ -244,7 +254,8 @@ const ZEROS: [(&str, &str); 5] = [
     ),
     (
         "records inserted without being counted",
-        "select abs((select count(*) from records) - (select coalesce(sum(inserted), 0) from slices))::bigint",
+        "select abs((select count(*) from records) - (select coalesce(sum(inserted), 0) from slices)
+                  + (select coalesce(sum(inserted), 0) from carried))::bigint",
     ),
 ];
 

@@ -4,7 +4,7 @@
 use super::fault::Fault;
 use super::world::{World, behind_proxies, patiently};
 use crate::demo::Member;
-use crate::proxy::{Direction, FaultProxy};
+use crate::proxy::{Direction, FaultProxy, ToServers};
 use anyhow::{Context, Result};
 use common::ids::WorkerId;
 use rand::RngExt;
@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep};
 const LONGEST: Duration = Duration::from_secs(20);
 /// Between two looks at whether it has recovered.
 const LOOK: Duration = Duration::from_millis(10);
+/// A consumer that is not ready by then never will be. On a busy machine a restarted broker alone takes a minute.
+const BOOT: Duration = Duration::from_secs(240);
 
 /// A seat, and who sits in it.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) async fn take(world: &World<'_>, number: usize) -> Result<Self> {
-        let ([broker, database], variables) = behind_proxies(world.stage).await?;
+        let ToServers { broker, database, variables } = behind_proxies(world.stage).await?;
         let member = Member::start(world.stage, &format!("consumer {number}.0"), &variables).await?;
         member.process.ready().await?;
         let random = world.random(&format!("seat {number}"));
@@ -144,7 +146,7 @@ impl Seat {
         self.boots += 1;
         let name = format!("consumer {}.{}", self.number, self.boots);
         self.member = Member::start(world.stage, &name, &self.variables).await?;
-        self.member.process.ready().await.with_context(|| format!("{name} does not consume"))
+        self.member.process.ready_within(BOOT).await.with_context(|| format!("{name} does not consume"))
     }
 
     /// Until it is connected anew and says that it is ready.
@@ -191,7 +193,7 @@ impl Seat {
         if self.member.process.ended()?.is_some() {
             self.boot(world).await?;
         }
-        self.member.process.ready().await
+        self.member.process.ready_within(BOOT).await
     }
 
     /// Ends in good order.

@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::tally::Tally;
 use crate::demo::{Expected, Stage};
 use crate::process::Process;
-use crate::proxy::FaultProxy;
+use crate::proxy::ToServers;
 use crate::sample_upstream::{Options, SampleUpstream, Span, TenantOptions};
 use anyhow::{Context, Result};
 use common::ids::{ConnectionId, TenantId};
@@ -17,7 +17,6 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 /// Calls of each connection.
 const CALLS: u64 = 600;
@@ -42,7 +41,7 @@ pub(super) struct World<'a> {
     pub(super) ledger: Ledger,
     /// Ends the faults, and what tenants do.
     pub(super) stop: CancellationToken,
-    _processes: Vec<(Process, [FaultProxy; 2])>,
+    _processes: Vec<(Process, ToServers)>,
 }
 
 /// A connection, and what it must have in the end.
@@ -83,16 +82,16 @@ impl<'a> World<'a> {
         }
         let mut processes = Vec::new();
         for number in 1..=plan.producers {
-            let (proxies, variables) = behind_proxies(stage).await?;
+            let way = behind_proxies(stage).await?;
             let mut program = stage.program("producer")?;
-            for (name, value) in &variables {
+            for (name, value) in &way.variables {
                 program = program.env(name, value);
             }
             let process = program.log(stage.logs.join(format!("producer-{number}.log"))).start()?;
-            processes.push((process, proxies));
+            processes.push((process, way));
         }
         let mut producers = Vec::new();
-        for (process, _proxies) in &processes {
+        for (process, _way) in &processes {
             process.ready().await?;
             producers.push(format!("http://{}/api/v1", process.address().await?));
         }
@@ -152,21 +151,11 @@ pub(super) async fn patiently<T, E: Into<anyhow::Error>>(
     }
 }
 
-/// Proxies in front of the broker and the database, and the variables that lead a program through them.
-pub(super) async fn behind_proxies(stage: &Stage) -> Result<([FaultProxy; 2], Vec<(&'static str, String)>)> {
-    let broker = Url::parse(&stage.amqp().url).context("AMQP_URL is not a URL")?;
-    let (broker_proxy, broker) = FaultProxy::before(&broker, 5672).await?;
-    let (database_proxy, mut database) = FaultProxy::before(stage.database(), 5432).await?;
-    // In clear, as the proxy's address is not the certificate's.
-    let others: Vec<(String, String)> = database
-        .query_pairs()
-        .filter(|(name, _)| name != "sslmode")
-        .map(|(n, v)| (n.into(), v.into()))
-        .collect();
-    database.query_pairs_mut().clear().extend_pairs(others).append_pair("sslmode", "disable");
-    let mut variables = vec![("DATABASE_URL", database.to_string()), ("AMQP_URL", broker.to_string())];
-    variables.extend(SCALED.map(|(name, value)| (name, value.to_owned())));
-    Ok(([broker_proxy, database_proxy], variables))
+/// The way of a process to its servers, with every time scaled down.
+pub(super) async fn behind_proxies(stage: &Stage) -> Result<ToServers> {
+    let mut way = ToServers::open(&stage.amqp().url, stage.database()).await?;
+    way.variables.extend(SCALED.map(|(name, value)| (name, value.to_owned())));
+    Ok(way)
 }
 
 /// Every time is scaled down, so that minutes show what takes hours.

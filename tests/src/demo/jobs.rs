@@ -35,6 +35,8 @@ impl Stage {
             mode: JobMode::Range,
             on_conflict: common::command::OnConflict::Reject,
             name: Some(name.to_owned()),
+            schema_id: None,
+            document_ids: None,
             requested_by: Some("demo".to_owned()),
         };
         let envelope = Envelope::new(Destination::StartCommand, KEY_START, json!(command).to_string());

@@ -1,14 +1,16 @@
 //! Servers of a test's own, to be stopped, killed and started again while it runs: [`PrivatePostgres`] and
-//! [`PrivateRabbit`], from the programs that this machine has installed. Each has its own ports of loopback and a
+//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files), from the programs that this machine has installed. Each has its own ports of loopback and a
 //! temporary folder, runs as an unprivileged user, and is gone with its value: it ends when that is dropped, and
 //! dies with the thread that started it.
 
 mod folder;
+mod nginx;
 mod postgres;
 mod rabbit;
 #[cfg(test)]
 mod tests;
 
+pub use nginx::PrivateNginx;
 pub use postgres::PrivatePostgres;
 pub use rabbit::PrivateRabbit;
 
@@ -44,7 +46,16 @@ impl Private {
     /// # Errors
     /// When one is not installed here, or does not start.
     pub async fn start() -> Result<Self> {
-        let (postgres, rabbit) = tokio::try_join!(PrivatePostgres::start(), PrivateRabbit::start())?;
+        Self::start_with(&[]).await
+    }
+
+    /// The same with settings of PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`Private::start`].
+    pub async fn start_with(settings: &[&str]) -> Result<Self> {
+        let (postgres, rabbit) =
+            tokio::try_join!(PrivatePostgres::start_with(settings), PrivateRabbit::start())?;
         Ok(Self { postgres, rabbit })
     }
 

@@ -5,6 +5,8 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tokio::time::{Instant, sleep};
 use url::Url;
@@ -19,6 +21,7 @@ pub struct PrivatePostgres {
     programs: PathBuf,
     password: String,
     port: u16,
+    settings: Vec<String>,
 }
 
 impl PrivatePostgres {
@@ -27,8 +30,36 @@ impl PrivatePostgres {
     /// # Errors
     /// When PostgreSQL is not installed here, or does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with settings, such as `shared_buffers=1GB`. It is as durable as any: nothing of that is turned off.
+    ///
+    /// # Errors
+    /// As [`PrivatePostgres::start`].
+    pub async fn start_with(settings: &[&str]) -> Result<Self> {
+        Self::make(settings, None).await
+    }
+
+    /// The same with a certificate and its key, both PEM: it takes nobody over TCP without TLS.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with_tls(certificate: &str, key: &str) -> Result<Self> {
+        let settings = ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key"];
+        Self::make(&settings, Some((certificate, key))).await
+    }
+
+    async fn make(settings: &[&str], tls: Option<(&str, &str)>) -> Result<Self> {
+        let settings = settings.iter().map(ToString::to_string).collect();
         let programs = programs()?;
         let folder = Folder::create("postgres")?;
+        if let Some((certificate, key)) = tls {
+            folder.write("server.crt", certificate)?;
+            folder.write("server.key", key)?;
+            // Others may not read it, or the server refuses it.
+            std::fs::set_permissions(folder.path.join("server.key"), Permissions::from_mode(0o600))?;
+        }
         let password = Uuid::new_v4().simple().to_string();
         folder.write("password", &password)?;
         let mut initdb = folder.command(&programs.join("initdb"));
@@ -36,7 +67,7 @@ impl PrivatePostgres {
         initdb.args(["-D", "data", "-U", "postgres", "-A", "password", "--pwfile=password"]);
         initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         succeeded("initdb", &initdb.output().await.context("cannot run initdb")?)?;
-        let mut made = Self { server: None, folder, programs, password, port: 0 };
+        let mut made = Self { server: None, folder, programs, password, port: 0, settings };
         for _try in 0..TRIES {
             [made.port] = free_ports()?;
             if made.run().await? {
@@ -53,6 +84,12 @@ impl PrivatePostgres {
     pub fn url(&self) -> Result<Url> {
         let (password, port) = (&self.password, self.port);
         Ok(format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres?sslmode=disable").parse()?)
+    }
+
+    /// The operating system's number of its first process, the parent of all others.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref()?.child.id()
     }
 
     /// Stops it in good order (a fast shutdown: transactions are rolled back, clients are told).
@@ -106,6 +143,9 @@ impl PrivatePostgres {
         // No Unix socket: its path could be too long.
         for setting in ["unix_socket_directories=", "max_connections=200", "timezone=UTC", "log_timezone=UTC"]
         {
+            command.args(["-c", setting]);
+        }
+        for setting in &self.settings {
             command.args(["-c", setting]);
         }
         let child = command.spawn().context("cannot run setpriv (of the package util-linux)")?;

@@ -67,6 +67,12 @@ impl PrivateRabbit {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
 
+    /// The operating system's number of its process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref()?.child.id()
+    }
+
     /// Stops it in good order (SIGTERM), and waits until it is gone.
     ///
     /// # Errors

@@ -65,6 +65,14 @@ impl Process {
     /// # Errors
     /// When the process ends without it.
     pub async fn line(&self, text: &str) -> anyhow::Result<String> {
+        self.line_within(text, PATIENCE).await
+    }
+
+    /// The same, for a process that may take longer.
+    ///
+    /// # Errors
+    /// As [`Process::line`].
+    pub async fn line_within(&self, text: &str, patience: Duration) -> anyhow::Result<String> {
         let mut lines = self.lines.subscribe();
         let mut looked_at = 0;
         let mut found = None;
@@ -74,11 +82,11 @@ impl Process {
             found = new.iter().find(|line| line.contains(text)).cloned();
             found.is_some() || lines.ended
         });
-        let in_time = timeout(PATIENCE, waited).await.is_ok();
+        let in_time = timeout(patience, waited).await.is_ok();
         match found {
             Some(line) => Ok(line),
             None if in_time => bail!("{} ended without logging {text:?}{}", self.name, self.tail()),
-            None => bail!("{} has not logged {text:?} for {PATIENCE:?}{}", self.name, self.tail()),
+            None => bail!("{} has not logged {text:?} for {patience:?}{}", self.name, self.tail()),
         }
     }
 
@@ -109,11 +117,19 @@ impl Process {
     /// # Errors
     /// When it ends before that, or does not become ready; with the last answer of `/readyz`.
     pub async fn ready(&self) -> anyhow::Result<()> {
+        self.ready_within(PATIENCE).await
+    }
+
+    /// The same, with another patience: while servers restart, for instance.
+    ///
+    /// # Errors
+    /// As [`Self::ready`].
+    pub async fn ready_within(&self, patience: Duration) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = String::new();
-        while started.elapsed() < PATIENCE {
+        while started.elapsed() < patience {
             looks.tick().await;
             match self.get("/readyz").await {
                 Ok((200, _)) => return Ok(()),
@@ -122,7 +138,7 @@ impl Process {
                 Err(error) => last = error.to_string(),
             }
         }
-        bail!("{} is not ready after {PATIENCE:?}: {last}{}", self.name, self.tail())
+        bail!("{} is not ready after {patience:?}: {last}{}", self.name, self.tail())
     }
 
     /// Waits until `/readyz` does not say so any more: it drains, or has lost the broker.

@@ -61,6 +61,12 @@ impl Program {
         Self { path, name, command, log: None }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.command.as_std().get_program().to_string_lossy().into_owned()
+    }
+
     /// Sets an environment variable: `BACKHAUL__PAGES__SLOTS`, `DATABASE_URL`.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<str>) -> Self {

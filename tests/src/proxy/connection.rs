@@ -80,6 +80,9 @@ impl Connection<'_> {
                 () = self.stalled(direction) => continue,
             };
             let part = block.get(..read).unwrap_or_default();
+            if self.swallows(direction, part) {
+                continue;
+            }
             self.trip(direction, part);
             let latency = self.state.rules.borrow().latency;
             if !latency.is_zero() {
@@ -110,6 +113,18 @@ impl Connection<'_> {
             }
             hit
         });
+    }
+
+    /// Whether this is one of the blocks that never arrive.
+    fn swallows(&self, direction: Direction, part: &[u8]) -> bool {
+        self.state.rules.send_if_modified(|rules| {
+            let hit = rules.swallow.as_mut().filter(|it| {
+                it.times > 0
+                    && it.direction == direction
+                    && part.windows(it.pattern.len().max(1)).any(|window| window == it.pattern)
+            });
+            hit.map(|it| it.times -= 1).is_some()
+        })
     }
 
     /// What of a block may pass, and whether that was the last that may.

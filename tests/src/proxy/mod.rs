@@ -2,8 +2,11 @@
 //! middle of a message. It stands between a process under test and Postgres, RabbitMQ or an upstream.
 
 mod connection;
+mod servers;
 #[cfg(test)]
 mod tests;
+
+pub use servers::ToServers;
 
 use anyhow::Context;
 use connection::Connection;
@@ -54,6 +57,15 @@ struct Rules {
     latency: Duration,
     cut_after: Option<CutAfter>,
     stall_on: Option<(Direction, Vec<u8>)>,
+    swallow: Option<Swallow>,
+}
+
+#[derive(Clone, Debug)]
+struct Swallow {
+    direction: Direction,
+    pattern: Vec<u8>,
+    /// How many more.
+    times: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +164,19 @@ impl FaultProxy {
     pub fn stall_on(&self, direction: Direction, pattern: impl Into<Vec<u8>>) {
         let pattern = pattern.into();
         self.state.rules.send_modify(|rules| rules.stall_on = Some((direction, pattern)));
+    }
+
+    /// Swallows the next `times` blocks that contain `pattern` in this direction, and forwards everything else: a server
+    /// that never answers one kind of request. The pattern's message must come in a block of its own.
+    pub fn swallow(&self, direction: Direction, pattern: impl Into<Vec<u8>>, times: u32) {
+        let swallow = Swallow { direction, pattern: pattern.into(), times };
+        self.state.rules.send_modify(|rules| rules.swallow = Some(swallow));
+    }
+
+    /// How many blocks are still to be swallowed.
+    #[must_use]
+    pub fn to_swallow(&self) -> u32 {
+        self.state.rules.borrow().swallow.as_ref().map_or(0, |swallow| swallow.times)
     }
 
     /// Waits until both directions are stalled, as [`FaultProxy::stall_on`] does. Panics if they are not for a minute,

@@ -153,3 +153,15 @@ async fn a_dead_target_resets_the_client_and_a_dropped_proxy_too() {
     drop(proxy);
     assert!(hears(&mut stream, 1).await.is_err());
 }
+
+#[tokio::test]
+async fn what_is_swallowed_never_arrives_and_the_rest_does() {
+    let proxy = echo().await;
+    let mut stream = connect(&proxy).await;
+    proxy.swallow(Direction::ToTarget, "lost", 1);
+    stream.write_all(b"lost").await.unwrap();
+    while proxy.to_swallow() > 0 {
+        tokio::task::yield_now().await;
+    }
+    says(&mut stream, "lost, once").await.unwrap();
+}

@@ -166,6 +166,15 @@ pub(super) fn expected(catalogue: Arc<Catalogue>, span: Span) -> impl Iterator<I
     })
 }
 
+/// The generated calls, oldest first: id and text.
+pub(super) fn served(catalogue: Catalogue) -> impl Iterator<Item = (String, String)> {
+    (0..catalogue.generated).map(move |ordinal| {
+        let mut text = String::new();
+        catalogue.render((catalogue.style.created_us(ordinal), ordinal), &mut text);
+        (catalogue.id(ordinal).to_string(), text)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,6 +64,11 @@ impl TenantOptions {
         catalogue::expected(Arc::new(Catalogue::new(self)), span)
     }
 
+    /// The tenant's calls as they are served, each with its id, oldest first: for whoever serves them in another way.
+    pub fn texts(&self) -> impl Iterator<Item = (String, String)> + use<> {
+        catalogue::served(Catalogue::new(self))
+    }
+
     /// A tenant with `calls` calls and defaults for the rest.
     #[must_use]
     pub fn new(name: impl Into<String>, calls: u64) -> Self {

@@ -13,7 +13,7 @@ struct Arguments {
     /// Consumers killed with a page in hand.
     #[arg(long, default_value_t = 50)]
     kills: usize,
-    /// Consumers whose connections to the broker go dead, all at once.
+    /// Consumers whose machine is cut off at once, and as many whose connections to the broker alone go dead.
     #[arg(long, default_value_t = 6)]
     half_open: usize,
     /// Restarts of the broker, in good order and by SIGKILL in turn.

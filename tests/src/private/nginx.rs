@@ -1,0 +1,83 @@
+//! An nginx that serves files, as an upstream that costs next to nothing.
+
+use super::{Folder, Server, TRIES, free_ports};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use tokio::net::TcpStream;
+
+/// An nginx that belongs to its owner alone.
+#[derive(Debug)]
+pub struct PrivateNginx {
+    // Dropped in this order: the server ends before its folder goes.
+    server: Server,
+    folder: Folder,
+    port: u16,
+}
+
+impl PrivateNginx {
+    /// Starts one with nothing to serve yet.
+    ///
+    /// # Errors
+    /// When nginx is not installed here, or does not start.
+    pub async fn start() -> Result<Self> {
+        let folder = Folder::create("nginx")?;
+        let program = program()?;
+        std::fs::create_dir(folder.path.join("pages"))?;
+        for _try in 0..TRIES {
+            let [port] = free_ports()?;
+            folder.write("nginx.conf", &configuration(port))?;
+            let mut command = folder.server(&program, "log")?;
+            command.args([
+                "-p",
+                &folder.at(""),
+                "-e",
+                &folder.at("error.log"),
+                "-c",
+                &folder.at("nginx.conf"),
+            ]);
+            let child = command.spawn().context("cannot run setpriv (of the package util-linux)")?;
+            let mut server = Server { name: "nginx", child };
+            if server.answers(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await? {
+                return Ok(Self { server, folder, port });
+            }
+        }
+        bail!("nginx does not start: {}", folder.tail("log"))
+    }
+
+    /// The folder whose files it serves.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.folder.path.join("pages")
+    }
+
+    /// Its address, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The operating system's number of its first process, the parent of the other.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.child.id()
+    }
+}
+
+fn configuration(port: u16) -> String {
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|of| format!("    {of}_temp_path {of};\n"))
+        .concat();
+    format!(
+        "daemon off;\nworker_processes 1;\npid pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n\
+         {temporary}    access_log off;\n    default_type application/json;\n    sendfile on;\n    tcp_nopush on;\n    \
+         keepalive_requests 1000000;\n    keepalive_timeout 300s;\n    server {{ listen 127.0.0.1:{port}; root pages; }}\n}}\n"
+    )
+}
+
+fn program() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found =
+        std::env::split_paths(&path).chain(["/usr/sbin".into()]).map(|folder| folder.join("nginx"));
+    let program = found.find(|program: &PathBuf| Path::is_file(program));
+    program.context("nginx is not installed here: run scripts/nginx.sh")
+}
