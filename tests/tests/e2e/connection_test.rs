@@ -1,0 +1,182 @@
+//! `backhaul admin connection test`: one page is shown as it is understood, and nothing is stored.
+
+use anyhow::Result;
+use harness::command_line::{Ran, backhaul};
+use harness::fixture::Fixture;
+use harness::sample_upstream::Answer;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+const TEST: [&str; 3] = ["admin", "connection", "test"];
+
+async fn test(environment: &HashMap<String, String>, more: &[&str]) -> Result<Ran> {
+    backhaul(environment, &[&TEST, more].concat()).await
+}
+
+/// The calls of the sample upstream, read by settings.
+fn settings() -> Value {
+    json!({
+        "path": "/api/calls",
+        "page_size": {"parameter": "pageSize", "size": 5},
+        "records": {"pointer": "/results", "id": "/callId", "time": "/created", "deferred_when_null": "/ended"},
+        "next": {"style": "next_url", "pointer": "/next"},
+        "total": "/total",
+        "auth": {"header": "X-API-Key", "value": "{api_key}"},
+    })
+}
+
+#[tokio::test]
+async fn a_stored_connection_shows_one_page_and_stores_nothing() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    fixture.account("acme", json!({})).await?;
+    let newest = 24;
+    fixture.upstream.set_running("acme", newest, true);
+    fixture.upstream.set_raw("acme", newest - 1, r#"{"callId": 7, "created": "yesterday"}"#);
+    let environment = fixture.environment();
+
+    let seen = test(&environment, &["acme", "--tenant", "acme", "--json"]).await?;
+    assert_eq!(seen.code, Some(0), "{}", seen.stderr);
+    assert!(!seen.stdout.contains(fixture.upstream.key("acme")), "{}", seen.stdout);
+    let seen = seen.json()?;
+    assert_eq!(
+        (&seen["requests"][0]["status"], seen["requests"].as_array().map(Vec::len)),
+        (&json!(200), Some(1))
+    );
+    let url = seen["requests"][0]["url"].as_str().unwrap_or_default();
+    assert!(url.contains("/api/calls?pageSize=10&toDate="), "{url}");
+    let page = &seen["page"];
+    assert_eq!((&page["stored"], &page["deferred"], &page["failed"]), (&json!(8), &json!(1), &json!(1)));
+    assert_eq!((&page["dropped"], &page["total"]), (&json!(0), &json!(25)));
+    let first = &page["records"][0];
+    assert_eq!(
+        (&first["id"], &first["would_be"]),
+        (&json!(fixture.upstream.id("acme", newest)), &json!("deferred"))
+    );
+    let reason = page["records"][1]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("\"yesterday\" at \"/created\" cannot be read as a time"), "{reason}");
+    assert_eq!(page["records"].as_array().map(Vec::len), Some(5));
+    assert!(seen["advice"].to_string().contains("1 of 10 records would be counted as failed"), "{seen}");
+
+    // The next page is the checkpoint that it is shown as.
+    let next = page["next"].as_str().unwrap_or_default().to_owned();
+    let second = test(&environment, &["acme", "--tenant", "acme", "--cursor", &next]).await?;
+    assert_eq!(second.code, Some(0), "{}", second.stderr);
+    for part in [
+        "✓ 10 records: 10 would be stored, 0 deferred, 0 failed; 0 dropped",
+        "total 25",
+        "next page: /api/calls?",
+    ] {
+        assert!(second.stdout.contains(part), "{part} is not in:\n{}", second.stdout);
+    }
+    fixture.until_sql("select not exists (select from jobs) and not exists (select from records)").await?;
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn what_lies_outside_the_span_is_named() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    fixture.account("acme", json!({})).await?;
+    // A call every ten minutes since 2025-01-01; whole days are asked for.
+    let span = ["--from", "2025-01-01T01:00:00Z", "--to", "2025-01-01T02:00:00Z", "--show", "2"];
+    let arguments = [["acme", "--tenant", "acme", "--json"].as_slice(), &span].concat();
+    let last = test(&fixture.environment(), &arguments).await?.json()?;
+    let page = &last["page"];
+    assert_eq!(page["outside"].as_array().map(Vec::len), Some(2), "{page}");
+    assert_eq!(page["outside"][0]["id"], json!(fixture.upstream.id("acme", 24)));
+    assert_eq!((&page["dropped"], &page["stored"]), (&json!(10), &json!(0)));
+    assert!(last["advice"].to_string().contains("every record lies outside the span"), "{last}");
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn what_is_only_described_needs_no_database_and_mistakes_are_explained() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let mut environment = fixture.environment();
+    environment.retain(|name, _| !name.contains("DATABASE__"));
+    let (url, key) =
+        (fixture.upstream.base_url(), json!({"api_key": fixture.upstream.key("acme")}).to_string());
+    let described = async |settings: Value, credentials: &str, more: &[&str]| {
+        let settings = settings.to_string();
+        let arguments = ["--source", "paged_json", "--base-url", &url, "--settings", &settings];
+        let credentials = ["--credentials", credentials];
+        test(&environment, &[arguments.as_slice(), &credentials, more].concat()).await
+    };
+    let read = described(settings(), &key, &["--json"]).await?;
+    assert_eq!((read.code, &read.json()?["page"]["stored"]), (Some(0), &json!(5)), "{}", read.stderr);
+
+    let with = |pointer: &str, value: Value| {
+        let mut changed = settings();
+        if let Some(place) = changed.pointer_mut(pointer) {
+            *place = value;
+        }
+        changed
+    };
+    for (settings, credentials, parts) in [
+        (
+            with("/records/pointer", json!("/calls")),
+            key.as_str(),
+            ["✗ unreadable body", "where are the records"],
+        ),
+        (with("/path", json!("/api/call")), &key, ["404, after", "check the base URL and the path"]),
+        (settings(), r#"{"api_key": "s3cret-and-wrong"}"#, ["✗ the upstream answered 401", "check them"]),
+    ] {
+        let ran = described(settings, credentials, &[]).await?;
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(parts.iter().all(|part| ran.stdout.contains(part)), "{parts:?}: {}", ran.stdout);
+        assert!(!ran.stdout.contains("s3cret"), "{}", ran.stdout);
+    }
+    fixture.upstream.script(|_| true, Answer::status(503));
+    let later = described(settings(), &key, &["--json"]).await?;
+    assert_eq!((later.code, &later.json()?["error"]["kind"]), (Some(1), &json!("transient")));
+
+    for (settings, part) in [
+        (with("/records/time", json!("created")), "records.time: \"created\" is not a JSON pointer"),
+        (with("/next", json!({"style": "pages"})), "next.style: unknown variant `pages`"),
+        (
+            with("/records", json!({"pointer": "", "id": "/id", "tme": "/t"})),
+            "records.tme: unknown field `tme`",
+        ),
+    ] {
+        let ran = described(settings, &key, &[]).await?;
+        assert!(ran.code == Some(2) && ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    for mistake in
+        [["--source", "paged_json"].as_slice(), &["acme"], &["--source", "xml", "--base-url", "http://x"]]
+    {
+        assert_eq!(test(&environment, mistake).await?.code, Some(2), "{mistake:?}");
+    }
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_connection_that_its_source_cannot_work_with_is_not_stored() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    fixture.store.create_tenant("acme", 16).await?;
+    let put = async |settings: &str, credentials: &str| {
+        let mut arguments = vec!["admin", "connection", "put", "--tenant", "acme", "--name", "calls"];
+        arguments.extend([
+            "--source",
+            "ultravox",
+            "--base-url",
+            "https://api.example",
+            "--settings",
+            settings,
+        ]);
+        arguments.extend(["--credentials", credentials]);
+        backhaul(&fixture.environment(), &arguments).await
+    };
+    for (settings, credentials, part) in [
+        (r#"{"page_sise": 10}"#, r#"{"api_key": "s3cret"}"#, "unknown field `page_sise`"),
+        (r#"{"slice_days": 0}"#, r#"{"api_key": "s3cret"}"#, "slicing: days must be at least 1"),
+        ("{}", r#"{"apikey": "s3cret"}"#, "\"api_key\" must be a text"),
+    ] {
+        let ran = put(settings, credentials).await?;
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        for part in [part, "Nothing was stored", "backhaul admin connection test"] {
+            assert!(ran.stderr.contains(part) && !ran.stderr.contains("s3cret"), "{part}: {}", ran.stderr);
+        }
+    }
+    assert_eq!(fixture.store.connections(None).await?.len(), 0);
+    assert_eq!(put("{}", r#"{"api_key": "s3cret"}"#).await?.code, Some(0));
+    fixture.finish([]).await
+}
