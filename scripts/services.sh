@@ -3,6 +3,7 @@
 #
 #     scripts/services.sh up            have both ready (at once if they are)
 #     scripts/services.sh run CMD...    the same, then run CMD with their addresses in its environment
+#     scripts/services.sh programs      have the servers' programs installed, start nothing
 #     scripts/services.sh env           print the addresses, for: eval "$(scripts/services.sh env)"
 #     scripts/services.sh status        say what there is; exit status 1 if something is missing
 #     scripts/services.sh down          stop what was started here; its data stays
@@ -26,7 +27,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/docker.sh
 . "$ROOT/scripts/lib/docker.sh"
 
-usage() { sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # Which of the two we have to provide, and how.
 case ${SERVICES:-} in
@@ -169,6 +170,10 @@ case ${1:-} in
         variables=$(print_env)
         eval "$variables"
         exec "$@"
+        ;;
+    programs)
+        unset DATABASE_URL AMQP_URL SERVICES
+        find_programs
         ;;
     env) print_env ;;
     status) status ;;
