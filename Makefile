@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug test lint fmt sqlx sqlx-check deploy-check build up psql console status down ci tools
+.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug test fuzz lint fmt sqlx sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,25 @@ demo: up ## run the whole system on a sample upstream, with cancels and a killed
 demo-real: up ## the same on real input: 336,776 flights, served by Datasette
 	cargo build $(LOCKED) --release --workspace --bins
 	@$(WITH_SERVICES) scripts/datasette.sh run $(TARGET)/release/demo-real
+
+bench: tools ## how fast pages are pulled, beside a loop without a queue (ARGS="--rounds 1 --json a.json")
+	@scripts/services.sh programs && scripts/nginx.sh
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(TARGET)/release/bench $(ARGS)
+
+bench-compare: tools ## two results of it side by side (ARGS="a.json b.json")
+	cargo build $(LOCKED) --release --package tests --bin bench-compare
+	@$(TARGET)/release/bench-compare $(ARGS)
+
+bench-fair: tools ## what one tenant's flood does to another, and what a second consumer adds
+	@scripts/services.sh programs
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(TARGET)/release/bench-fair $(ARGS)
+
+bench-scale: tools ## ten million records on one machine (ARGS="--records 500000 --soak 30")
+	@scripts/services.sh programs
+	cargo build $(LOCKED) --release --workspace --bins
+	@$(TARGET)/release/bench-scale $(ARGS)
 
 bench-cancel: up ## measure how long a cancel takes (ARGS=... goes to the program)
 	cargo build $(LOCKED) --release --workspace --bins
@@ -41,11 +60,22 @@ chaos-debug: up ## the same without optimisation, which builds faster
 	cargo build $(LOCKED) --workspace --bins
 	@$(WITH_SERVICES) $(TARGET)/debug/chaos $(ARGS)
 
-# The tests start our own programs. Both lines name the same targets, so that the second builds nothing.
+# The tests start our own programs. Both cargo lines name the same targets, so that the second builds nothing. pika is
+# installed before, so that no test waits for it.
 test: up ## run every test, on real services (ARGS=... goes to the test runner)
 	cargo build $(LOCKED) --workspace --bins --tests
+	@scripts/pika.sh >/dev/null
 	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run"; else run=test; fi; \
 	    $(WITH_SERVICES) cargo $$run $(LOCKED) --workspace $(ARGS)
+
+fuzz-api: up ## call the HTTP API with requests made from its OpenAPI document (FUZZ_SECONDS=120, ARGS=...)
+	cargo build $(LOCKED) --workspace --bins
+	@$(WITH_SERVICES) scripts/fuzz_api.sh $(ARGS)
+# One process for each surface, so that its memory is its own.
+fuzz: tools ## try a million bad inputs on everything that reads them (FUZZ_CASES=, FUZZ_SEED=; ARGS=... to the runner)
+	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run --cargo-profile fuzz --no-capture"; \
+	    else run="test --profile fuzz"; fi; FUZZ_CASES=$${FUZZ_CASES:-1000000} \
+	    cargo $$run $(LOCKED) -p common -p consumer -p producer --lib fuzz:: $(ARGS)
 
 lint: tools ## formatting and clippy, warnings are errors
 	cargo fmt --all --check
