@@ -9,6 +9,7 @@ pub mod intake;
 pub mod page;
 pub mod planner;
 pub mod renewal;
+pub mod slots;
 pub mod sweeper;
 
 pub mod bell;

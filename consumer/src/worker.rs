@@ -8,6 +8,7 @@ use crate::intake::ConsumerIntake;
 use crate::page::{PageHandler, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
+use crate::slots::Slots;
 use crate::source::Fetcher;
 use crate::sources::Sources;
 use crate::sweeper::Sweeper;
@@ -21,7 +22,7 @@ use common::store::{SessionLimits, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -75,7 +76,7 @@ impl Worker {
             fetcher,
             sources: Sources::new(settings.credentials.keyring()?),
             in_flight: in_flight.clone(),
-            slots: Semaphore::new(usize::from(settings.pages.slots)),
+            slots: Arc::new(Slots::new(usize::from(settings.pages.slots))),
             pages: settings.pages.clone(),
             leases: settings.leases.clone(),
         };
@@ -141,6 +142,11 @@ impl Worker {
         loops.spawn(async move { renewal.run(until, renewal_beat).await });
         let until = ended.clone();
         loops.spawn(async move { canary.run(bell, id, status, until).await });
+        let (slots, publisher) = (self.intake.pages.slots.clone(), self.publisher.clone());
+        let (quantum, until) = (self.settings.pages.quantum, ended.clone());
+        if !quantum.is_zero() {
+            loops.spawn(async move { slots.watch(&publisher, quantum, until).await });
+        }
         let (relay, until) = (self.sweeper.relay.clone(), ended.clone());
         loops.spawn(async move { relay.run(until).await });
         let (sweeper, until) = (self.sweeper, shutdown.clone());

@@ -25,7 +25,7 @@ impl PageHandler {
         let page = DeletionPage {
             rows: self.pages.deletion_rows,
             any_number,
-            go_on: !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum,
+            go_on: self.goes_on(stint, ending),
             renewal: self.leases.duration,
         };
         let begun = Instant::now();

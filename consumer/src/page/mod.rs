@@ -14,6 +14,7 @@ mod settler;
 use crate::bell::Bell;
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight};
+use crate::slots::Slots;
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use crate::sources::{Opened, Sources};
 use admission::Admitted;
@@ -28,7 +29,6 @@ use poison::Poison;
 pub use settler::Settler;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 const TRIES: u32 = 3;
 /// Between those tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// A stint in a slot that nobody waits for lasts so many quanta at most: then its doorbell may go to another process, so
+/// that new processes get work.
+const QUANTA_UNDISTURBED: u32 = 8;
 /// How long a suspect waits when its process holds another one.
 const SUSPECT_WAIT: Duration = Duration::from_secs(5);
 
@@ -56,9 +59,8 @@ pub struct PageHandler {
     pub sources: Sources,
     /// The pages in progress.
     pub in_flight: InFlight,
-    /// As many as there may be pages in flight. The prefetch bounds each connection's deliveries; after a reconnect those
-    /// of the old connection may still be in hand.
-    pub slots: Semaphore,
+    /// Bound the pages in flight.
+    pub slots: Arc<Slots>,
     /// Slots, quantum, budget, retries.
     pub pages: PagesConfig,
     /// How long a lease lasts.
@@ -107,7 +109,7 @@ impl PageHandler {
                 if redelivered {
                     self.in_flight.left(ring.job, ring.slice).await;
                 }
-                self.slots.acquire().await
+                self.slots.take().await
             };
             let _slot = tokio::select! {
                 biased;
@@ -227,6 +229,12 @@ impl PageHandler {
             Ok(Err(error)) => self.fetch_failed(&lease, stint, error).await.map(Err),
             Err(abort) => self.aborted(lease, stint, abort).await,
         }
+    }
+
+    /// Whether a stint goes on after its page: while its quantum lasts, and for some more if no other slice is kept waiting.
+    fn goes_on(&self, stint: &Stint, ending: &CancellationToken) -> bool {
+        let quanta = if self.slots.are_waited_for() { 1 } else { QUANTA_UNDISTURBED };
+        !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum * quanta
     }
 
     async fn fetch(&self, context: &PageContext, source: &dyn Source) -> Result<FetchedPage, FetchError> {

@@ -34,7 +34,7 @@ impl PageHandler {
             total: page.total,
             // A job over documents leaves out what lies between them: it says nothing about what is known.
             reach: if stint.context.documents.is_none() { reach(&page.records) } else { Reach::default() },
-            go_on: !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum,
+            go_on: self.goes_on(stint, ending),
             records: page.records.into_iter().map(|record| judged(record, &stint.redactor)).collect(),
             filled: 0,
         };

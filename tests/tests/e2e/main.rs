@@ -49,6 +49,7 @@ mod slots;
 mod source_connections;
 mod stampede;
 mod states;
+mod stints;
 mod storable;
 mod sweeper;
 mod tenants;
