@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
+use common::short::short;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -24,6 +25,7 @@ struct Envelope<'a> {
     /// The answer's header `x-request-id` too; the operator finds it in the log.
     request_id: &'a str,
     timestamp: String,
+    /// As it was asked for; a long one, which leads nowhere, is cut.
     path: &'a str,
     #[serde(flatten)]
     more: &'a Map<String, Value>,
@@ -31,7 +33,7 @@ struct Envelope<'a> {
 
 /// Writes the envelope of an answer that refuses; any other answer is left as it is.
 pub(super) async fn seal(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+    let path = short(request.uri().path());
     let mut response = next.run(request).await;
     let Some(refusal) = response.extensions_mut().remove::<Refusal>() else { return response };
     let (mut parts, _empty) = response.into_parts();
