@@ -11,6 +11,7 @@ mod fuzz;
 pub mod health;
 pub mod ids;
 pub mod job;
+pub mod payload;
 pub mod relay;
 pub mod retry;
 pub mod schema;

@@ -47,7 +47,7 @@ pub const REFERENCE: &[Entry] = &[
     key("log.format", "text, or json: one object per line"),
     key("log.filter", "What goes to stderr: info, or info,consumer=debug"),
     key("pages.slots", "Pages in flight per process, and its prefetch"),
-    key("pages.quantum_ms", "Length of a stint; 0 is one page per message"),
+    key("pages.quantum_ms", "Length of a stint where others wait for its slot; 0 is one page per message"),
     key("pages.budget_ms", "Longest fetch of one page, at most 5 minutes"),
     key("pages.max_attempts", "Attempts at one page before its job fails; pauses for a 429 are none"),
     key("pages.retry.initial_ms", "Cap of the first delay between those attempts"),

@@ -133,8 +133,8 @@ impl TryFrom<String> for LogFormat {
 pub struct PagesConfig {
     /// Pages in flight per process, and its prefetch. Default 40.
     pub slots: u16,
-    /// How long one delivery may go on with its slice's next pages (`quantum_ms`, default 250).
-    /// 0 is strictly one page per message.
+    /// How long one delivery may go on with its slice's next pages while others wait for its slot (`quantum_ms`, default
+    /// 250); while nobody does, eight times as long. 0 is strictly one page per message.
     #[serde(rename = "quantum_ms", with = "millis")]
     pub quantum: Duration,
     /// Longest fetch of one page (`budget_ms`, default 60 s, at most 5 minutes: far below the broker's ack time-out).

@@ -1,6 +1,7 @@
 //! A fetched page: what a source hands to the settle.
 
 use chrono::{DateTime, Utc};
+use common::payload::Payload;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
@@ -71,7 +72,7 @@ pub enum Content {
         /// The blake3 hash of the payload.
         hash: [u8; 32],
         /// The record's own bytes, verbatim: JSON that Postgres accepts as `jsonb`.
-        payload: Box<str>,
+        payload: Payload,
     },
     /// It is not importable yet: a later sync will find it finished.
     Deferred,

@@ -72,7 +72,8 @@ async fn without_a_key_nothing_is_answered() {
 
 #[tokio::test]
 async fn without_a_database_the_answer_says_so_and_no_more() {
-    let with_key = request("GET", "/api/v1/jobs").header(header::AUTHORIZATION, "Bearer bh_x");
+    let key = format!("Bearer {}", crate::api_key::ApiKey::generate().expose());
+    let with_key = request("GET", "/api/v1/jobs").header(header::AUTHORIZATION, key);
     let response = send(with_key.body(Body::empty()).unwrap()).await;
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     let body = problem(response).await;

@@ -3,6 +3,7 @@
 use super::super::{Store, StoreError};
 use super::Lease;
 use crate::ids::JobId;
+use crate::payload::Payload;
 use crate::slice::{Ring, SliceStatus};
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
@@ -27,7 +28,7 @@ pub enum Verdict {
         /// A hash of the content.
         hash: [u8; 32],
         /// The content as JSON text.
-        payload: Box<str>,
+        payload: Payload,
     },
     /// It is not importable yet.
     Defer,

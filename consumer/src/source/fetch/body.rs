@@ -77,6 +77,8 @@ pub(super) async fn read(mut response: Response, allowance: &Allowance) -> Resul
         }
         body.extend_from_slice(&chunk);
     }
+    // It is kept until its records are stored.
+    body.shrink_to_fit();
     Ok(body)
 }
 

@@ -1,6 +1,7 @@
 //! Splits an answer into its records, its next page and its total.
 
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 use super::pointer::{Items, MAX_POINTERS, Pointer, find};
 use super::record::{Judge, RecordShape};
@@ -76,9 +77,9 @@ impl AnswerShape {
         Ok(Answer { records, next, more, pages, total: part(self.total) })
     }
 
-    /// What judges the records of a slice's page.
-    pub(super) fn judge<'de>(&self, span: Span) -> Judge<'_, 'de> {
-        Judge::new(&self.record, span)
+    /// What judges the records of a slice's page, which are in this answer.
+    pub(super) fn judge<'de>(&self, span: Span, answer: &'de Arc<String>) -> Judge<'_, 'de> {
+        Judge::new(&self.record, span, answer)
     }
 }
 

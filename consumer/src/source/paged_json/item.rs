@@ -1,5 +1,6 @@
 //! Records that are fetched by their ids, each with a request of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -99,7 +100,7 @@ impl Items {
         match http.find(Get { url, auth, budget }, allowance).await? {
             Found::Body(body) => {
                 let bytes = body.bytes.len();
-                Ok((self.read(id, &body), bytes))
+                Ok((self.read(id, body), bytes))
             }
             Found::Not(why) => Ok((failed(id, why), 0)),
         }
@@ -123,22 +124,22 @@ impl Items {
         (!dots && url.path().split('/').count() == path.split('/').count()).then_some(url)
     }
 
-    fn read(&self, id: &str, body: &Body) -> ParsedRecord {
+    fn read(&self, id: &str, body: Body) -> ParsedRecord {
         let unreadable = |why: String| {
             failed(id, format!("the answer cannot be read (content type {}): {why}", body.content_type))
         };
-        let text = match std::str::from_utf8(&body.bytes) {
-            Ok(text) => text,
-            Err(error) => return unreadable(error.to_string()),
+        let text = match String::from_utf8(body.bytes) {
+            Ok(text) => Arc::new(text),
+            Err(error) => return unreadable(error.utf8_error().to_string()),
         };
         let mut found: [Option<&RawValue>; 1] = [None];
-        if let Err(error) = find(text, std::slice::from_ref(&self.pointer), &mut found, None) {
+        if let Err(error) = find(&text, std::slice::from_ref(&self.pointer), &mut found, None) {
             return unreadable(error.to_string());
         }
         let [Some(raw)] = found else {
             return failed(id, format!("the answer has no record at {:?}", self.pointer.to_string()));
         };
-        let Some(record) = Judge::new(&self.record, ALWAYS).record(raw) else {
+        let Some(record) = Judge::new(&self.record, ALWAYS, &text).record(raw) else {
             return failed(id, "the record's time is beyond the calendar");
         };
         match record.content {
@@ -191,7 +192,7 @@ mod tests {
         let url = "https://up.example/".parse().unwrap();
         let content_type = "text/html".to_owned();
         let body = Body { bytes: body.as_bytes().to_vec(), url, content_type, links: Vec::new() };
-        items("/calls/{id}").read(id, &body)
+        items("/calls/{id}").read(id, body)
     }
 
     #[test]

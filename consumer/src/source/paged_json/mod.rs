@@ -144,12 +144,13 @@ struct Reading {
 impl Reading {
     fn read(self) -> Result<FetchedPage, FetchError> {
         let Body { bytes, url, content_type, links } = self.body;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| FetchError::unreadable(&content_type, error, &bytes))?;
+        let text = String::from_utf8(bytes)
+            .map(Arc::new)
+            .map_err(|error| FetchError::unreadable(&content_type, error.utf8_error(), error.as_bytes()))?;
         let answer = self
             .shape
-            .split(text, self.max_records)
-            .map_err(|error| FetchError::unreadable(&content_type, error, &bytes))?;
+            .split(&text, self.max_records)
+            .map_err(|error| FetchError::unreadable(&content_type, error, text.as_bytes()))?;
         let next = self.requests.paging().next(&Answered {
             answer: &answer,
             links: &links,
@@ -161,12 +162,12 @@ impl Reading {
             records: Vec::with_capacity(answer.records.len()),
             next,
             total: answer.total(),
-            bytes: bytes.len(),
+            bytes: text.len(),
             dropped: 0,
             outside: Vec::new(),
             reservation: self.reservation,
         };
-        let mut judge = self.shape.judge(self.span);
+        let mut judge = self.shape.judge(self.span, &text);
         for raw in answer.records {
             match judge.record(raw) {
                 Some(record) => page.records.push(record),

@@ -1,8 +1,10 @@
 //! Judges one record: is it in the slice's span, what is its key, can it be imported, can it be stored?
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use common::payload::Payload;
 use common::short::short;
 use common::slice::Span;
 use serde_json::value::RawValue;
@@ -51,12 +53,13 @@ impl RecordShape {
 pub(super) struct Judge<'s, 'de> {
     shape: &'s RecordShape,
     span: Span,
+    answer: &'de Arc<String>,
     found: [Option<&'de RawValue>; MAX_POINTERS],
 }
 
 impl<'s, 'de> Judge<'s, 'de> {
-    pub(super) const fn new(shape: &'s RecordShape, span: Span) -> Self {
-        Self { shape, span, found: [None; MAX_POINTERS] }
+    pub(super) const fn new(shape: &'s RecordShape, span: Span, answer: &'de Arc<String>) -> Self {
+        Self { shape, span, answer, found: [None; MAX_POINTERS] }
     }
 
     /// The record, or `None` when it lies outside the span: it belongs to another slice, or to none.
@@ -93,7 +96,10 @@ impl<'s, 'de> Judge<'s, 'de> {
         if let Err(reason) = storable::check(json) {
             return failed(key, known_time, reason.to_string());
         }
-        let content = Content::Stored { hash: blake3::hash(json.as_bytes()).into(), payload: json.into() };
+        let content = Content::Stored {
+            hash: blake3::hash(json.as_bytes()).into(),
+            payload: Payload::within(self.answer, json),
+        };
         Some(ParsedRecord { key, time: known_time, content })
     }
 
@@ -175,8 +181,9 @@ mod tests {
             from: Some("2026-01-01T00:00:00Z".parse().unwrap()),
             to: "2026-01-02T00:00:00Z".parse().unwrap(),
         };
-        let raw: &RawValue = serde_json::from_str(json).unwrap();
-        Judge::new(&RecordShape::new(records).unwrap(), span).record(raw)
+        let answer = Arc::new(json.to_owned());
+        let raw: &RawValue = serde_json::from_str(&answer).unwrap();
+        Judge::new(&RecordShape::new(records).unwrap(), span, &answer).record(raw)
     }
 
     fn calls() -> Records {

@@ -4,9 +4,11 @@
 use super::{Problem, document_jobs, historical_sync, jobs, source_connections};
 use axum::Router;
 use axum::http::Method;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi as _};
+use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::{IntoResponses, Modify, OpenApi as _, PartialSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Where the document is, and where the page.
@@ -75,6 +77,9 @@ pub(super) enum Refusals {
     /// You have no tenant
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
+    /// The method is another one: the header `Allow` says which
+    #[response(status = 405, content_type = "application/problem+json")]
+    WrongMethod(Problem),
     /// Too many requests: the headers say when to come back
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
@@ -103,7 +108,41 @@ pub fn document() -> OpenApi {
     document.merge(historical_sync::routes().into_openapi());
     document.merge(source_connections::described());
     document.merge(document_jobs::described());
+    for item in document.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            if let Some(RefOr::T(too_many)) = operation.responses.responses.get_mut("429") {
+                too_many.headers.extend(limit_headers());
+            }
+        }
+    }
     document
+}
+
+/// What tells a caller who came too often when to come back.
+fn limit_headers() -> impl Iterator<Item = (String, RefOr<Header>)> {
+    let described = [
+        ("Retry-After", "Seconds until the next request may be made"),
+        ("RateLimit-Limit", "How many may be made at once, after a silence"),
+        ("RateLimit-Remaining", "How many may be made now: none"),
+        ("RateLimit-Reset", "As `Retry-After`"),
+    ];
+    described.into_iter().map(|(name, about)| {
+        let header = HeaderBuilder::new().schema(Some(u64::schema())).description(Some(about)).build();
+        (name.to_owned(), RefOr::T(header))
+    })
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let operations = [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+        (Method::OPTIONS, &mut item.options),
+        (Method::HEAD, &mut item.head),
+    ];
+    operations.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// A call of a contract: a method and a path with parameters in braces, such as `/api/v1/jobs/{id}`.
@@ -118,19 +157,9 @@ pub struct Route {
 /// Every call of every contract: what the document describes is what is served.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    let described = document().paths.paths.into_iter();
-    let routes = described.flat_map(|(path, item)| {
-        let operations = [
-            (Method::GET, item.get),
-            (Method::POST, item.post),
-            (Method::PUT, item.put),
-            (Method::PATCH, item.patch),
-            (Method::DELETE, item.delete),
-            (Method::OPTIONS, item.options),
-            (Method::HEAD, item.head),
-        ];
-        let there = operations.into_iter().filter(|(_, operation)| operation.is_some());
-        there.map(move |(method, _)| Route { method, path: path.clone() }).collect::<Vec<_>>()
+    let mut described = document().paths.paths;
+    let routes = described.iter_mut().flat_map(|(path, item)| {
+        operations(item).map(|(method, _)| Route { method, path: path.clone() }).collect::<Vec<_>>()
     });
     routes.collect()
 }

@@ -48,11 +48,7 @@ pub(super) enum Refusals {
     #[response(status = 405, headers(("Allow" = String, description = "Those that there are")))]
     WrongMethod(RefusalBody),
     /// Too many requests: the headers say when to come back
-    #[response(status = 429, headers(
-        ("Retry-After" = u64, description = "Seconds until the next request may be made"),
-        ("RateLimit-Limit" = u64, description = "How many may be made at once, after a silence"),
-        ("RateLimit-Remaining" = u64, description = "How many may be made now: none"),
-        ("RateLimit-Reset" = u64, description = "As `Retry-After`")))]
+    #[response(status = 429)]
     TooMany(RefusalBody),
     /// A defect, which the operator finds in the log
     #[response(status = 500)]

@@ -20,10 +20,10 @@ struct Arguments {
     #[arg(long, default_value_t = 50)]
     jobs: u32,
     /// Pages of 100 records, of each job.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 100)]
     full_pages: u32,
     /// Pages of one record, of each job.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 1000)]
     thin_pages: u32,
     /// Pages in flight per consumer.
     #[arg(long, default_value_t = 50)]

@@ -2,6 +2,7 @@
 
 use super::api::{Api, World};
 use anyhow::Result;
+use producer::api_key::ApiKey;
 use producer::engine::Rate;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -85,7 +86,8 @@ async fn what_cannot_be_a_schema_is_refused() -> Result<()> {
         refused.is(401, "unauthorized", "Authorization: Bearer <API key>")?;
         assert!(refused.headers.contains_key("www-authenticate"));
     }
-    for key in ["bh_unknown", "a.b.c"] {
+    let unknown = ApiKey::generate();
+    for key in [unknown.expose(), "bh_unknown", "a.b.c"] {
         world.api.call_as(Some(key), Method::POST, "/v1/schemas").await?.is(
             401,
             "unauthorized",
