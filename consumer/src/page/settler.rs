@@ -8,7 +8,7 @@ use metrics::counter;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// A page with more than this is settled alone, as a statement of its own is little beside it.
 const SMALL: usize = 32 << 10;
@@ -27,8 +27,13 @@ struct Shared {
     store: Store,
     /// What a kept lease is renewed by.
     lease: Duration,
-    /// The most statements at a time.
+    /// The most statements of several pages at a time.
     sessions: usize,
+    /// Turns of pages that are settled alone, as many as there are sessions: a statement's text is made when it can be
+    /// sent, so that what waits is in memory once.
+    turns: Semaphore,
+    /// Whoever has waited so long for a turn goes without, and hears from the store what is wrong.
+    patience: Duration,
     line: Mutex<Line>,
 }
 
@@ -54,8 +59,15 @@ impl Settler {
     /// Settles with some of the store's sessions.
     #[must_use]
     pub fn new(store: Store, database: &DatabaseConfig, leases: &LeasesConfig) -> Self {
-        let sessions = usize::try_from(database.max_connections / 2).unwrap_or(usize::MAX).max(1);
-        let shared = Shared { store, lease: leases.duration, sessions, line: Mutex::default() };
+        let connections = usize::from(u16::try_from(database.max_connections).unwrap_or(u16::MAX));
+        let shared = Shared {
+            store,
+            lease: leases.duration,
+            sessions: (connections / 2).max(1),
+            turns: Semaphore::new(connections),
+            patience: database.connect_timeout,
+            line: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -161,6 +173,7 @@ impl Shared {
     }
 
     async fn alone(&self, lease: Lease, page: Settlement) -> Answer {
+        let _turn = tokio::time::timeout(self.patience, self.turns.acquire()).await;
         counter!("settles_total").increment(1);
         let settled = self.store.settle(lease, &page, self.lease).await;
         (page, settled)
