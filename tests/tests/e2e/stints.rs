@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 async fn a_slot_that_nobody_waits_for_is_kept() -> Result<()> {
     let fixture = Fixture::with_calls(60).await?;
     let account = fixture.account("acme", json!({ "page_size": 1 })).await?;
-    fixture.upstream.behave(|behaviour| behaviour.delay = Duration::from_millis(50));
+    fixture.upstream.behave(|behaviour| behaviour.delay = Duration::from_millis(60));
     let mut settings = fixture.settings()?;
-    settings.pages.quantum = Duration::from_secs(2);
+    settings.pages.quantum = Duration::from_secs(3);
     let consumer = fixture.consumer_with(settings).await?;
     let job = fixture.publish_start(account.connection).await?;
     fixture.until_over(job, JobStatus::Completed).await?;

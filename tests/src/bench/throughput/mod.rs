@@ -98,6 +98,11 @@ pub async fn measure(stage: &Stage, servers: &Private, plan: Plan) -> Result<Rep
         report.say(corpus.kind.word(), format!("{jobs} jobs of {pages} pages of {each} bytes"));
     }
     say(format_args!("{report}"));
+    // Whoever is the first to fill a machine's memory with files pays for it; that shall be nobody who is measured.
+    for corpus in &corpora {
+        let first = Box::pin(Entered::prepare(Contestant::Backhaul, &mut arena, &plan)).await?;
+        Box::pin(first.pass(&mut arena, &plan, corpus, false)).await?;
+    }
     for round in 0..plan.rounds {
         // Each begins a round once: whoever comes later may find a busier or a calmer machine.
         for turn in 0..Contestant::ALL.len() {
