@@ -34,6 +34,16 @@ pub(super) struct EventsQuery {
     after: Option<i64>,
 }
 
+/// Where a stream goes on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes")]
+struct EventsHeaders {
+    /// Of a stream: the event to go on after.
+    #[param(rename = "last-event-id", value_type = i64, required = false)]
+    last_event_id: Option<i64>,
+}
+
 /// A part of the events of a job.
 #[derive(Serialize, ToSchema)]
 #[schema(as = JobEvents)]
@@ -65,7 +75,7 @@ struct EventsPagination {
 /// over; `Last-Event-ID` goes on where a broken stream ended.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/events", tag = "jobs",
     operation_id = "job_events", security(("key" = [])), params(("id" = JobId, Path, description = "The job"), EventsQuery,
-        ("last-event-id" = Option<i64>, Header, description = "Of a stream: the event to go on after")),
+        EventsHeaders),
     responses(
     (status = 200, description = "The events", content((EventsBody = "application/json"), (String = "text/event-stream"))),
     (status = 400, description = "A parameter makes no sense", body = Problem, content_type = "application/problem+json"),

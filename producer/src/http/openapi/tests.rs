@@ -92,6 +92,16 @@ fn who_calls_too_often_is_told_when_to_come_back() {
     }
 }
 
+/// A header that is left out is not the word `null`.
+#[test]
+fn where_a_stream_goes_on_is_a_number_or_left_out() {
+    let document = described();
+    let parameters = &document["paths"]["/api/v1/jobs/{id}/events"]["get"]["parameters"];
+    let header = parameters.as_array().unwrap().iter().find(|it| it["in"] == "header").unwrap();
+    assert_eq!((&header["name"], &header["required"]), (&"last-event-id".into(), &false.into()));
+    assert_eq!(header["schema"]["type"], "integer");
+}
+
 #[test]
 fn every_operation_is_described_and_named_once() {
     let document = described();
