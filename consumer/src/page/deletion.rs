@@ -1,5 +1,6 @@
 //! A page of a full sync's deletion: nothing is fetched, and it is settled like any other.
 
+use super::settle::Doubt;
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint};
 use crate::source;
 use common::store::StoreError;
@@ -42,11 +43,8 @@ impl PageHandler {
         page: &DeletionPage,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        let begun = Instant::now();
+        let patience = self.patience(ending);
         let number = lease.page();
-        let goes_on = |error: &StoreError| {
-            error.is_transient() && !ending.is_cancelled() && begun.elapsed() < self.leases.duration
-        };
         loop {
             match self.store.settle_deletion(lease, page).await {
                 Ok(DeletionSettled::Settled(Settled::Fenced(fenced))) => lease = fenced,
@@ -70,26 +68,16 @@ impl PageHandler {
                     let cause = format!("the deletion cannot be carried out: {error}");
                     return self.fail_page(&kept, &stint.context, cause, None).await.map(Err);
                 }
-                Err((_, error)) if !goes_on(&error) => return Err(error),
+                Err((_, error)) if !patience.lasts(&error) => return Err(error),
                 Err((kept, error)) => {
                     tracing::info!(job = %kept.job(), slice = kept.slice(), page = number, %error, "a settle is tried again");
                     lease = kept;
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
             }
-            match self.look(&mut lease, stint).await {
-                Ok(None) => {}
-                Ok(Some(next)) => return Ok(Err(next)),
-                Err(error) if !goes_on(&error) => return Err(error),
-                // The next settle finds out.
-                Err(_passing) => {
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                    continue;
-                }
-            }
-            if lease.page() != number {
-                // Our settle had happened, and only its answer was lost.
-                return Ok(Ok(lease));
+            match self.in_doubt(lease, stint, &patience).await? {
+                Doubt::Again(free) => lease = free,
+                Doubt::Over(ended) => return Ok(ended),
             }
         }
     }

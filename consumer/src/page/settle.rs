@@ -13,8 +13,31 @@ use common::store::slices::{
 };
 use metrics::{counter, histogram};
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How long settles of a page are tried again.
+pub(super) struct Patience<'a> {
+    begun: Instant,
+    longest: Duration,
+    ending: &'a CancellationToken,
+}
+
+impl Patience<'_> {
+    /// Whether it is worth another try after this error.
+    pub(super) fn lasts(&self, error: &StoreError) -> bool {
+        error.is_transient() && !self.ending.is_cancelled() && self.begun.elapsed() < self.longest
+    }
+}
+
+/// What becomes of a page whose settle may have happened.
+pub(super) enum Doubt {
+    /// It has not: settle it again.
+    Again(Lease),
+    /// It has, or is nobody's business any more.
+    Over(Result<Lease, Next>),
+}
 
 impl PageHandler {
     pub(super) async fn settle_page(
@@ -56,11 +79,8 @@ impl PageHandler {
         mut settlement: Settlement,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        let begun = Instant::now();
+        let patience = self.patience(ending);
         let mut said = false;
-        let goes_on = |error: &StoreError| {
-            error.is_transient() && !ending.is_cancelled() && begun.elapsed() < self.leases.duration
-        };
         loop {
             let page = lease.page();
             let (back, settled) = self.settler.settle(lease, settlement).await?;
@@ -83,7 +103,7 @@ impl PageHandler {
                     lease = kept;
                     continue;
                 }
-                Err((_, error)) if !goes_on(&error) => return Err(error),
+                Err((_, error)) if !patience.lasts(&error) => return Err(error),
                 Err((kept, error)) => {
                     if !said {
                         tracing::info!(job = %kept.job(), slice = kept.slice(), page, %error, "a settle is tried again");
@@ -93,21 +113,36 @@ impl PageHandler {
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
             }
-            match self.look(&mut lease, stint).await {
-                Ok(None) => {}
-                Ok(Some(next)) => return Ok(Err(next)),
-                Err(error) if !goes_on(&error) => return Err(error),
-                // The next settle finds out.
-                Err(_passing) => {
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                    continue;
-                }
-            }
-            if lease.page() != page {
-                // Our settle had happened, and only its answer was lost.
-                return Ok(Ok(lease));
+            match self.in_doubt(lease, stint, &patience).await? {
+                Doubt::Again(free) => lease = free,
+                Doubt::Over(ended) => return Ok(ended),
             }
         }
+    }
+
+    /// How long settles of a page are tried: from now on, while its lease lasts and the process does not end.
+    pub(super) fn patience<'a>(&self, ending: &'a CancellationToken) -> Patience<'a> {
+        Patience { begun: Instant::now(), longest: self.leases.duration, ending }
+    }
+
+    /// After a settle that was fenced, or whose answer was lost: what the slice says about it.
+    pub(super) async fn in_doubt(
+        &self,
+        mut lease: Lease,
+        stint: &mut Stint,
+        patience: &Patience<'_>,
+    ) -> Result<Doubt, StoreError> {
+        let page = lease.page();
+        match self.look(&mut lease, stint).await {
+            Ok(Some(next)) => return Ok(Doubt::Over(Err(next))),
+            Err(error) if !patience.lasts(&error) => return Err(error),
+            // The next settle finds out.
+            Err(_passing) => tokio::time::sleep(BETWEEN_TRIES).await,
+            // Our settle had happened, and only its answer was lost.
+            Ok(None) if lease.page() != page => return Ok(Doubt::Over(Ok(lease))),
+            Ok(None) => {}
+        }
+        Ok(Doubt::Again(lease))
     }
 
     /// What follows a settle; the cursor and the anchor are those of the next page.
