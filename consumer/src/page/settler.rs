@@ -1,5 +1,6 @@
-//! Small pages that wait for a session of the database are settled together: such a page costs less to settle than a
-//! statement to begin and end. Nobody waits for company: while there is a session for it, a page is settled alone at once.
+//! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
+//! a small page, and a fifth of a full one. Nobody waits for company: while there is a session for it, a page is settled
+//! alone at once.
 
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
@@ -11,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// A page with more than this is settled alone, as a statement of its own is little beside it.
-const SMALL: usize = 32 << 10;
+const SMALL: usize = 256 << 10;
 /// The most that a statement is given: pages, and bytes of their records.
 const MOST_PAGES: usize = 32;
-const MOST_BYTES: usize = 128 << 10;
+const MOST_BYTES: usize = 768 << 10;
 
 /// Settles the pages of a process.
 #[derive(Clone, Debug)]

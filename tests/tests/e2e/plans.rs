@@ -36,7 +36,10 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
                 .collect::<String>()
         };
         let (fence, changed) = (part("CTE fence"), part("CTE changed"));
-        assert!(!part("CTE outcome").contains("Nested Loop"), "{name}: {plan:#?}");
+        // Records are not looked through for each other, however few the planner takes them for.
+        let outcome = part("CTE outcome");
+        assert!(outcome.contains("Hash Full Join") || outcome.contains("Merge Full Join"), "{name}: {plan:#?}");
+        assert!(!part("CTE fate").contains("Nested Loop"), "{name}: {plan:#?}");
         assert!(fence.contains("Index Scan using slices_pkey"), "{name}: {plan:#?}");
         assert!(
             fence.contains("Index Cond: ((job_id = ") && fence.contains("AND (slice = "),

@@ -112,8 +112,34 @@ impl Store {
     ) -> Result<Settled, (Lease, StoreError)> {
         let mut columns = Columns::default();
         columns.add(&page.records);
-        let reasons: Vec<&str> = columns.reasons.iter().copied().flatten().collect();
-        let result = sqlx::query_file_as!(
+        let mut result = self.settle_once(&lease, page, &columns, renewal).await;
+        // Each time one record more is known that was not, so this ends.
+        for _ in &page.records {
+            match result {
+                Err(error) if is_raced(&error) => {
+                    result = self.settle_once(&lease, page, &columns, renewal).await;
+                }
+                settled => {
+                    result = settled;
+                    break;
+                }
+            }
+        }
+        match result {
+            Ok(Some(row)) => Ok(row.settled(lease)),
+            Ok(None) => Ok(Settled::Fenced(lease)),
+            Err(error) => Err((lease, error.into())),
+        }
+    }
+
+    async fn settle_once(
+        &self,
+        lease: &Lease,
+        page: &Settlement,
+        columns: &Columns<'_>,
+        renewal: Duration,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        sqlx::query_file_as!(
             Row,
             "src/store/sql/settle.sql",
             lease.job.0,
@@ -124,9 +150,9 @@ impl Store {
             &columns.hashes as &[Option<&[u8]>],
             &columns.payloads as &[Option<&str>],
             columns.verdicts,
-            &reasons as &[&str],
-            page.next,
-            page.anchor,
+            &columns.reasons as &[&str],
+            page.next.as_deref(),
+            page.anchor.as_deref(),
             page.next.is_none(),
             page.total,
             page.go_on,
@@ -138,12 +164,7 @@ impl Store {
             page.filled
         )
         .fetch_optional(&self.pool)
-        .await;
-        match result {
-            Ok(Some(row)) => Ok(row.settled(lease)),
-            Ok(None) => Ok(Settled::Fenced(lease)),
-            Err(error) => Err((lease, error.into())),
-        }
+        .await
     }
 
     /// Whether Postgres can store these payloads as JSON. Used to find the record at fault after a refused settle.
@@ -159,6 +180,13 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+/// Whether somebody else stored a record of the page in the same moment. Nothing was written; next time it is known.
+fn is_raced(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.is_unique_violation() && error.table().is_some_and(|table| table.starts_with("records"))
+    })
 }
 
 /// A slice after its settle.
@@ -206,7 +234,8 @@ pub(super) struct Columns<'a> {
     pub(super) payloads: Vec<Option<&'a str>>,
     pub(super) times: Vec<Option<DateTime<Utc>>>,
     pub(super) verdicts: String,
-    pub(super) reasons: Vec<Option<&'a str>>,
+    /// Of the failed ones only.
+    pub(super) reasons: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
@@ -225,25 +254,24 @@ impl<'a> Columns<'a> {
             }
         }
         for (index, record) in records.iter().enumerate() {
-            let mut stored = (None, None, None);
+            let mut stored = (None, None);
             self.verdicts.push(match &record.verdict {
                 Verdict::Store { hash, payload } if last.get(record.key.as_str()) == Some(&index) => {
-                    stored = (Some(hash.as_slice()), Some(&**payload), None);
+                    stored = (Some(hash.as_slice()), Some(&**payload));
                     'p'
                 }
                 Verdict::Store { .. } => '=',
                 Verdict::Defer => 'd',
                 Verdict::Fail { reason } => {
-                    stored.2 = Some(reason.as_str());
+                    self.reasons.push(reason);
                     'f'
                 }
             });
             self.keys.push(&record.key);
             self.times.push(record.time);
-            let (hash, payload, reason) = stored;
+            let (hash, payload) = stored;
             self.hashes.push(hash);
             self.payloads.push(payload);
-            self.reasons.push(reason);
         }
     }
 }

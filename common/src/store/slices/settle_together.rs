@@ -77,10 +77,16 @@ impl Store {
     pub async fn settle_together(&self, together: Together, renewal: Duration) -> SettledTogether {
         let Together { leases, pages, .. } = together;
         let mut columns = Columns::default();
-        let mut of = Vec::new();
+        let (mut of, mut parts) = (Vec::new(), Vec::with_capacity(pages.len()));
         for (number, page) in (1_i64..).zip(&pages) {
+            let from = (columns.len(), columns.reasons.len());
             columns.add(&page.records);
             of.resize(columns.len(), number);
+            parts.push(Part {
+                verdicts: std::mem::take(&mut columns.verdicts),
+                records: (position(from.0 + 1), position(columns.len())),
+                reasons: (position(from.1 + 1), position(columns.reasons.len())),
+            });
         }
         let result = sqlx::query_file_as!(
             Row,
@@ -98,15 +104,19 @@ impl Store {
             &each(&pages, |page| page.reach.newest) as &[Option<DateTime<Utc>>],
             &each(&pages, |page| page.reach.oldest_deferred) as &[Option<DateTime<Utc>>],
             &each(&pages, |page| page.filled),
+            &each(&parts, |part| part.verdicts.as_str()) as &[&str],
+            &each(&parts, |part| part.records.0),
+            &each(&parts, |part| part.records.1),
+            &each(&parts, |part| part.reasons.0),
+            &each(&parts, |part| part.reasons.1),
             i64::try_from(pages.len()).unwrap_or(i64::MAX),
             renewal.as_secs_f64() * 1000.0,
             &of,
             &columns.keys as &[&str],
             &columns.hashes as &[Option<&[u8]>],
             &columns.payloads as &[Option<&str>],
-            columns.verdicts,
-            &columns.reasons as &[Option<&str>],
-            &columns.times as &[Option<DateTime<Utc>>]
+            &columns.times as &[Option<DateTime<Utc>>],
+            &columns.reasons as &[&str]
         )
         .fetch_all(&self.pool)
         .await;
@@ -121,6 +131,17 @@ impl Store {
         });
         (pages, Ok(settled.collect()))
     }
+}
+
+/// A page's part of what all pages have: its verdicts, and where its records and its reasons begin and end, from 1.
+struct Part {
+    verdicts: String,
+    records: (i32, i32),
+    reasons: (i32, i32),
+}
+
+fn position(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 fn each<'a, T, R>(items: &'a [T], part: impl Fn(&'a T) -> R) -> Vec<R> {

@@ -1,10 +1,10 @@
 -- Settle: the one statement that ends a page. Nothing of it happens unless the fence holds.
--- $1 job, $2 slice, $3 token, $4 page; per record $5 keys, $6 hashes, $7 payloads, and $8 one character each: p storable,
--- = a repeat of an id whose last occurrence is stored, d deferred, f failed; $9 reasons of the failed; $10 next cursor,
--- $11 anchor, $12 whether this was the last page, $13 the upstream's total, $14 the stint goes on, $15 lease in ms, $16 when
--- its newest storable record was created, $17 its oldest deferred one, $18 the connection: as a parameter it lets
--- the plan, which is made once per session, leave out at the start all partitions of records but one; per record $19
--- when it happened; and $20 filled values.
+-- $1 job, $2 slice, $3 token, $4 page; per record $5 keys, $6 hashes (null unless it is to be stored), $7 payloads, and $8
+-- one character each: p storable, = a repeat of an id whose last occurrence is stored, d deferred, f failed; $9 reasons of
+-- the failed; $10 next cursor, $11 anchor, $12 whether this was the last page, $13 the upstream's total, $14 the stint goes
+-- on, $15 lease in ms, $16 when its newest storable record was created, $17 its oldest deferred one, $18 the connection: as
+-- a parameter it lets the plan, which is made once per session, leave out at the start all partitions of records but one;
+-- per record $19 when it happened; and $20 filled values.
 with fence as materialized (
     select s.job_id, s.slice, s.worker, s.tenant_id
       from slices s
@@ -13,45 +13,57 @@ with fence as materialized (
        -- slices of the job in one of those, and the key finds the row.
        and s.status::text = 'ready'
        for no key update of s
-), input as materialized (
-    select i.key, i.hash, i.payload, i.verdict, i.happened_at, i.ord
-      from fence f,
-           unnest($5::text[], $6::bytea[], $7::text[], string_to_array($8::text, null), $19::timestamptz[])
-               with ordinality i (key, hash, payload, verdict, happened_at, ord)
 ), changed as materialized (
     -- Unchanged records go no further: they are not cast, not locked, not written. One look by key for each, whatever
     -- the planner believes about the size of the table: hence the limit, which rules every other join out.
-    select i.key, i.hash, i.payload, i.happened_at
-      from input i
+    select i.key, i.hash, i.ord, r.external_id is not null as known
+      from fence f
+     cross join unnest($5::text[], $6::bytea[]) with ordinality i (key, hash, ord)
       left join lateral (
-          select r.hash, r.deleted_at from records r
+          select r.external_id, r.hash, r.deleted_at from records r
            where r.connection_id = $18 and r.external_id = i.key limit 1) r on true
-     where i.verdict = 'p' and (r.hash is distinct from i.hash or r.deleted_at is not null)
-), written as (
-    -- Sorted, so that two pages with the same records cannot deadlock.
+     where i.hash is not null and (r.hash is distinct from i.hash or r.deleted_at is not null)
+), inserted as (
+    -- A record that nobody has is inserted plainly, which costs less than an upsert. If somebody stores it in the same
+    -- moment, the statement fails, and is repeated: then it is known. Sorted, so that two pages with the same records
+    -- cannot deadlock.
+    insert into records (connection_id, external_id, hash, payload, job_id, happened_at)
+    select $18, c.key, c.hash, ($7::text[])[c.ord]::jsonb, $1, ($19::timestamptz[])[c.ord]
+      from changed c where not c.known order by c.key collate "C"
+    returning 1
+), updated as (
+    -- After all inserts, which is the second half of the order: who waits for an insert has no record that is known.
     insert into records as r (connection_id, external_id, hash, payload, job_id, happened_at)
-    select $18, c.key, c.hash, c.payload::jsonb, $1, c.happened_at from changed c order by c.key collate "C"
+    select $18, c.key, c.hash, ($7::text[])[c.ord]::jsonb, $1, ($19::timestamptz[])[c.ord]
+      from changed c where c.known and (select count(*) from inserted) >= 0 order by c.key collate "C"
         on conflict (connection_id, external_id) do update
        set hash = excluded.hash, payload = excluded.payload, job_id = excluded.job_id, happened_at = excluded.happened_at,
            revision = r.revision + 1, updated_at = now(), deleted_at = null
      where r.hash is distinct from excluded.hash or r.deleted_at is not null
-    returning r.external_id, r.revision
+    returning r.external_id
 ), outcome as materialized (
-    select i.ord, i.key,
-           case when i.verdict <> 'p' then i.verdict
-                when w.external_id is null then '='
-                when w.revision = 1 then '+'
-                else '~' end as outcome
-      from input i left join written w on w.external_id = i.key and i.verdict = 'p'
-), tally as (
-    select coalesce(string_agg(outcome, '' order by ord), '') as outcomes,
-           count(*) filter (where outcome = '+') as inserted,
-           count(*) filter (where outcome = '~') as updated,
-           count(*) filter (where outcome = '=') as unchanged,
-           count(*) filter (where outcome = 'd') as deferred,
-           count(*) filter (where outcome = 'f') as failed,
-           count(*) as processed
-      from outcome
+    -- Every record that was changed has its verdict, so that left joins would do. But the planner, which takes all of these
+    -- for few, would look through one for each row of the other; this it cannot.
+    select v.ord, case when v.verdict <> 'p' then v.verdict
+                       when c.known is null then '='
+                       when not c.known then '+'
+                       when u.external_id is null then '='
+                       else '~' end as outcome
+      from unnest(string_to_array($8, null)) with ordinality v (verdict, ord)
+      full join changed c on c.ord = v.ord
+      full join updated u on u.external_id = c.key
+), counted as materialized (
+    select (select count(*) from inserted) as inserted, (select count(*) from updated) as updated,
+           length($8) as processed, length(replace($8, 'p', '')) as not_stored,
+           length($8) - length(replace($8, 'd', ''))::bigint as deferred,
+           length($8) - length(replace($8, 'f', ''))::bigint as failed
+), tally as materialized (
+    select c.*, c.processed - c.inserted - c.updated - c.deferred - c.failed as unchanged,
+           -- Mostly all records of a page have the same fate. Only otherwise each is asked for its own.
+           case when c.inserted + c.updated = 0 then translate($8, 'p', '=')
+                when c.inserted = c.processed - c.not_stored then translate($8, 'p', '+')
+                else (select string_agg(o.outcome, '' order by o.ord) from outcome o) end as outcomes
+      from counted c
 ), logged as (
     insert into page_log (job_id, slice, page, keys, outcomes, reasons, worker, filled)
     select f.job_id, f.slice, $4, $5::text[], t.outcomes, $9::text[], f.worker, $20 from fence f, tally t
