@@ -5,7 +5,7 @@ use crate::canary::Canary;
 use crate::commands::Commands;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
-use crate::page::{PageHandler, Settler};
+use crate::page::{Claimer, PageHandler, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
 use crate::slots::Slots;
@@ -71,6 +71,7 @@ impl Worker {
         let pages = PageHandler {
             worker: id,
             store: for_pages.clone(),
+            claimer: Claimer::new(for_pages.clone(), id, &settings.database, &settings.leases),
             settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
             bell: bell.clone(),
             fetcher,

@@ -4,6 +4,7 @@
 //! the doorbell, and what becomes of the delivery, is the intake's business.
 
 mod admission;
+mod claimer;
 mod deletion;
 mod documents;
 mod ending;
@@ -18,6 +19,7 @@ use crate::slots::Slots;
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use crate::sources::{Opened, Sources};
 use admission::Admitted;
+pub use claimer::Claimer;
 use common::config::{LeasesConfig, PagesConfig};
 use common::credentials::Redactor;
 use common::ids::{LeaseToken, WorkerId};
@@ -49,6 +51,8 @@ pub struct PageHandler {
     pub worker: WorkerId,
     /// The store.
     pub store: Store,
+    /// Claims.
+    pub claimer: Claimer,
     /// Settles.
     pub settler: Settler,
     /// Rings, and pushes aborts.
@@ -159,7 +163,7 @@ impl PageHandler {
         };
         let mut tries = 1;
         loop {
-            match self.store.claim(&request).await {
+            match self.claimer.claim(request).await {
                 Err(error) if error.is_transient() && tries < TRIES => tries += 1,
                 answer => return answer,
             }

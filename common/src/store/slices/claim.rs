@@ -1,13 +1,15 @@
 //! Claiming: what a delivery of a page message may do.
 
 use super::super::{Store, StoreError};
-use super::{Lease, PoisonPolicy};
+use super::{Lease, PoisonPolicy, each};
 use crate::credentials::Sealed;
 use crate::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
 use crate::schema::Fields;
 use crate::slice::{Ring, Span};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A delivery's wish to work on a page.
@@ -137,7 +139,8 @@ impl Store {
     /// When the database cannot be written. The claim may have happened: repeat it with the same token.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
         let ring = request.ring;
-        let row = sqlx::query_file!(
+        let row = sqlx::query_file_as!(
+            Row,
             "src/store/sql/claim.sql",
             ring.job.0,
             ring.slice,
@@ -153,35 +156,98 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        let Some(row) = row else { return Ok(Claim::Stale) };
-        let credentials = sealed(row.credentials_key, row.credentials_nonce, row.credentials);
+        Ok(row.map_or(Claim::Stale, |row| row.claim(request)))
+    }
+
+    /// Claims for several deliveries of one worker, none of which came before, as [`Store::claim`] does for each. `None`
+    /// where it is not plainly claimed, or somebody had the slice locked for a moment: ask for that one alone.
+    ///
+    /// # Errors
+    /// When the database cannot be written. The claims may have happened: repeat each with its token.
+    pub async fn claim_together(
+        &self,
+        worker: WorkerId,
+        lease: Duration,
+        requests: &[ClaimRequest],
+    ) -> Result<Vec<Option<Claim>>, StoreError> {
+        let rows = sqlx::query_file_as!(
+            Row,
+            "src/store/sql/claim_together.sql",
+            &each(requests, |request| request.ring.job.0),
+            &each(requests, |request| request.ring.slice),
+            &each(requests, |request| request.ring.page),
+            &each(requests, |request| request.ring.ring),
+            &each(requests, |request| request.token.0),
+            i64::try_from(requests.len()).unwrap_or(i64::MAX),
+            worker.0,
+            lease.as_secs_f64() * 1000.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.nth, row)).collect();
+        let claims = (1..).zip(requests).map(|(nth, request)| Some(rows.remove(&nth)?.claim(request)));
+        Ok(claims.collect())
+    }
+}
+
+/// What a claim found.
+struct Row {
+    /// Which request it is the answer to, from 1.
+    nth: i64,
+    verdict: Verdict,
+    page: i32,
+    cursor: Option<String>,
+    anchor: Option<String>,
+    attempts: i32,
+    charges: i32,
+    taken_over: bool,
+    span_from: Option<DateTime<Utc>>,
+    span_to: DateTime<Utc>,
+    tenant_id: TenantId,
+    connection_id: ConnectionId,
+    source: String,
+    base_url: String,
+    credentials_key: Option<Vec<u8>>,
+    credentials_nonce: Option<Vec<u8>>,
+    credentials: Option<Vec<u8>>,
+    settings: Value,
+    deletion: bool,
+    limited: bool,
+    on_poison_page: PoisonPolicy,
+    narrow: bool,
+    documents: Option<Vec<String>>,
+    schema: Option<Json<Fields>>,
+}
+
+impl Row {
+    fn claim(self, request: &ClaimRequest) -> Claim {
         let context = PageContext {
-            cursor: row.cursor,
-            anchor: row.anchor,
-            attempts: row.attempts,
-            suspect: row.charges >= request.suspicion.suspect_after,
-            taken_over: row.taken_over && matches!(row.verdict, Verdict::Claimed),
-            span: Span { from: row.span_from, to: row.span_to },
-            tenant: row.tenant_id,
-            connection: row.connection_id,
-            source: row.source,
-            base_url: row.base_url,
-            credentials,
-            settings: row.settings,
-            deletion: row.deletion,
-            limited: row.limited,
-            on_poison_page: row.on_poison_page,
-            narrow: row.narrow,
-            documents: row.documents,
-            schema: row.schema.map(|fields| fields.0),
+            cursor: self.cursor,
+            anchor: self.anchor,
+            attempts: self.attempts,
+            suspect: self.charges >= request.suspicion.suspect_after,
+            taken_over: self.taken_over && matches!(self.verdict, Verdict::Claimed),
+            span: Span { from: self.span_from, to: self.span_to },
+            tenant: self.tenant_id,
+            connection: self.connection_id,
+            source: self.source,
+            base_url: self.base_url,
+            credentials: sealed(self.credentials_key, self.credentials_nonce, self.credentials),
+            settings: self.settings,
+            deletion: self.deletion,
+            limited: self.limited,
+            on_poison_page: self.on_poison_page,
+            narrow: self.narrow,
+            documents: self.documents,
+            schema: self.schema.map(|fields| fields.0),
         };
-        Ok(match row.verdict {
+        match self.verdict {
             Verdict::Won | Verdict::Claimed => Claim::Claimed(Box::new((
                 Lease {
-                    job: ring.job,
-                    slice: ring.slice,
-                    page: row.page,
-                    connection: row.connection_id,
+                    job: request.ring.job,
+                    slice: request.ring.slice,
+                    page: self.page,
+                    connection: self.connection_id,
                     token: request.token,
                     worker: request.worker,
                 },
@@ -193,9 +259,9 @@ impl Store {
             Verdict::Paused => Claim::Paused,
             Verdict::Suspect => Claim::SuspectElsewhere,
             Verdict::Poisoned => {
-                Claim::Poisoned { deaths: row.charges, page: row.page, context: Box::new(context) }
+                Claim::Poisoned { deaths: self.charges, page: self.page, context: Box::new(context) }
             }
-        })
+        }
     }
 }
 

@@ -64,3 +64,8 @@ impl Lease {
         Ring { job: self.job, slice: self.slice, page, ring }
     }
 }
+
+/// One column of what a statement for several of them is given.
+fn each<'a, T, R>(items: &'a [T], part: impl Fn(&'a T) -> R) -> Vec<R> {
+    items.iter().map(part).collect()
+}

@@ -1,7 +1,7 @@
 //! Settling several pages in one statement.
 
 use super::super::{Store, StoreError};
-use super::Lease;
+use super::{Lease, each};
 use super::settle::{Columns, Row, Settled, Settlement, Verdict};
 use crate::slice::SliceStatus;
 use chrono::{DateTime, Utc};
@@ -142,8 +142,4 @@ struct Part {
 
 fn position(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-fn each<'a, T, R>(items: &'a [T], part: impl Fn(&'a T) -> R) -> Vec<R> {
-    items.iter().map(part).collect()
 }

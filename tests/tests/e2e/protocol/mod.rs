@@ -1,6 +1,7 @@
 //! The rules of claim, settle, release and expiry, one by one, on the real database and without a broker: each
 //! interleaving is written down as the order of the calls.
 
+mod claims;
 mod raced;
 mod together;
 
