@@ -1,5 +1,6 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
-//! costs less than a statement to begin and end. Nobody waits for company.
+//! costs less than a statement to begin and end. Nobody waits for company: the first claims at once, and who comes meanwhile
+//! is next.
 
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::ids::WorkerId;
@@ -47,7 +48,7 @@ impl Claimer {
     /// Claims for a worker, with some of the store's sessions.
     #[must_use]
     pub fn new(store: Store, worker: WorkerId, database: &DatabaseConfig, leases: &LeasesConfig) -> Self {
-        let sessions = usize::try_from(database.max_connections / 2).unwrap_or(usize::MAX).max(1);
+        let sessions = usize::try_from(database.max_connections / 2).unwrap_or(usize::MAX);
         let shared = Shared { store, worker, lease: leases.duration, sessions, line: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
@@ -65,7 +66,7 @@ impl Claimer {
         {
             let mut line = self.shared.line();
             line.waiting.push_back(Waiting { request, answer });
-            if line.runners < self.shared.sessions {
+            if line.runners == 0 || (line.waiting.len() > MOST && line.runners < self.shared.sessions) {
                 line.runners += 1;
                 tokio::spawn(Arc::clone(&self.shared).run());
             }

@@ -1,6 +1,6 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
-//! a small page, and a fifth of a full one. Nobody waits for company: while there is a session for it, a page is settled
-//! alone at once.
+//! a small page, and a fifth of a full one. Nobody waits for company: a page is settled at once if no other is being
+//! settled, and otherwise with whatever came meanwhile. Another session is taken when more waits than a statement takes.
 
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// A page with more than this is settled alone, as a statement of its own is little beside it.
-const SMALL: usize = 256 << 10;
+const ALONE_ABOVE: usize = 256 << 10;
 /// The most that a statement is given: pages, and bytes of their records.
 const MOST_PAGES: usize = 32;
 const MOST_BYTES: usize = 768 << 10;
@@ -28,7 +28,7 @@ struct Shared {
     store: Store,
     /// What a kept lease is renewed by.
     lease: Duration,
-    /// The most statements of several pages at a time.
+    /// The most statements of several pages at a time: each is in memory twice, its text and what is sent.
     sessions: usize,
     /// Turns of pages that are settled alone, as many as there are sessions: a statement's text is made when it can be
     /// sent, so that what waits is in memory once.
@@ -38,10 +38,12 @@ struct Shared {
     line: Mutex<Line>,
 }
 
-/// Small pages that wait, and how many tasks take them from there.
+/// Pages that wait, and how many tasks take them from there.
 #[derive(Debug, Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
+    /// Of all that wait.
+    bytes: usize,
     runners: usize,
 }
 
@@ -78,14 +80,16 @@ impl Settler {
     /// When there is no answer and never will be, as at the end of the process. The page may be settled or not.
     pub(super) async fn settle(&self, lease: Lease, page: Settlement) -> Result<Answer, StoreError> {
         let bytes = bytes(&page);
-        if bytes > SMALL {
+        if bytes > ALONE_ABOVE {
             return Ok(self.shared.alone(lease, page).await);
         }
         let (answer, answered) = oneshot::channel();
         {
             let mut line = self.shared.line();
             line.waiting.push_back(Waiting { lease, page, bytes, answer });
-            if line.runners < self.shared.sessions {
+            line.bytes += bytes;
+            let more_than_one_takes = line.waiting.len() > MOST_PAGES || line.bytes > MOST_BYTES;
+            if line.runners == 0 || (more_than_one_takes && line.runners < self.shared.sessions) {
                 line.runners += 1;
                 tokio::spawn(Arc::clone(&self.shared).run());
             }
@@ -121,6 +125,7 @@ impl Shared {
                 line.waiting.push_front(Waiting { lease, page, bytes, answer });
                 break;
             }
+            line.bytes -= bytes;
             answers.push(answer);
         }
         if answers.is_empty() {

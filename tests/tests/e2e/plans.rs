@@ -38,7 +38,10 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
         let (fence, changed) = (part("CTE fence"), part("CTE changed"));
         // Records are not looked through for each other, however few the planner takes them for.
         let outcome = part("CTE outcome");
-        assert!(outcome.contains("Hash Full Join") || outcome.contains("Merge Full Join"), "{name}: {plan:#?}");
+        assert!(
+            outcome.contains("Hash Full Join") || outcome.contains("Merge Full Join"),
+            "{name}: {plan:#?}"
+        );
         assert!(!part("CTE fate").contains("Nested Loop"), "{name}: {plan:#?}");
         assert!(fence.contains("Index Scan using slices_pkey"), "{name}: {plan:#?}");
         assert!(
@@ -50,6 +53,14 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
             "{name}"
         );
     }
+    let claim = include_str!("../../../common/src/store/sql/claim_together.sql");
+    session.execute(AssertSqlSafe(format!("prepare claims as {claim}"))).await?;
+    let sql = "explain execute claims(null, null, null, null, null, null, null, null)";
+    let plan: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *session).await?;
+    let free = plan.iter().skip_while(|line| !line.contains("CTE free"));
+    let free: String = free.take_while(|line| !line.contains("CTE open")).cloned().collect();
+    assert!(free.contains("Index Scan using slices_pkey"), "{plan:#?}");
+    assert!(free.contains("Index Cond: ((job_id = ") && free.contains("AND (slice = "), "{plan:#?}");
     drop(session);
     database.remove().await
 }

@@ -1,8 +1,8 @@
 //! Settling several pages in one statement.
 
 use super::super::{Store, StoreError};
-use super::{Lease, each};
 use super::settle::{Columns, Row, Settled, Settlement, Verdict};
+use super::{Lease, each};
 use crate::slice::SliceStatus;
 use chrono::{DateTime, Utc};
 use std::collections::{HashMap, HashSet};
