@@ -71,7 +71,7 @@ impl Worker {
         let pages = PageHandler {
             worker: id,
             store: for_pages.clone(),
-            claimer: Claimer::new(for_pages.clone(), id, &settings.database, &settings.leases),
+            claimer: Claimer::new(for_pages.clone(), &settings.database),
             settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
             bell: bell.clone(),
             fetcher,

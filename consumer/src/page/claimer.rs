@@ -1,15 +1,12 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
-//! costs less than a statement to begin and end. Nobody waits for company: the first claims at once, and who comes meanwhile
-//! is next.
+//! costs less than a statement to begin and end.
 
-use common::config::{DatabaseConfig, LeasesConfig};
-use common::ids::WorkerId;
+use super::line::Line;
+use common::config::DatabaseConfig;
 use common::store::slices::{Claim, ClaimRequest};
 use common::store::{Store, StoreError};
 use metrics::counter;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The most that a statement is given.
@@ -24,18 +21,7 @@ pub struct Claimer {
 #[derive(Debug)]
 struct Shared {
     store: Store,
-    worker: WorkerId,
-    lease: Duration,
-    /// The most statements at a time.
-    sessions: usize,
-    line: Mutex<Line>,
-}
-
-/// Deliveries that wait, and how many tasks take them from there.
-#[derive(Debug, Default)]
-struct Line {
-    waiting: VecDeque<Waiting>,
-    runners: usize,
+    line: Line<Waiting>,
 }
 
 #[derive(Debug)]
@@ -45,12 +31,11 @@ struct Waiting {
 }
 
 impl Claimer {
-    /// Claims for a worker, with some of the store's sessions.
+    /// Claims with some of the store's sessions, for one worker.
     #[must_use]
-    pub fn new(store: Store, worker: WorkerId, database: &DatabaseConfig, leases: &LeasesConfig) -> Self {
+    pub fn new(store: Store, database: &DatabaseConfig) -> Self {
         let sessions = usize::try_from(database.max_connections / 2).unwrap_or(usize::MAX);
-        let shared = Shared { store, worker, lease: leases.duration, sessions, line: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared { store, line: Line::new(sessions) }) }
     }
 
     /// Claims the page that a delivery asks for, if it may.
@@ -63,39 +48,21 @@ impl Claimer {
             return self.shared.store.claim(&request).await;
         }
         let (answer, answered) = oneshot::channel();
-        {
-            let mut line = self.shared.line();
-            line.waiting.push_back(Waiting { request, answer });
-            if line.runners == 0 || (line.waiting.len() > MOST && line.runners < self.shared.sessions) {
-                line.runners += 1;
-                tokio::spawn(Arc::clone(&self.shared).run());
-            }
+        if self.shared.line.join(Waiting { request, answer }, |waiting| waiting.len() > MOST) {
+            tokio::spawn(Arc::clone(&self.shared).run());
         }
         answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
     }
 }
 
 impl Shared {
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Until nobody waits.
     async fn run(self: Arc<Self>) {
-        while let Some(waiting) = self.next() {
+        while let Some(waiting) =
+            self.line.next(|waiting| waiting.drain(..waiting.len().min(MOST)).collect::<Vec<_>>())
+        {
             self.claim(waiting).await;
         }
-    }
-
-    /// Those who have waited longest.
-    fn next(&self) -> Option<Vec<Waiting>> {
-        let mut line = self.line();
-        let count = line.waiting.len().min(MOST);
-        if count == 0 {
-            line.runners -= 1;
-            return None;
-        }
-        Some(line.waiting.drain(..count).collect())
     }
 
     async fn claim(self: &Arc<Self>, mut waiting: Vec<Waiting>) {
@@ -106,7 +73,7 @@ impl Shared {
         }
         counter!("claims_total").increment(1);
         let requests: Vec<_> = waiting.iter().map(|waiting| waiting.request).collect();
-        let claims = match self.store.claim_together(self.worker, self.lease, &requests).await {
+        let claims = match self.store.claim_together(&requests).await {
             Ok(claims) => claims,
             Err(error) => {
                 tracing::info!(%error, pages = requests.len(), "pages that were to be claimed together are claimed alone");

@@ -8,6 +8,7 @@ mod claimer;
 mod deletion;
 mod documents;
 mod ending;
+mod line;
 mod poison;
 mod settle;
 mod settler;

@@ -1,13 +1,13 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
-//! a small page, and a fifth of a full one. Nobody waits for company: a page is settled at once if no other is being
-//! settled, and otherwise with whatever came meanwhile. Another session is taken when more waits than a statement takes.
+//! a small page, and a fifth of a full one.
 
+use super::line::Line;
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
 use common::store::{Store, StoreError};
 use metrics::counter;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -28,23 +28,12 @@ struct Shared {
     store: Store,
     /// What a kept lease is renewed by.
     lease: Duration,
-    /// The most statements of several pages at a time: each is in memory twice, its text and what is sent.
-    sessions: usize,
     /// Turns of pages that are settled alone, as many as there are sessions: a statement's text is made when it can be
     /// sent, so that what waits is in memory once.
     turns: Semaphore,
     /// Whoever has waited so long for a turn goes without, and hears from the store what is wrong.
     patience: Duration,
-    line: Mutex<Line>,
-}
-
-/// Pages that wait, and how many tasks take them from there.
-#[derive(Debug, Default)]
-struct Line {
-    waiting: VecDeque<Waiting>,
-    /// Of all that wait.
-    bytes: usize,
-    runners: usize,
+    line: Line<Waiting>,
 }
 
 #[derive(Debug)]
@@ -66,10 +55,10 @@ impl Settler {
         let shared = Shared {
             store,
             lease: leases.duration,
-            sessions: (connections / 2).max(1),
             turns: Semaphore::new(connections),
             patience: database.connect_timeout,
-            line: Mutex::default(),
+            // Half of the sessions: a statement of several pages is in memory twice, its text and what is sent.
+            line: Line::new(connections / 2),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -84,55 +73,19 @@ impl Settler {
             return Ok(self.shared.alone(lease, page).await);
         }
         let (answer, answered) = oneshot::channel();
-        {
-            let mut line = self.shared.line();
-            line.waiting.push_back(Waiting { lease, page, bytes, answer });
-            line.bytes += bytes;
-            let more_than_one_takes = line.waiting.len() > MOST_PAGES || line.bytes > MOST_BYTES;
-            if line.runners == 0 || (more_than_one_takes && line.runners < self.shared.sessions) {
-                line.runners += 1;
-                tokio::spawn(Arc::clone(&self.shared).run());
-            }
+        if self.shared.line.join(Waiting { lease, page, bytes, answer }, too_much) {
+            tokio::spawn(Arc::clone(&self.shared).run());
         }
         answered.await.map_err(|_gone| StoreError::unanswered())
     }
 }
 
 impl Shared {
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Until nobody waits.
     async fn run(self: Arc<Self>) {
-        while let Some((together, answers)) = self.next() {
+        while let Some((together, answers)) = self.line.next(fitting) {
             self.settle(together, answers).await;
         }
-    }
-
-    /// Those who have waited longest, as many as fit into a statement.
-    fn next(&self) -> Option<(Together, Vec<oneshot::Sender<Answer>>)> {
-        let mut line = self.line();
-        let (mut together, mut answers, mut taken) = (Together::default(), Vec::new(), 0);
-        while together.len() < MOST_PAGES
-            && let Some(Waiting { lease, page, bytes, answer }) = line.waiting.pop_front()
-        {
-            taken += bytes;
-            let added =
-                if taken > MOST_BYTES { Err(Box::new((lease, page))) } else { together.add(lease, page) };
-            if let Err(left) = added {
-                let (lease, page) = *left;
-                line.waiting.push_front(Waiting { lease, page, bytes, answer });
-                break;
-            }
-            line.bytes -= bytes;
-            answers.push(answer);
-        }
-        if answers.is_empty() {
-            line.runners -= 1;
-            return None;
-        }
-        Some((together, answers))
     }
 
     async fn settle(self: &Arc<Self>, together: Together, answers: Vec<oneshot::Sender<Answer>>) {
@@ -184,6 +137,29 @@ impl Shared {
         let settled = self.store.settle(lease, &page, self.lease).await;
         (page, settled)
     }
+}
+
+/// Whether it is more than a statement takes.
+fn too_much(waiting: &VecDeque<Waiting>) -> bool {
+    waiting.len() > MOST_PAGES || waiting.iter().map(|page| page.bytes).sum::<usize>() > MOST_BYTES
+}
+
+/// Those who have waited longest, as many as fit into a statement: at least one.
+fn fitting(waiting: &mut VecDeque<Waiting>) -> (Together, Vec<oneshot::Sender<Answer>>) {
+    let (mut together, mut answers, mut taken) = (Together::default(), Vec::new(), 0);
+    while together.len() < MOST_PAGES
+        && let Some(Waiting { lease, page, bytes, answer }) = waiting.pop_front()
+    {
+        taken += bytes;
+        let added = if taken > MOST_BYTES { Err(Box::new((lease, page))) } else { together.add(lease, page) };
+        if let Err(left) = added {
+            let (lease, page) = *left;
+            waiting.push_front(Waiting { lease, page, bytes, answer });
+            break;
+        }
+        answers.push(answer);
+    }
+    (together, answers)
 }
 
 /// What a record takes beside its texts.

@@ -7,6 +7,12 @@ use harness::fixture::Fixture;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
+/// One part of a plan.
+fn part(plan: &[String], name: &str) -> String {
+    let lines = plan.iter().skip_while(|line| !line.contains(name)).skip(1);
+    lines.take_while(|line| !line.contains("CTE ") || line.contains("CTE Scan")).cloned().collect()
+}
+
 #[tokio::test]
 async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -> Result<()> {
     let database = Database::create().await?;
@@ -28,13 +34,7 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
                 .fetch_all(&mut *session)
                 .await?;
         // Through any other index a settle could look through all open slices of its job, and there may be ten thousand.
-        let part = |name: &str| {
-            let lines = plan.iter().skip_while(|line| !line.contains(name)).skip(1);
-            lines
-                .take_while(|line| !line.contains("CTE ") || line.contains("CTE Scan"))
-                .cloned()
-                .collect::<String>()
-        };
+        let part = |name| part(&plan, name);
         let (fence, changed) = (part("CTE fence"), part("CTE changed"));
         // Records are not looked through for each other, however few the planner takes them for.
         let outcome = part("CTE outcome");
@@ -57,8 +57,7 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
     session.execute(AssertSqlSafe(format!("prepare claims as {claim}"))).await?;
     let sql = "explain execute claims(null, null, null, null, null, null, null, null)";
     let plan: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *session).await?;
-    let free = plan.iter().skip_while(|line| !line.contains("CTE free"));
-    let free: String = free.take_while(|line| !line.contains("CTE open")).cloned().collect();
+    let free = part(&plan, "CTE free");
     assert!(free.contains("Index Scan using slices_pkey"), "{plan:#?}");
     assert!(free.contains("Index Cond: ((job_id = ") && free.contains("AND (slice = "), "{plan:#?}");
     drop(session);

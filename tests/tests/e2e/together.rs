@@ -1,4 +1,4 @@
-//! Small pages that come at the same time are settled together, and are counted one by one.
+//! Pages that come at the same time are settled together, and are counted one by one.
 
 use anyhow::{Context, Result};
 use common::job::JobStatus;

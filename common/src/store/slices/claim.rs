@@ -164,12 +164,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written. The claims may have happened: repeat each with its token.
-    pub async fn claim_together(
-        &self,
-        worker: WorkerId,
-        lease: Duration,
-        requests: &[ClaimRequest],
-    ) -> Result<Vec<Option<Claim>>, StoreError> {
+    pub async fn claim_together(&self, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
+        let Some(&ClaimRequest { worker, lease, .. }) = requests.first() else { return Ok(Vec::new()) };
         let rows = sqlx::query_file_as!(
             Row,
             "src/store/sql/claim_together.sql",

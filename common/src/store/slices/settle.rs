@@ -112,23 +112,15 @@ impl Store {
     ) -> Result<Settled, (Lease, StoreError)> {
         let mut columns = Columns::default();
         columns.add(&page.records);
-        let mut result = self.settle_once(&lease, page, &columns, renewal).await;
-        // Each time one record more is known that was not, so this ends.
-        for _ in &page.records {
-            match result {
-                Err(error) if is_raced(&error) => {
-                    result = self.settle_once(&lease, page, &columns, renewal).await;
-                }
-                settled => {
-                    result = settled;
-                    break;
-                }
+        // Each time one record more is known that was not.
+        let mut repeats = page.records.len();
+        loop {
+            match self.settle_once(&lease, page, &columns, renewal).await {
+                Ok(Some(row)) => return Ok(row.settled(lease)),
+                Ok(None) => return Ok(Settled::Fenced(lease)),
+                Err(error) if repeats > 0 && is_raced(&error) => repeats -= 1,
+                Err(error) => return Err((lease, error.into())),
             }
-        }
-        match result {
-            Ok(Some(row)) => Ok(row.settled(lease)),
-            Ok(None) => Ok(Settled::Fenced(lease)),
-            Err(error) => Err((lease, error.into())),
         }
     }
 

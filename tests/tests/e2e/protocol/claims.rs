@@ -2,18 +2,13 @@
 
 use super::*;
 
-fn request(ring: Ring, worker: WorkerId) -> ClaimRequest {
-    let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
-    ClaimRequest { ring, redelivered: false, worker, token: LeaseToken::random(), lease: LEASE, suspicion }
-}
-
-/// What a claim of three pages leaves behind, and what it says of the first.
+/// What a claim of three pages leaves behind, and what it says of each.
 async fn traces(together: bool) -> Result<(String, String)> {
     let world = World::with_slices(3).await?;
     let worker = WorkerId::random();
     let requests: Vec<_> = world.rings().await?.into_iter().map(|ring| request(ring, worker)).collect();
     let claims = if together {
-        let claims = world.store.claim_together(worker, LEASE, &requests).await?;
+        let claims = world.store.claim_together(&requests).await?;
         claims.into_iter().collect::<Option<Vec<_>>>().context("all of them")?
     } else {
         let mut claims = Vec::new();
@@ -63,7 +58,7 @@ async fn only_what_is_plainly_free_is_claimed_together() -> Result<()> {
 
     let stale = Ring { page: 1, ..stale };
     let requests = [free, held, charged, stale, locked].map(|ring| request(ring, worker));
-    let claims = world.store.claim_together(worker, LEASE, &requests).await?;
+    let claims = world.store.claim_together(&requests).await?;
     let plainly: Vec<_> = claims.iter().map(Option::is_some).collect();
     assert_eq!(plainly, [true, false, false, false, false]);
     other.rollback().await?;
@@ -90,7 +85,7 @@ async fn two_messages_for_one_page_are_one_claim() -> Result<()> {
     let worker = WorkerId::random();
     let ring = world.rings().await?[0];
     let requests = [request(ring, worker), request(ring, worker)];
-    let claims = world.store.claim_together(worker, LEASE, &requests).await?;
+    let claims = world.store.claim_together(&requests).await?;
     assert_eq!(claims.iter().flatten().count(), 1, "{claims:?}");
     world.end().await
 }
@@ -101,11 +96,11 @@ async fn nothing_is_claimed_together_while_a_connection_pauses_or_a_job_ends() -
     let worker = WorkerId::random();
     let requests: Vec<_> = world.rings().await?.into_iter().map(|ring| request(ring, worker)).collect();
     world.database.execute("update connections set paused_until = now() + interval '1 h'").await?;
-    let claims = world.store.claim_together(worker, LEASE, &requests).await?;
+    let claims = world.store.claim_together(&requests).await?;
     assert!(claims.iter().all(Option::is_none), "{claims:?}");
     world.database.execute("update connections set paused_until = null").await?;
     world.cancel().await?;
-    let claims = world.store.claim_together(worker, LEASE, &requests).await?;
+    let claims = world.store.claim_together(&requests).await?;
     assert!(claims.iter().all(Option::is_none), "{claims:?}");
     world.end().await
 }

@@ -60,8 +60,8 @@ impl World {
         token: LeaseToken,
         may_hold: bool,
     ) -> Result<Claim> {
-        let suspicion = Suspicion { may_hold, suspect_after: 2, fail_after: 5 };
-        let request = ClaimRequest { ring, redelivered, worker, token, lease: LEASE, suspicion };
+        let mut request = ClaimRequest { redelivered, token, ..request(ring, worker) };
+        request.suspicion.may_hold = may_hold;
         Ok(self.store.claim(&request).await?)
     }
 
@@ -149,6 +149,12 @@ fn page(ids: &[&str], next: Option<&str>, go_on: bool) -> Settlement {
         go_on,
         filled: 0,
     }
+}
+
+/// A delivery's wish, the first time that it is delivered.
+fn request(ring: Ring, worker: WorkerId) -> ClaimRequest {
+    let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
+    ClaimRequest { ring, redelivered: false, worker, token: LeaseToken::random(), lease: LEASE, suspicion }
 }
 
 fn claimed(claim: Claim) -> Result<(Lease, PageContext)> {
