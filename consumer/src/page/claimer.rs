@@ -1,11 +1,13 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
 //! costs less than a statement to begin and end.
 
-use super::line::Line;
+use super::line::{Line, stood_in};
 use common::config::DatabaseConfig;
 use common::store::slices::{Claim, ClaimRequest};
 use common::store::{Store, StoreError};
+use futures::future::BoxFuture;
 use metrics::counter;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -57,12 +59,16 @@ impl Claimer {
 
 impl Shared {
     /// Until nobody waits.
-    async fn run(self: Arc<Self>) {
-        while let Some(waiting) =
-            self.line.next(|waiting| waiting.drain(..waiting.len().min(MOST)).collect::<Vec<_>>())
-        {
-            self.claim(waiting).await;
-        }
+    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        let longest = |waiting: &mut VecDeque<_>| waiting.drain(..waiting.len().min(MOST)).collect();
+        Box::pin(async move {
+            while let Some(waiting) = self.line.next(longest) {
+                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
+                if stood_in(self.claim(waiting), stand_in).await {
+                    return;
+                }
+            }
+        })
     }
 
     async fn claim(self: &Arc<Self>, mut waiting: Vec<Waiting>) {

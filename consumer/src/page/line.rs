@@ -1,8 +1,14 @@
 //! Who waits for a session of the database, to share a statement with others. Nobody waits for company: the first runs at
-//! once, and who comes meanwhile is next. Another session is taken when more waits than a statement takes.
+//! once, and who comes meanwhile is next. Another session is taken when more waits than a statement takes, and in the place
+//! of one that is late.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A statement that takes longer waits for somebody's lock. Others shall not wait for it.
+const LATE: Duration = Duration::from_millis(250);
 
 /// A line, and the tasks that take from it.
 #[derive(Debug)]
@@ -47,6 +53,18 @@ impl<T> Line<T> {
         }
         Some(take(&mut state.waiting))
     }
+}
+
+/// Does the work of a task that takes from a line. Once that is late, `stand_in` begins another task in its place: then the
+/// answer is true, and the task must end after its work without asking for more.
+pub(super) async fn stood_in(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
+    let mut work = pin!(work);
+    if tokio::time::timeout(LATE, &mut work).await.is_ok() {
+        return false;
+    }
+    stand_in();
+    work.await;
+    true
 }
 
 #[cfg(test)]

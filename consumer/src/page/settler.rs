@@ -1,10 +1,11 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
 //! a small page, and a fifth of a full one.
 
-use super::line::Line;
+use super::line::{Line, stood_in};
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
 use common::store::{Store, StoreError};
+use futures::future::BoxFuture;
 use metrics::counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,10 +83,15 @@ impl Settler {
 
 impl Shared {
     /// Until nobody waits.
-    async fn run(self: Arc<Self>) {
-        while let Some((together, answers)) = self.line.next(fitting) {
-            self.settle(together, answers).await;
-        }
+    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            while let Some((together, answers)) = self.line.next(fitting) {
+                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
+                if stood_in(self.settle(together, answers), stand_in).await {
+                    return;
+                }
+            }
+        })
     }
 
     async fn settle(self: &Arc<Self>, together: Together, answers: Vec<oneshot::Sender<Answer>>) {

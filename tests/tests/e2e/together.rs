@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use common::job::JobStatus;
 use harness::fixture::Fixture;
 use harness::sample_upstream::{Options, TenantOptions};
+use harness::settle_gate::{PATIENT, SettleGate};
 use serde_json::json;
+use std::time::Duration;
 
 /// Pages that come at once.
 const ACCOUNTS: u64 = 30;
@@ -47,4 +49,27 @@ async fn pages_that_come_at_once_share_statements() -> Result<()> {
     assert!(statements < pages, "{statements} statements");
     drop(consumer);
     fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_settle_that_has_to_wait_keeps_nobody_else_waiting() -> Result<()> {
+    let tenants = ["acme", "globex"].map(|name| TenantOptions::new(name, 5));
+    let fixture = Fixture::start(Options::new(tenants)).await?;
+    let (stuck, free) =
+        (fixture.account("acme", json!({})).await?, fixture.account("globex", json!({})).await?);
+    let job = fixture.publish_start(stuck.connection).await?;
+    let mut gate = SettleGate::close(&fixture.database, job).await?;
+    let mut settings = fixture.settings()?;
+    settings.database.lock_timeout = Duration::from_millis(PATIENT);
+    settings.database.statement_timeout = Duration::from_millis(PATIENT);
+    let consumer = fixture.consumer_with(settings).await?;
+    // It has come alone, so nothing but its own session ends its waiting.
+    gate.until_held(1).await?;
+    let other = fixture.publish_start(free.connection).await?;
+    fixture.until_over(other, JobStatus::Completed).await?;
+    fixture.exact(free, "globex").await?;
+    gate.open().await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    fixture.exact(stuck, "acme").await?;
+    fixture.finish([consumer]).await
 }
