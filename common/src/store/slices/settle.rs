@@ -5,8 +5,8 @@ use super::Lease;
 use crate::ids::JobId;
 use crate::payload::Payload;
 use crate::slice::{Ring, SliceStatus};
+use ahash::AHashMap;
 use chrono::{DateTime, Utc};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// A record of a page, judged by whoever parsed it.
@@ -239,7 +239,7 @@ impl<'a> Columns<'a> {
     /// Adds those of a page.
     pub(super) fn add(&mut self, records: &'a [PageRecord]) {
         // Of an id that a page repeats, the last storable occurrence is stored; the others count as unchanged.
-        let mut last = HashMap::with_capacity(records.len());
+        let mut last = AHashMap::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
             if matches!(record.verdict, Verdict::Store { .. }) {
                 last.insert(record.key.as_str(), index);

@@ -4,9 +4,9 @@ use super::super::{Store, StoreError};
 use super::settle::{Columns, Row, Settled, Settlement, Verdict};
 use super::{Lease, each};
 use crate::slice::SliceStatus;
+use ahash::{AHashSet, RandomState};
 use chrono::{DateTime, Utc};
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Pages to be settled together, with their leases. No two of them store the same record, since a statement writes each
@@ -16,7 +16,7 @@ pub struct Together {
     leases: Vec<Lease>,
     pages: Vec<Settlement>,
     /// Hashes of the records' keys. Two that are equal by chance cost a page its company, nothing else.
-    keys: HashSet<u64>,
+    keys: AHashSet<u64>,
     hasher: RandomState,
 }
 

@@ -1,6 +1,7 @@
 //! Fuzz tests of what an upstream, and whoever writes a connection's settings, can say. See the crate `fuzz`.
 
 use super::pointer::{MAX_POINTERS, Pointer, find};
+use super::scan::scan;
 use super::*;
 use crate::source::fetch::same_origin;
 use crate::source::{Content, ParsedRecord};
@@ -296,6 +297,15 @@ fn pointers() {
         let mut places = [None; MAX_POINTERS];
         let found = places.get_mut(..pointers.len()).unwrap();
         let walked = find(body, &pointers, found, None);
+        let mut places = [None; MAX_POINTERS];
+        let scanned = places.get_mut(..pointers.len()).unwrap();
+        // It reads to the end of anything.
+        let storable = scan(body, &pointers, scanned);
+        if walked.is_ok() {
+            let found: Vec<_> = found.iter().map(|raw| raw.map(RawValue::get)).collect();
+            prop_assert_eq!(scanned, found);
+            prop_assert_eq!(storable, storable::check(body));
+        }
         // The library's own tree has the same in the same places. It takes no number beyond a float's range.
         let Ok(tree) = serde_json::from_str::<Value>(body) else { return Ok(()) };
         prop_assert!(walked.is_ok(), "{:?}", walked);

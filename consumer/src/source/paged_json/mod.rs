@@ -13,6 +13,7 @@ mod paging;
 mod pointer;
 mod record;
 mod request;
+mod scan;
 mod settings;
 pub(super) mod storable;
 mod template;

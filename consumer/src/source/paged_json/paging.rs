@@ -128,7 +128,7 @@ impl Paging {
         match &self.next {
             Next::NextUrl { .. } => {
                 let Some(raw) = present(answer.next) else { return Ok(None) };
-                let url = text(raw).ok_or_else(|| unreadable(raw.get(), "must be a URL or null"))?;
+                let url = text(raw.get()).ok_or_else(|| unreadable(raw.get(), "must be a URL or null"))?;
                 self.on_this_host(&url, page)
             }
             Next::LinkHeader {} => {
@@ -217,7 +217,7 @@ fn present(raw: Option<&RawValue>) -> Option<&RawValue> {
 
 /// A cursor or id of the upstream: a text or a number.
 fn own(raw: &RawValue) -> Result<String, FetchError> {
-    let text = text(raw).or_else(|| number(raw).map(Into::into));
+    let text = text(raw.get()).or_else(|| number(raw.get()).map(Into::into));
     let text = text.ok_or_else(|| unreadable(raw.get(), "must be a text, a number or null"))?;
     if text.contains('\0') {
         return Err(unreadable(raw.get(), "holds the NUL character"));

@@ -32,6 +32,11 @@ impl Pointer {
         }
         Ok(Self { text: text.to_owned(), tokens })
     }
+
+    /// The names, or places in arrays, that lead there.
+    pub(super) fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
 }
 
 impl fmt::Display for Pointer {
@@ -74,7 +79,7 @@ pub(super) fn find<'de>(
     if deeper == 0 && here != 0 { Ok(()) } else { walk.descend(json, deeper, 0) }
 }
 
-const fn bit(index: usize) -> u32 {
+pub(super) const fn bit(index: usize) -> u32 {
     1 << index
 }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::payload::Payload;
-use common::short::short;
 use common::slice::Span;
 use serde_json::value::RawValue;
 
-use super::pointer::{MAX_POINTERS, Pointer, find};
+use super::pointer::{MAX_POINTERS, Pointer};
+use super::scan::scan;
 use super::settings::{Records, pointer};
-use super::storable;
 use super::time::parse_time;
 use crate::source::error::quote;
 use crate::source::{Content, Outside, ParsedRecord, SourceError};
@@ -54,7 +53,7 @@ pub(super) struct Judge<'s, 'de> {
     shape: &'s RecordShape,
     span: Span,
     answer: &'de Arc<String>,
-    found: [Option<&'de RawValue>; MAX_POINTERS],
+    found: [Option<&'de str>; MAX_POINTERS],
 }
 
 impl<'s, 'de> Judge<'s, 'de> {
@@ -72,9 +71,7 @@ impl<'s, 'de> Judge<'s, 'de> {
             return failed(String::new(), None, "the record is not an object".to_owned());
         }
         let found = self.found.get_mut(..self.shape.pointers.len()).unwrap_or_default();
-        if let Err(error) = find(json, &self.shape.pointers, found, None) {
-            return failed(String::new(), None, short(format_args!("the record cannot be read: {error}")));
-        }
+        let storable = scan(json, &self.shape.pointers, found);
         // First of all the time, so that a broken record is counted by one slice only.
         let time = self.time();
         if let Ok(Some(time)) = time
@@ -93,7 +90,7 @@ impl<'s, 'de> Judge<'s, 'de> {
         if self.shape.deferred.is_some_and(|index| self.part(index).is_none()) {
             return Some(ParsedRecord { key, time: known_time, content: Content::Deferred });
         }
-        if let Err(reason) = storable::check(json) {
+        if let Err(reason) = storable {
             return failed(key, known_time, reason.to_string());
         }
         let content = Content::Stored {
@@ -109,31 +106,31 @@ impl<'s, 'de> Judge<'s, 'de> {
     }
 
     /// What a pointer found; null is nothing.
-    fn part(&self, index: usize) -> Option<&'de RawValue> {
-        self.found.get(index).copied().flatten().filter(|raw| raw.get() != "null")
+    fn part(&self, index: usize) -> Option<&'de str> {
+        self.found.get(index).copied().flatten().filter(|part| *part != "null")
     }
 
     fn time(&self) -> Result<Option<DateTime<Utc>>, String> {
         let Some(index) = self.shape.time else { return Ok(None) };
         let pointer = self.name(index);
-        let raw =
+        let json =
             self.part(index).ok_or_else(|| format!("the record has no time at {:?}", quote(&pointer)))?;
-        text(raw)
+        text(json)
             .and_then(|text| parse_time(&text))
             .map(Some)
-            .ok_or_else(|| format!("{} at {:?} cannot be read as a time", quote(raw.get()), quote(&pointer)))
+            .ok_or_else(|| format!("{} at {:?} cannot be read as a time", quote(json), quote(&pointer)))
     }
 
     fn key(&self) -> Result<String, String> {
         let mut key = String::new();
         for index in 0..self.shape.ids {
             let pointer = self.name(index);
-            let raw =
+            let json =
                 self.part(index).ok_or_else(|| format!("the record has no id at {:?}", quote(&pointer)))?;
-            let part = text(raw)
-                .or_else(|| number(raw).map(Cow::Borrowed))
+            let part = text(json)
+                .or_else(|| number(json).map(Cow::Borrowed))
                 .filter(|part| !part.is_empty() && !part.contains('\0'))
-                .ok_or_else(|| format!("{} at {:?} cannot be an id", quote(raw.get()), quote(&pointer)))?;
+                .ok_or_else(|| format!("{} at {:?} cannot be an id", quote(json), quote(&pointer)))?;
             if index > 0 {
                 key.push('|');
             }
@@ -156,18 +153,17 @@ impl<'s, 'de> Judge<'s, 'de> {
 }
 
 /// The text that a JSON string stands for.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         // A lone surrogate stands for no text.
-        return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
+        return serde_json::from_str(json).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(inner))
 }
 
 /// A JSON number, as it is written.
-pub(super) fn number(raw: &RawValue) -> Option<&str> {
-    let json = raw.get();
+pub(super) fn number(json: &str) -> Option<&str> {
     json.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(json)
 }
 
@@ -245,7 +241,7 @@ mod tests {
             (format!(r#"{{"callId":["a"],{rest}"#), "", "cannot be an id"),
             (format!(r#"{{"callId":"a\u0000",{rest}"#), "", "cannot be an id"),
             (format!(r#"{{"callId":"{}",{rest}"#, "x".repeat(513)), "", "longer than 512"),
-            (format!(r#"{{"callId":"a","\ud800":1,{rest}"#), "", "cannot be read"),
+            (format!(r#"{{"callId":"a","\ud800":1,{rest}"#), "a", "half of a surrogate"),
             (format!(r#"{{"callId":"a","note":"\u0000",{rest}"#), "a", "NUL"),
             (r#"{"callId":"a","ended":"x"}"#.to_owned(), "a", "no time at \"/created\""),
             (r#"{"callId":"a","created":"yesterday","ended":"x"}"#.to_owned(), "a", "as a time"),

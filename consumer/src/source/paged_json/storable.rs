@@ -4,6 +4,7 @@
 //! not the page.
 
 use super::super::error::quote;
+use super::scan::scan;
 
 /// Deepest nesting of arrays and objects. Postgres takes more; but what is stored must also be read back, and
 /// `serde_json` stops at 128 levels, of which some belong to what a record is wrapped in.
@@ -29,42 +30,56 @@ pub(in crate::source) enum Unstorable {
 
 /// Checks JSON that is known to be well-formed.
 pub(in crate::source) fn check(json: &str) -> Result<(), Unstorable> {
-    let bytes = json.as_bytes();
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => at = skip_string(bytes, at + 1)?,
-            b'-' | b'0'..=b'9' => at = skip_number(json, at)?,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_NESTING {
-                    return Err(Unstorable::Nesting);
-                }
-                at += 1;
-            }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                at += 1;
-            }
-            _ => at += 1,
-        }
+    scan(json, &[], &mut [])
+}
+
+/// How deep a reader is in arrays and objects.
+#[derive(Debug, Default)]
+pub(super) struct Nesting(usize);
+
+impl Nesting {
+    pub(super) const fn depth(&self) -> usize {
+        self.0
     }
+
+    pub(super) const fn open(&mut self) -> Result<(), Unstorable> {
+        self.0 += 1;
+        if self.0 > MAX_NESTING { Err(Unstorable::Nesting) } else { Ok(()) }
+    }
+
+    pub(super) const fn close(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+}
+
+/// Goes from the opening quote of a text to behind the closing one.
+pub(super) fn string(json: &str, at: &mut usize) -> Result<(), Unstorable> {
+    let bytes = json.as_bytes();
+    *at += 1;
+    let begin = *at;
+    while let Some(skip) = memchr::memchr2(b'"', b'\\', bytes.get(*at..).unwrap_or_default()) {
+        *at += skip;
+        if bytes.get(*at) == Some(&b'"') {
+            let text = bytes.get(begin..*at).unwrap_or_default();
+            *at += 1;
+            // Nearly all texts are as they are written.
+            return if text.len() == skip { Ok(()) } else { characters(text) };
+        }
+        *at += 2;
+    }
+    *at = bytes.len();
     Ok(())
 }
 
-/// From behind the opening quote to behind the closing one.
-fn skip_string(bytes: &[u8], mut at: usize) -> Result<usize, Unstorable> {
+/// Looks at what a text has written as `\u`.
+fn characters(text: &[u8]) -> Result<(), Unstorable> {
+    let mut at = 0;
     // Set right behind the first half of a surrogate pair: where the second half must be.
     let mut second_half: Option<(usize, u16)> = None;
     let lone = |unit: u16| Err(Unstorable::LoneSurrogate(format!("{unit:04x}")));
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let Some(skip) = memchr::memchr2(b'"', b'\\', rest) else {
-            return Ok(bytes.len());
-        };
+    while let Some(skip) = memchr::memchr(b'\\', text.get(at..).unwrap_or_default()) {
         at += skip;
-        let unit = if bytes.get(at..at + 2) == Some(b"\\u") { unit(bytes.get(at + 2..at + 6)) } else { None };
+        let unit = if text.get(at + 1) == Some(&b'u') { unit(text.get(at + 2..at + 6)) } else { None };
         match (second_half, unit) {
             (Some((expected, _)), Some(0xdc00..=0xdfff)) if expected == at => second_half = None,
             (Some((_, first)), _) => return lone(first),
@@ -73,30 +88,29 @@ fn skip_string(bytes: &[u8], mut at: usize) -> Result<usize, Unstorable> {
             (None, Some(second @ 0xdc00..=0xdfff)) => return lone(second),
             (None, _) => {}
         }
-        at += match (bytes.get(at), unit) {
-            (Some(b'"'), _) => return Ok(at + 1),
-            (_, Some(_)) => 6,
-            (_, None) => 2,
-        };
+        at += if unit.is_some() { 6 } else { 2 };
     }
+    second_half.map_or(Ok(()), |(_, first)| lone(first))
 }
 
 fn unit(digits: Option<&[u8]>) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits?).ok()?, 16).ok()
 }
 
-fn skip_number(json: &str, at: usize) -> Result<usize, Unstorable> {
-    let rest = json.get(at..).unwrap_or_default();
+/// Goes from the beginning of a number to behind it.
+pub(super) fn number(json: &str, at: &mut usize) -> Result<(), Unstorable> {
+    let rest = json.get(*at..).unwrap_or_default();
     let length = rest
         .bytes()
         .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
         .unwrap_or(rest.len());
+    *at += length;
     let number = rest.get(..length).unwrap_or_default();
     // Nearly all numbers are short and have no exponent.
     if (length > 1000 || number.contains(['e', 'E'])) && !in_range(number) {
         return Err(Unstorable::Number(quote(number)));
     }
-    Ok(at + length)
+    Ok(())
 }
 
 fn in_range(number: &str) -> bool {

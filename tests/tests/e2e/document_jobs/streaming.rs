@@ -56,10 +56,12 @@ async fn no_row_appears_before_one_that_was_read() -> Result<()> {
     let job = world.start(all(&world, 300)?).await?;
     // The first slice's second page stands in the middle of its transaction while the others' go by. They come after it:
     // beside one of them it would be settled in one statement with it, which does not wait for long.
-    let first_day = world.fixture.upstream.created("acme", 0).context("it is there")?.date_naive().to_string();
-    world.fixture.upstream.hold_if(move |asked| {
-        asked.parameter("fromDate").is_none_or(|from| !from.starts_with(&first_day))
-    });
+    let first_day =
+        world.fixture.upstream.created("acme", 0).context("it is there")?.date_naive().to_string();
+    world
+        .fixture
+        .upstream
+        .hold_if(move |asked| asked.parameter("fromDate").is_none_or(|from| !from.starts_with(&first_day)));
     let held = format!("new.job_id = '{job}' and new.slice = 0 and new.page = 2");
     let mut gate = SettleGate::close_when(&world.fixture.database, &held).await?;
     let mut settings = world.fixture.unhurried()?;
