@@ -5,7 +5,7 @@ use super::Lease;
 use crate::ids::JobId;
 use crate::payload::Payload;
 use crate::slice::{Ring, SliceStatus};
-use ahash::AHashMap;
+use ahash::AHashSet;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -239,16 +239,15 @@ impl<'a> Columns<'a> {
     /// Adds those of a page.
     pub(super) fn add(&mut self, records: &'a [PageRecord]) {
         // Of an id that a page repeats, the last storable occurrence is stored; the others count as unchanged.
-        let mut last = AHashMap::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            if matches!(record.verdict, Verdict::Store { .. }) {
-                last.insert(record.key.as_str(), index);
-            }
-        }
-        for (index, record) in records.iter().enumerate() {
+        let mut keys = AHashSet::with_capacity(records.len());
+        let mut is_last = |record: &'a PageRecord| {
+            matches!(record.verdict, Verdict::Store { .. }) && keys.insert(record.key.as_str())
+        };
+        let last: Vec<bool> = records.iter().rev().map(&mut is_last).collect();
+        for (record, last) in records.iter().zip(last.into_iter().rev()) {
             let mut stored = (None, None);
             self.verdicts.push(match &record.verdict {
-                Verdict::Store { hash, payload } if last.get(record.key.as_str()) == Some(&index) => {
+                Verdict::Store { hash, payload } if last => {
                     stored = (Some(hash.as_slice()), Some(&**payload));
                     'p'
                 }

@@ -15,10 +15,10 @@ pub(super) fn scan<'de>(
     found: &mut [Option<&'de str>],
 ) -> Result<(), Unstorable> {
     found.fill(None);
-    let mut scan = Scan { json, at: 0, pointers, found, nesting: Nesting::default(), unstorable: None };
+    let mut scan = Scan { json, at: 0, pointers, found, nesting: Nesting::default(), wrong: None };
     scan.space();
     scan.value((0..pointers.len()).fold(0, |mask, index| mask | bit(index)), 0);
-    scan.unstorable.map_or(Ok(()), Err)
+    scan.wrong.map_or(Ok(()), Err)
 }
 
 struct Scan<'s, 'de> {
@@ -27,7 +27,7 @@ struct Scan<'s, 'de> {
     pointers: &'s [Pointer],
     found: &'s mut [Option<&'de str>],
     nesting: Nesting,
-    unstorable: Option<Unstorable>,
+    wrong: Option<Unstorable>,
 }
 
 impl<'de> Scan<'_, 'de> {
@@ -43,12 +43,13 @@ impl<'de> Scan<'_, 'de> {
 
     /// A value that these pointers lead to, or through, with so many tokens.
     fn value(&mut self, live: u32, depth: usize) {
+        if live == 0 {
+            return self.skip();
+        }
+        self.place(live, None);
         let ending = self.select(live, |pointer| pointer.tokens().len() == depth);
         let begin = self.at;
         let deeper = live & !ending;
-        if live != 0 {
-            self.place(live, None);
-        }
         match self.byte() {
             Some(b'{') if deeper != 0 => self.object(deeper, depth),
             Some(b'[') if deeper != 0 => self.array(deeper, depth),
@@ -64,8 +65,9 @@ impl<'de> Scan<'_, 'de> {
         self.space();
         while self.byte() == Some(b'"') {
             let begin = self.at;
-            self.token();
-            let hit = self.fitting_name(live, depth, self.json.get(begin..self.at).unwrap_or_default());
+            let plain = self.text();
+            let hit =
+                self.fitting_name(live, depth, self.json.get(begin..self.at).unwrap_or_default(), plain);
             self.space();
             self.value(hit, depth + 1);
             self.space();
@@ -97,41 +99,37 @@ impl<'de> Scan<'_, 'de> {
         }
     }
 
+    /// A text; whether it is as it is written.
+    fn text(&mut self) -> bool {
+        string(self.json, &mut self.at, &mut self.wrong)
+    }
+
     /// One bracket, text, or number; of anything else a byte, or all of a word.
     fn token(&mut self) {
-        let Some(byte) = self.byte() else { return };
-        let read = match byte {
-            b'"' => string(self.json, &mut self.at),
-            b'-' | b'0'..=b'9' => number(self.json, &mut self.at),
-            b'{' | b'[' => {
-                self.at += 1;
-                self.nesting.open()
+        match self.byte() {
+            Some(b'"') => {
+                self.text();
             }
-            b'}' | b']' => {
+            Some(b'-' | b'0'..=b'9') => number(self.json, &mut self.at, &mut self.wrong),
+            Some(b'{' | b'[') => {
+                self.at += 1;
+                self.nesting.open(&mut self.wrong);
+            }
+            Some(b'}' | b']') => {
                 self.at += 1;
                 self.nesting.close();
-                Ok(())
             }
-            b'a'..=b'z' => {
+            Some(b'a'..=b'z') => {
                 while let Some(b'a'..=b'z') = self.byte() {
                     self.at += 1;
                 }
-                Ok(())
             }
-            _ => {
-                self.at += 1;
-                Ok(())
-            }
-        };
-        if let Err(unstorable) = read {
-            self.unstorable.get_or_insert(unstorable);
+            Some(_) => self.at += 1,
+            None => {}
         }
     }
 
     fn select(&self, live: u32, wanted: impl Fn(&Pointer) -> bool) -> u32 {
-        if live == 0 {
-            return 0;
-        }
         let chosen = self.pointers.iter().enumerate();
         let chosen = chosen.filter(|(index, pointer)| live & bit(*index) != 0 && wanted(pointer));
         chosen.fold(0, |mask, (index, _)| mask | bit(index))
@@ -142,9 +140,9 @@ impl<'de> Scan<'_, 'de> {
         self.select(live, |pointer| pointer.tokens().get(depth).is_some_and(|token| fits(token)))
     }
 
-    fn fitting_name(&self, live: u32, depth: usize, quoted: &str) -> u32 {
-        let name = quoted.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or_default();
-        if !name.contains('\\') {
+    fn fitting_name(&self, live: u32, depth: usize, quoted: &str, plain: bool) -> u32 {
+        if plain {
+            let name = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
             return self.fitting(live, depth, |token| token == name);
         }
         // A name that is no text (half of a surrogate pair) fits nothing.

@@ -42,9 +42,11 @@ impl Nesting {
         self.0
     }
 
-    pub(super) const fn open(&mut self) -> Result<(), Unstorable> {
+    pub(super) fn open(&mut self, wrong: &mut Option<Unstorable>) {
         self.0 += 1;
-        if self.0 > MAX_NESTING { Err(Unstorable::Nesting) } else { Ok(()) }
+        if self.0 > MAX_NESTING {
+            wrong.get_or_insert(Unstorable::Nesting);
+        }
     }
 
     pub(super) const fn close(&mut self) {
@@ -52,23 +54,27 @@ impl Nesting {
     }
 }
 
-/// Goes from the opening quote of a text to behind the closing one.
-pub(super) fn string(json: &str, at: &mut usize) -> Result<(), Unstorable> {
+/// Goes from the opening quote of a text to behind the closing one, and notes what is `wrong` with it, unless something is
+/// already. Whether the text is as it is written, without escapes.
+pub(super) fn string(json: &str, at: &mut usize, wrong: &mut Option<Unstorable>) -> bool {
     let bytes = json.as_bytes();
     *at += 1;
-    let begin = *at;
+    let (begin, mut plain, mut units) = (*at, true, false);
     while let Some(skip) = memchr::memchr2(b'"', b'\\', bytes.get(*at..).unwrap_or_default()) {
         *at += skip;
         if bytes.get(*at) == Some(&b'"') {
-            let text = bytes.get(begin..*at).unwrap_or_default();
+            if units && wrong.is_none() {
+                *wrong = characters(bytes.get(begin..*at).unwrap_or_default()).err();
+            }
             *at += 1;
-            // Nearly all texts are as they are written.
-            return if text.len() == skip { Ok(()) } else { characters(text) };
+            return plain;
         }
+        plain = false;
+        units |= bytes.get(*at + 1) == Some(&b'u');
         *at += 2;
     }
     *at = bytes.len();
-    Ok(())
+    false
 }
 
 /// Looks at what a text has written as `\u`.
@@ -80,8 +86,8 @@ fn characters(text: &[u8]) -> Result<(), Unstorable> {
     while let Some(skip) = memchr::memchr(b'\\', text.get(at..).unwrap_or_default()) {
         at += skip;
         let unit = if text.get(at + 1) == Some(&b'u') { unit(text.get(at + 2..at + 6)) } else { None };
-        match (second_half, unit) {
-            (Some((expected, _)), Some(0xdc00..=0xdfff)) if expected == at => second_half = None,
+        match (second_half.take(), unit) {
+            (Some((expected, _)), Some(0xdc00..=0xdfff)) if expected == at => {}
             (Some((_, first)), _) => return lone(first),
             (None, Some(0)) => return Err(Unstorable::Nul),
             (None, Some(first @ 0xd800..=0xdbff)) => second_half = Some((at + 6, first)),
@@ -97,8 +103,8 @@ fn unit(digits: Option<&[u8]>) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits?).ok()?, 16).ok()
 }
 
-/// Goes from the beginning of a number to behind it.
-pub(super) fn number(json: &str, at: &mut usize) -> Result<(), Unstorable> {
+/// Goes from the beginning of a number to behind it, and notes what is `wrong` with it.
+pub(super) fn number(json: &str, at: &mut usize, wrong: &mut Option<Unstorable>) {
     let rest = json.get(*at..).unwrap_or_default();
     let length = rest
         .bytes()
@@ -108,9 +114,8 @@ pub(super) fn number(json: &str, at: &mut usize) -> Result<(), Unstorable> {
     let number = rest.get(..length).unwrap_or_default();
     // Nearly all numbers are short and have no exponent.
     if (length > 1000 || number.contains(['e', 'E'])) && !in_range(number) {
-        return Err(Unstorable::Number(quote(number)));
+        wrong.get_or_insert_with(|| Unstorable::Number(quote(number)));
     }
-    Ok(())
 }
 
 fn in_range(number: &str) -> bool {
