@@ -4,7 +4,7 @@ use super::super::{Store, StoreError};
 use super::settle::{Columns, Row, Settled, Settlement, Verdict};
 use super::{Lease, each};
 use crate::slice::SliceStatus;
-use ahash::{AHashSet, RandomState};
+use ahash::AHashSet;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,6 @@ pub struct Together {
     pages: Vec<Settlement>,
     /// Hashes of the records' keys. Two that are equal by chance cost a page its company, nothing else.
     keys: AHashSet<u64>,
-    hasher: RandomState,
 }
 
 /// What became of pages that were settled together: the pages as they were given, and the answers in the same order.
@@ -30,8 +29,9 @@ impl Together {
     /// With what was not added.
     pub fn add(&mut self, lease: Lease, page: Settlement) -> Result<(), Box<(Lease, Settlement)>> {
         let stored = page.records.iter().filter(|record| matches!(record.verdict, Verdict::Store { .. }));
+        let hasher = self.keys.hasher();
         let keys: Vec<u64> =
-            stored.map(|record| self.hasher.hash_one((lease.connection.0, &record.key))).collect();
+            stored.map(|record| hasher.hash_one((lease.connection.0, &record.key))).collect();
         if keys.iter().any(|key| self.keys.contains(key)) {
             return Err(Box::new((lease, page)));
         }
