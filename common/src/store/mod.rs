@@ -57,7 +57,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         // A generic plan that was cached while a table was empty may read all of it, long after it has grown.
         let planning = [("plan_cache_mode", "force_custom_plan")];
-        Ok(Self::over(Self::pool(max_connections, limits), Self::options(url, name, limits, &planning)?))
+        Self::open(url, name, limits, &planning, PgPoolOptions::new().max_connections(max_connections))
     }
 
     /// The same, for those who walk pages: each statement is planned once per connection, since planning a settle takes
@@ -73,19 +73,20 @@ impl Store {
         limits: SessionLimits,
     ) -> Result<Self, StoreError> {
         let planned_once = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
-        let pool = Self::pool(max_connections, limits).after_connect(|session, _meta| {
+        let pool = PgPoolOptions::new().max_connections(max_connections).after_connect(|session, _meta| {
             Box::pin(async move { session.execute(KEEPS_ITS_MEMORY).await.map(drop) })
         });
-        Ok(Self::over(pool, Self::options(url, name, limits, &planned_once)?))
+        Self::open(url, name, limits, &planned_once, pool)
     }
 
-    fn options(
+    fn open(
         url: &str,
         name: &str,
         limits: SessionLimits,
         planning: &[(&str, &str)],
-    ) -> Result<PgConnectOptions, StoreError> {
-        Ok(PgConnectOptions::from_str(url)
+        pool: PgPoolOptions,
+    ) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
             .map_err(StoreError::Url)?
             .application_name(name)
             .options([
@@ -98,19 +99,13 @@ impl Store {
                 // Every statement here is short; compiling one takes longer than running it.
                 ("jit", "off".to_owned()),
             ])
-            .options(planning.iter().copied()))
-    }
-
-    fn pool(max_connections: u32, limits: SessionLimits) -> PgPoolOptions {
-        PgPoolOptions::new()
-            .max_connections(max_connections)
+            .options(planning.iter().copied());
+        let pool = pool
             .acquire_timeout(limits.acquire_timeout)
             // A dead connection shows at its next statement, which the caller repeats anyway.
             .test_before_acquire(false)
-    }
-
-    fn over(pool: PgPoolOptions, options: PgConnectOptions) -> Self {
-        Self { pool: pool.connect_lazy_with(options), told: Arc::default() }
+            .connect_lazy_with(options);
+        Ok(Self { pool, told: Arc::default() })
     }
 
     /// Applies the migrations that are missing.

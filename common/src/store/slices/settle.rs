@@ -240,10 +240,10 @@ impl<'a> Columns<'a> {
     pub(super) fn add(&mut self, records: &'a [PageRecord]) {
         // Of an id that a page repeats, the last storable occurrence is stored; the others count as unchanged.
         let mut keys = AHashSet::with_capacity(records.len());
-        let mut is_last = |record: &'a PageRecord| {
+        let is_last = |record: &'a PageRecord| {
             matches!(record.verdict, Verdict::Store { .. }) && keys.insert(record.key.as_str())
         };
-        let last: Vec<bool> = records.iter().rev().map(&mut is_last).collect();
+        let last: Vec<bool> = records.iter().rev().map(is_last).collect();
         for (record, last) in records.iter().zip(last.into_iter().rev()) {
             let mut stored = (None, None);
             self.verdicts.push(match &record.verdict {

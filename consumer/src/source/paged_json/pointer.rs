@@ -32,11 +32,6 @@ impl Pointer {
         }
         Ok(Self { text: text.to_owned(), tokens })
     }
-
-    /// The names, or places in arrays, that lead there.
-    pub(super) fn tokens(&self) -> &[String] {
-        &self.tokens
-    }
 }
 
 impl fmt::Display for Pointer {
@@ -68,8 +63,8 @@ pub(super) fn find<'de>(
 ) -> Result<(), serde_json::Error> {
     found.fill(None);
     let mut walk = Walk { pointers, found, items };
-    let all = (0..pointers.len()).fold(0, |mask, index| mask | bit(index));
-    let here = walk.ending(all, 0);
+    let all = all(pointers);
+    let here = ending(pointers, all, 0);
     if here != 0 {
         let whole: &RawValue = serde_json::from_str(json)?;
         walk.land(here, whole)?;
@@ -79,8 +74,38 @@ pub(super) fn find<'de>(
     if deeper == 0 && here != 0 { Ok(()) } else { walk.descend(json, deeper, 0) }
 }
 
-pub(super) const fn bit(index: usize) -> u32 {
+const fn bit(index: usize) -> u32 {
     1 << index
+}
+
+/// All of the pointers. Some of them are a mask with a bit for each.
+pub(super) fn all(pointers: &[Pointer]) -> u32 {
+    (0..pointers.len()).fold(0, |mask, index| mask | bit(index))
+}
+
+/// Those of the pointers that have no token left after `depth` of them.
+pub(super) fn ending(pointers: &[Pointer], live: u32, depth: usize) -> u32 {
+    select(pointers, live, |pointer| pointer.tokens.len() == depth)
+}
+
+/// Those of the pointers whose token at `depth` fits.
+pub(super) fn fitting(pointers: &[Pointer], live: u32, depth: usize, fits: impl Fn(&str) -> bool) -> u32 {
+    select(pointers, live, |pointer| pointer.tokens.get(depth).is_some_and(|token| fits(token)))
+}
+
+fn select(pointers: &[Pointer], live: u32, wanted: impl Fn(&Pointer) -> bool) -> u32 {
+    let chosen =
+        pointers.iter().enumerate().filter(|(index, pointer)| live & bit(*index) != 0 && wanted(pointer));
+    chosen.fold(0, |mask, (index, _)| mask | bit(index))
+}
+
+/// Notes what these pointers have found.
+pub(super) fn place<T: Copy>(found: &mut [Option<T>], of: u32, part: Option<T>) {
+    for (index, place) in found.iter_mut().enumerate() {
+        if of & bit(index) != 0 {
+            *place = part;
+        }
+    }
 }
 
 struct Walk<'w, 'de> {
@@ -90,37 +115,15 @@ struct Walk<'w, 'de> {
 }
 
 impl<'de> Walk<'_, 'de> {
-    /// Those of the pointers that have no token left after `depth` of them.
-    fn ending(&self, live: u32, depth: usize) -> u32 {
-        self.select(live, |pointer| pointer.tokens.len() == depth)
-    }
-
-    /// Those of the pointers whose token at `depth` fits.
-    fn fitting(&self, live: u32, depth: usize, fits: impl Fn(&str) -> bool) -> u32 {
-        self.select(live, |pointer| pointer.tokens.get(depth).is_some_and(|token| fits(token)))
-    }
-
-    fn select(&self, live: u32, wanted: impl Fn(&Pointer) -> bool) -> u32 {
-        let chosen = self
-            .pointers
-            .iter()
-            .enumerate()
-            .filter(|(index, pointer)| live & bit(*index) != 0 && wanted(pointer));
-        chosen.fold(0, |mask, (index, _)| mask | bit(index))
-    }
-
     /// Whether `hit` is the array to split, and nothing else.
     fn splits(&self, hit: u32, depth: usize) -> bool {
-        self.items.as_ref().is_some_and(|items| hit == bit(items.pointer)) && self.ending(hit, depth) == hit
+        self.items.as_ref().is_some_and(|items| hit == bit(items.pointer))
+            && ending(self.pointers, hit, depth) == hit
     }
 
     /// Notes a value that pointers end at.
     fn land(&mut self, ending: u32, raw: &'de RawValue) -> Result<(), serde_json::Error> {
-        for (index, place) in self.found.iter_mut().enumerate() {
-            if ending & bit(index) != 0 {
-                *place = Some(raw);
-            }
-        }
+        place(self.found, ending, Some(raw));
         match &mut self.items {
             Some(items) if ending & bit(items.pointer) != 0 => {
                 Split(items).deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
@@ -131,17 +134,13 @@ impl<'de> Walk<'_, 'de> {
 
     /// Takes the value that `hit` leads to, and goes on inside it where pointers are longer.
     fn take(&mut self, hit: u32, depth: usize, raw: &'de RawValue) -> Result<(), serde_json::Error> {
-        let ending = self.ending(hit, depth);
+        let ending = ending(self.pointers, hit, depth);
         self.land(ending, raw)?;
         let deeper = hit & !ending;
         if deeper == 0 {
             return Ok(());
         }
-        for (index, place) in self.found.iter_mut().enumerate() {
-            if deeper & bit(index) != 0 {
-                *place = None;
-            }
-        }
+        place(self.found, deeper, None);
         self.descend(raw.get(), deeper, depth)
     }
 
@@ -193,7 +192,7 @@ impl<'de> Visitor<'de> for Step<'_, '_, 'de> {
         let Self { walk, live, depth } = self;
         let mut index = 0_usize;
         while let Some(raw) = seq.next_element()? {
-            let hit = walk.fitting(live, depth, |token| token.parse() == Ok(index));
+            let hit = fitting(walk.pointers, live, depth, |token| token.parse() == Ok(index));
             if hit != 0 {
                 walk.take(hit, depth + 1, raw).map_err(A::Error::custom)?;
             }
@@ -226,7 +225,7 @@ impl Visitor<'_> for Name<'_, '_, '_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<u32, E> {
-        Ok(self.walk.fitting(self.live, self.depth, |token| token == name))
+        Ok(fitting(self.walk.pointers, self.live, self.depth, |token| token == name))
     }
 }
 

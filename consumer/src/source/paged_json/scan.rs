@@ -1,8 +1,8 @@
 //! Reads JSON that is known to be well-formed, in one pass and without building a tree: what pointers lead to, and whether
 //! Postgres stores it. A record was checked when its page was split, so that nothing here is a question of syntax.
 
-use super::pointer::{Pointer, bit};
-use super::storable::{Nesting, Unstorable, number, string};
+use super::pointer::{Pointer, all, ending, fitting, place};
+use super::storable::{MAX_NESTING, Unstorable, number, string};
 
 /// What pointers lead to in a text, verbatim, one place for each; of a name that an object has twice, the last one counts,
 /// as it does in Postgres. The places must be as many as the pointers, and are overwritten.
@@ -15,9 +15,9 @@ pub(super) fn scan<'de>(
     found: &mut [Option<&'de str>],
 ) -> Result<(), Unstorable> {
     found.fill(None);
-    let mut scan = Scan { json, at: 0, pointers, found, nesting: Nesting::default(), wrong: None };
+    let mut scan = Scan { json, at: 0, pointers, found, nesting: 0, wrong: None };
     scan.space();
-    scan.value((0..pointers.len()).fold(0, |mask, index| mask | bit(index)), 0);
+    scan.value(all(pointers), 0);
     scan.wrong.map_or(Ok(()), Err)
 }
 
@@ -26,7 +26,7 @@ struct Scan<'s, 'de> {
     at: usize,
     pointers: &'s [Pointer],
     found: &'s mut [Option<&'de str>],
-    nesting: Nesting,
+    nesting: usize,
     wrong: Option<Unstorable>,
 }
 
@@ -46,8 +46,8 @@ impl<'de> Scan<'_, 'de> {
         if live == 0 {
             return self.skip();
         }
-        self.place(live, None);
-        let ending = self.select(live, |pointer| pointer.tokens().len() == depth);
+        place(self.found, live, None);
+        let ending = ending(self.pointers, live, depth);
         let begin = self.at;
         let deeper = live & !ending;
         match self.byte() {
@@ -56,7 +56,7 @@ impl<'de> Scan<'_, 'de> {
             _ => self.skip(),
         }
         if ending != 0 {
-            self.place(ending, self.json.get(begin..self.at));
+            place(self.found, ending, self.json.get(begin..self.at));
         }
     }
 
@@ -80,7 +80,7 @@ impl<'de> Scan<'_, 'de> {
         self.space();
         let mut index = 0_usize;
         while !matches!(self.byte(), None | Some(b']')) {
-            let hit = self.fitting(live, depth, |token| token.parse() == Ok(index));
+            let hit = fitting(self.pointers, live, depth, |token| token.parse() == Ok(index));
             self.value(hit, depth + 1);
             self.space();
             index += 1;
@@ -90,10 +90,10 @@ impl<'de> Scan<'_, 'de> {
 
     /// A value in which nothing is looked for.
     fn skip(&mut self) {
-        let outside = self.nesting.depth();
+        let outside = self.nesting;
         loop {
             self.token();
-            if self.nesting.depth() <= outside || self.at >= self.json.len() {
+            if self.nesting <= outside || self.at >= self.json.len() {
                 return;
             }
         }
@@ -113,11 +113,14 @@ impl<'de> Scan<'_, 'de> {
             Some(b'-' | b'0'..=b'9') => number(self.json, &mut self.at, &mut self.wrong),
             Some(b'{' | b'[') => {
                 self.at += 1;
-                self.nesting.open(&mut self.wrong);
+                self.nesting += 1;
+                if self.nesting > MAX_NESTING {
+                    self.wrong.get_or_insert(Unstorable::Nesting);
+                }
             }
             Some(b'}' | b']') => {
                 self.at += 1;
-                self.nesting.close();
+                self.nesting = self.nesting.saturating_sub(1);
             }
             Some(b'a'..=b'z') => {
                 while let Some(b'a'..=b'z') = self.byte() {
@@ -129,33 +132,14 @@ impl<'de> Scan<'_, 'de> {
         }
     }
 
-    fn select(&self, live: u32, wanted: impl Fn(&Pointer) -> bool) -> u32 {
-        let chosen = self.pointers.iter().enumerate();
-        let chosen = chosen.filter(|(index, pointer)| live & bit(*index) != 0 && wanted(pointer));
-        chosen.fold(0, |mask, (index, _)| mask | bit(index))
-    }
-
-    /// Those of the pointers whose token at `depth` fits.
-    fn fitting(&self, live: u32, depth: usize, fits: impl Fn(&str) -> bool) -> u32 {
-        self.select(live, |pointer| pointer.tokens().get(depth).is_some_and(|token| fits(token)))
-    }
-
     fn fitting_name(&self, live: u32, depth: usize, quoted: &str, plain: bool) -> u32 {
         if plain {
             let name = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-            return self.fitting(live, depth, |token| token == name);
+            return fitting(self.pointers, live, depth, |token| token == name);
         }
         // A name that is no text (half of a surrogate pair) fits nothing.
         let name: Option<String> = serde_json::from_str(quoted).ok();
-        self.fitting(live, depth, |token| name.as_deref() == Some(token))
-    }
-
-    fn place(&mut self, of: u32, part: Option<&'de str>) {
-        for (index, place) in self.found.iter_mut().enumerate() {
-            if of & bit(index) != 0 {
-                *place = part;
-            }
-        }
+        fitting(self.pointers, live, depth, |token| name.as_deref() == Some(token))
     }
 }
 

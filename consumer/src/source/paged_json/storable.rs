@@ -8,7 +8,7 @@ use super::scan::scan;
 
 /// Deepest nesting of arrays and objects. Postgres takes more; but what is stored must also be read back, and
 /// `serde_json` stops at 128 levels, of which some belong to what a record is wrapped in.
-const MAX_NESTING: usize = 100;
+pub(super) const MAX_NESTING: usize = 100;
 /// A `numeric` has this many digits before its point, and so many after it.
 const MAX_DIGITS_BEFORE: i64 = 131_072;
 const MAX_DIGITS_AFTER: i64 = 16_383;
@@ -31,27 +31,6 @@ pub(in crate::source) enum Unstorable {
 /// Checks JSON that is known to be well-formed.
 pub(in crate::source) fn check(json: &str) -> Result<(), Unstorable> {
     scan(json, &[], &mut [])
-}
-
-/// How deep a reader is in arrays and objects.
-#[derive(Debug, Default)]
-pub(super) struct Nesting(usize);
-
-impl Nesting {
-    pub(super) const fn depth(&self) -> usize {
-        self.0
-    }
-
-    pub(super) fn open(&mut self, wrong: &mut Option<Unstorable>) {
-        self.0 += 1;
-        if self.0 > MAX_NESTING {
-            wrong.get_or_insert(Unstorable::Nesting);
-        }
-    }
-
-    pub(super) const fn close(&mut self) {
-        self.0 = self.0.saturating_sub(1);
-    }
 }
 
 /// Goes from the opening quote of a text to behind the closing one, and notes what is `wrong` with it, unless something is
