@@ -9,6 +9,9 @@ use common::slice::Ring;
 use futures::future::join_all;
 use serde_json::json;
 
+/// The longest header, in bytes, that a dead letter takes over from the message that it was.
+const LONGEST_CARRIED: usize = 255;
+
 /// Publishes doorbells, markers, aborts, replies and dead letters. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bell {
@@ -90,9 +93,11 @@ impl Bell {
         let kind = delivery.kind.clone().unwrap_or_else(|| "unknown".to_owned());
         let mut detail = why.detail.clone();
         detail.truncate(detail.floor_char_boundary(1000));
+        // Whoever sent it has written them, so they may be of any length.
+        let carried = |name: &str| delivery.header(name).filter(|value| value.len() <= LONGEST_CARRIED);
         // One that was sent back, and is refused again, is as old as it is.
         let first_seen =
-            delivery.header(header::FIRST_SEEN).map_or_else(|| first_seen.to_rfc3339(), ToOwned::to_owned);
+            carried(header::FIRST_SEEN).map_or_else(|| first_seen.to_rfc3339(), ToOwned::to_owned);
         let mut envelope = Envelope::new(Destination::DeadLetter, kind, delivery.body.clone())
             .with_message_id(id)
             .with_header(header::REASON, why.reason)
@@ -102,7 +107,7 @@ impl Bell {
             .with_header(header::EXCHANGE, delivery.exchange.clone())
             .with_header(header::ROUTING_KEY, delivery.routing_key.clone())
             .with_header(header::REDELIVERED, delivery.redelivered.to_string());
-        if let Some(trace) = delivery.header("traceparent") {
+        if let Some(trace) = carried("traceparent") {
             envelope = envelope.with_header("traceparent", trace);
         }
         // Kept, so that it can be published again as it was.

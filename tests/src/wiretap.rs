@@ -264,7 +264,8 @@ impl Fixture {
         Ok((proxy, url.to_string()))
     }
 
-    pub(crate) async fn broker(&self) -> Result<(Connection, Channel)> {
+    /// A connection of one's own, and a channel of it.
+    pub async fn broker(&self) -> Result<(Connection, Channel)> {
         let connection = common::amqp::connect(&self.amqp, "backhaul-test").await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))

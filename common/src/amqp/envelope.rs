@@ -90,7 +90,7 @@ pub struct Envelope {
     pub correlation_id: Option<String>,
     /// The queue that a reply should go to.
     pub reply_to: Option<String>,
-    /// Further headers; `traceparent` is one.
+    /// Further headers; `traceparent` is one. At most 8 KiB, since all properties must fit into one frame.
     pub headers: Vec<(String, String)>,
 }
 
@@ -153,6 +153,10 @@ impl Envelope {
     }
 
     pub(super) fn properties(&self, app_id: &str) -> Result<BasicProperties, PublishError> {
+        let bytes = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > HEADERS_LIMIT {
+            return Err(PublishError::TooLong { what: "headers", bytes, limit: HEADERS_LIMIT });
+        }
         let mut headers = FieldTable::default();
         for (name, value) in &self.headers {
             let value = AMQPValue::LongString(LongString::from(value.as_str()));
@@ -177,9 +181,16 @@ impl Envelope {
     }
 }
 
+/// With it, and five short strings, a message's properties are far from the largest frame of a publisher.
+const HEADERS_LIMIT: usize = 8 << 10;
+
 /// AMQP's short strings end at 255 bytes, and lapin panics on a longer one.
 pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, PublishError> {
-    ShortString::try_new(text).map_err(|_too_long| PublishError::TooLong { what, bytes: text.len() })
+    ShortString::try_new(text).map_err(|_too_long| PublishError::TooLong {
+        what,
+        bytes: text.len(),
+        limit: 255,
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +205,19 @@ mod tests {
         let error = envelope.properties("test").expect_err("256 bytes are too long");
         assert_eq!(
             error.to_string(),
-            "message_id has 256 bytes, AMQP allows 255; the message was not published"
+            "message_id: 256 bytes are too many, 255 can be sent; the message was not published"
+        );
+    }
+
+    #[test]
+    fn headers_that_fit_into_no_frame_are_refused() {
+        let with =
+            |bytes| Envelope::new(Destination::DeadLetter, "kind", "{}").with_header("h", "x".repeat(bytes));
+        assert!(with(HEADERS_LIMIT - 1).properties("test").is_ok());
+        let error = with(HEADERS_LIMIT).properties("test").expect_err("a byte too many");
+        assert!(
+            error.to_string().starts_with("headers: 8193 bytes are too many, 8192 can be sent"),
+            "{error}"
         );
     }
 

@@ -172,6 +172,20 @@ pub enum AmqpError {
 /// # Errors
 /// The URL or the namespace is unusable, nobody listens, the broker refuses the login or the vhost, or the call timed out.
 pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Connection, AmqpError> {
+    open(config, name, None).await
+}
+
+/// The largest frame, in bytes, of a connection that only publishes. lapin fills two buffers of 32 frames each, and of the
+/// broker's usual 128 KiB a frame they are 8 MiB. A body goes in as many frames as it needs, but the properties of a message
+/// must fit into one: ours do (see [`Envelope`]). Those of others need not, so who consumes takes frames as they come.
+const PUBLISHING_FRAME: u32 = 16 << 10;
+
+/// The same, to publish messages of our own.
+async fn connect_to_publish(config: &AmqpConfig, name: &str) -> Result<Connection, AmqpError> {
+    open(config, name, Some(PUBLISHING_FRAME)).await
+}
+
+async fn open(config: &AmqpConfig, name: &str, largest_frame: Option<u32>) -> Result<Connection, AmqpError> {
     let bytes = config.namespace.len();
     if !(1..=NAMESPACE_LIMIT).contains(&bytes) {
         return Err(AmqpError::Namespace { bytes });
@@ -180,6 +194,7 @@ pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Connection, Amqp
     let without_url = |reason: String| AmqpError::Url { reason: reason.replace(&config.url, "…") };
     let mut uri: AMQPUri = config.url.parse().map_err(without_url)?;
     uri.query.heartbeat = Some(config.heartbeat_seconds);
+    uri.query.frame_max = uri.query.frame_max.or(largest_frame);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let builder = DefaultConnectionBuilder::new()
         .map_err(|source| AmqpError::Failed { call: "connect", source })?

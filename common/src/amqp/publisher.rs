@@ -48,13 +48,15 @@ pub enum PublishError {
         /// How long it was waited for.
         after: Duration,
     },
-    /// A property is longer than AMQP allows. Trying again is useless.
-    #[error("{what} has {bytes} bytes, AMQP allows 255; the message was not published")]
+    /// A property is too long for AMQP. Trying again is useless.
+    #[error("{what}: {bytes} bytes are too many, {limit} can be sent; the message was not published")]
     TooLong {
         /// Which property.
         what: &'static str,
         /// Its length.
         bytes: usize,
+        /// The longest that it may have.
+        limit: usize,
     },
     /// The publisher has been closed: the process is ending.
     #[error("a {kind} message was not published: the publisher has been closed")]

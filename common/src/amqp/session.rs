@@ -1,6 +1,6 @@
 //! The publisher's connection: one session after the other, for as long as the process lives.
 
-use super::{AmqpConfig, AmqpError, bounded, connect};
+use super::{AmqpConfig, AmqpError, bounded, connect_to_publish};
 use futures::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -103,7 +103,7 @@ impl Lane {
 impl Session {
     async fn open(config: &AmqpConfig, name: &str, number: u64) -> Result<Self, AmqpError> {
         let limit = config.call_timeout;
-        let connection = connect(config, name).await?;
+        let connection = connect_to_publish(config, name).await?;
         // A refused declaration closes its channel, so it gets one that nobody else uses.
         let channel = bounded(limit, "open a channel", connection.create_channel()).await?;
         config.topology().declare(&channel, limit).await?;

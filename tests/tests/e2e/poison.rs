@@ -3,10 +3,13 @@
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use common::amqp::{Destination, Envelope, WorkQueue};
+use common::amqp::{Destination, Envelope, WorkQueue, header};
 use common::job::JobStatus;
 use harness::fixture::Fixture;
 use harness::listener::Listener;
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 
 /// A message that can never be applied.
@@ -198,5 +201,40 @@ async fn each_poison_is_set_aside_and_the_rest_flows() -> Result<()> {
     }
     dead.close().await?;
     replies.close().await?;
+    fixture.finish([consumer]).await
+}
+
+/// The headers that its sender chose may fill a frame of theirs. They do not fit beside ours, and keep nobody waiting.
+#[tokio::test]
+async fn a_poison_with_enormous_headers_is_set_aside_without_them() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let dead = Listener::to_dead_letters(&fixture).await?;
+    let (connection, channel) = fixture.broker().await?;
+    let queue = fixture.queue(WorkQueue::Starts);
+    for name in ["traceparent", header::FIRST_SEEN] {
+        let mut headers = FieldTable::default();
+        headers.insert(name.into(), AMQPValue::LongString("x".repeat(100 << 10).into()));
+        let properties = BasicProperties::default().with_message_id(name.into()).with_headers(headers);
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish("".into(), queue.as_str().into(), options, b"no JSON", properties)
+            .await?
+            .await?;
+    }
+    let job = fixture.publish_start(account.connection).await?;
+    let consumer = fixture.consumer().await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+
+    for letter in dead.until_heard(2).await? {
+        let length = |name: &str| letter.headers.get(name).map(String::len);
+        let what = letter.message_id.as_deref().context("its identity")?;
+        assert_eq!(length("traceparent"), None, "{what}");
+        assert!(length(header::FIRST_SEEN).is_some_and(|length| length < 40), "{what}: when we saw it");
+    }
+    assert_eq!(dead.heard().len(), 2, "each is there once");
+    channel.close(200, "done".into()).await?;
+    connection.close(200, "done".into()).await?;
+    dead.close().await?;
     fixture.finish([consumer]).await
 }
