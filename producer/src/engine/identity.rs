@@ -4,7 +4,8 @@ use super::limits::Caller;
 use super::{Engine, EngineError};
 use crate::api_key;
 use crate::auth::TokenError;
-use common::ids::TenantId;
+use common::ids::{JobId, TenantId};
+use common::store::jobs::JobView;
 
 /// A caller who is known and has a tenant: it may read all that is the tenant's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +33,36 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unauthenticated`], [`EngineError::TooManyRequests`] or [`EngineError::Store`].
     pub async fn key_holder(&self, key: &str) -> Result<Identity, EngineError> {
-        let unknown = || {
-            let why = "the API key is unknown or was revoked; ask the operator for another";
-            EngineError::Unauthenticated(why.to_owned())
-        };
-        let hash = api_key::hash(key).ok_or_else(unknown)?;
+        self.holder(self.may_be_looked_up(key)?).await
+    }
+
+    /// One job of whoever has this API key. Most calls are of this kind, so it is one statement where all is well. Counts a
+    /// request.
+    ///
+    /// # Errors
+    /// As [`Engine::key_holder`] and [`Engine::job`].
+    pub async fn job_of_key_holder(&self, key: &str, job: JobId) -> Result<JobView, EngineError> {
+        let hash = self.may_be_looked_up(key)?;
+        if let Some(view) = self.store.job_of_key(job, &hash).await? {
+            self.limits.count(Caller::Key(hash))?;
+            return Ok(view);
+        }
+        let holder = self.holder(hash).await?;
+        self.job(holder.tenant, job).await
+    }
+
+    /// The hash of a key that looks like one, unless there were too many unknown ones.
+    fn may_be_looked_up(&self, key: &str) -> Result<[u8; 32], EngineError> {
+        let hash = api_key::hash(key).ok_or_else(unknown_key)?;
+        self.limits.before(&Caller::Key(hash))?;
+        Ok(hash)
+    }
+
+    async fn holder(&self, hash: [u8; 32]) -> Result<Identity, EngineError> {
         let caller = Caller::Key(hash);
-        self.limits.before(&caller)?;
         let Some(tenant) = self.store.authenticate(&hash).await? else {
             self.limits.forget(&caller);
-            return Err(unknown());
+            return Err(unknown_key());
         };
         self.limits.count(caller)?;
         Ok(Identity { tenant, user: None, may_change: true })
@@ -75,4 +96,9 @@ impl Engine {
     fn nobody(&self, why: impl Into<String>) -> EngineError {
         self.limits.stranger().err().unwrap_or_else(|| EngineError::Unauthenticated(why.into()))
     }
+}
+
+fn unknown_key() -> EngineError {
+    let why = "the API key is unknown or was revoked; ask the operator for another";
+    EngineError::Unauthenticated(why.to_owned())
 }

@@ -306,6 +306,7 @@ impl Engine {
             connection: query.connection,
             statuses: query.statuses.clone(),
             job: None,
+            key: None,
             after: query.after.map(|cursor| (cursor.created_at, cursor.job)),
             // One more than asked for tells whether the list goes on.
             limit: i64::from(query.limit) + 1,

@@ -16,13 +16,18 @@ pub(super) async fn by_key(engine: &Engine, headers: &HeaderMap) -> Result<Ident
     engine.key_holder(key).await
 }
 
-/// By `Authorization: Bearer <API key or JSON Web Token>`. A token has dots, a key has none.
+/// By `Authorization: Bearer <API key or JSON Web Token>`.
 pub(super) async fn by_key_or_token(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
-    match bearer(headers) {
-        Some(token) if token.contains('.') => engine.token_holder(token).await,
-        Some(key) => engine.key_holder(key).await,
-        None => Err(missing("API key or JSON Web Token")),
+    match (key(headers), bearer(headers)) {
+        (Some(key), _) => engine.key_holder(key).await,
+        (None, Some(token)) => engine.token_holder(token).await,
+        (None, None) => Err(missing("API key or JSON Web Token")),
     }
+}
+
+/// What `Authorization: Bearer` has, if it is no JSON Web Token: a token has dots, a key has none.
+pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers).filter(|key| !key.contains('.'))
 }
 
 /// By `x-api-key: <API key>`.

@@ -111,6 +111,8 @@ pub struct JobFilter {
     pub statuses: Vec<JobStatus>,
     /// This job alone.
     pub job: Option<JobId>,
+    /// Jobs of the tenant whose API key has this hash; none if there is no such key, or it was revoked.
+    pub key: Option<[u8; 32]>,
     /// Where to go on.
     pub after: Option<(DateTime<Utc>, JobId)>,
     /// Whether the oldest come first.
@@ -227,6 +229,16 @@ impl Store {
         Ok(self.jobs(&filter).await?.pop())
     }
 
+    /// One job, if the API key with this hash is good, and of its tenant: what [`Store::authenticate`] and [`Store::job`] say one
+    /// after the other, in one statement. `None` does not tell which of them says no.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job_of_key(&self, job: JobId, key: &[u8; 32]) -> Result<Option<JobView>, StoreError> {
+        let filter = JobFilter { job: Some(job), key: Some(*key), limit: 1, ..JobFilter::default() };
+        Ok(self.jobs(&filter).await?.pop())
+    }
+
     /// How many jobs of the tenant are in one of these states; in any if there is none.
     ///
     /// # Errors
@@ -266,7 +278,8 @@ pub(super) async fn read(
         filter.after.map(|(at, _)| at),
         filter.after.map(|(_, id)| id.0),
         filter.limit,
-        filter.oldest_first
+        filter.oldest_first,
+        filter.key.as_ref().map(<[u8; 32]>::as_slice)
     )
     .fetch_all(connection)
     .await?;

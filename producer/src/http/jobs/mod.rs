@@ -84,13 +84,8 @@ pub(super) async fn start(
     (status = 304, description = "Nothing has changed since", headers(("ETag" = String))),
     (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
     Refusals))]
-pub(super) async fn show(
-    Caller(caller): Caller,
-    State(engine): State<Arc<Engine>>,
-    JobPath(job): JobPath,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let body = JobBody::from(&engine.job(caller.tenant, job).await?);
+pub(super) async fn show(Shown(job): Shown, headers: HeaderMap) -> Result<Response, Problem> {
+    let body = JobBody::from(&job);
     let tag = etag::of(&body);
     let unchanged = etag::matches(&headers, &tag);
     let mut response =
@@ -263,6 +258,23 @@ impl FromRequestParts<Arc<Engine>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
         Ok(Self(auth::by_key_or_token(engine, &parts.headers).await?))
+    }
+}
+
+/// The job of the path, if the caller may see it.
+pub(super) struct Shown(JobView);
+
+impl FromRequestParts<Arc<Engine>> for Shown {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
+        let path = JobPath::from_request_parts(parts, engine).await;
+        if let (Some(key), Ok(JobPath(job))) = (auth::key(&parts.headers), &path) {
+            return Ok(Self(engine.job_of_key_holder(key, *job).await?));
+        }
+        let caller = auth::by_key_or_token(engine, &parts.headers).await?;
+        let JobPath(job) = path?;
+        Ok(Self(engine.job(caller.tenant, job).await?))
     }
 }
 
