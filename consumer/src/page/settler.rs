@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 const ALONE_ABOVE: usize = 256 << 10;
 /// The most that a statement is given: pages, and bytes of their records.
 const MOST_PAGES: usize = 32;
-const MOST_BYTES: usize = 768 << 10;
+const MOST_BYTES: usize = 1280 << 10;
 
 /// Settles the pages of a process.
 #[derive(Clone, Debug)]
@@ -58,8 +58,8 @@ impl Settler {
             lease: leases.duration,
             turns: Semaphore::new(connections),
             patience: database.connect_timeout,
-            // Half of the sessions: a statement of several pages is in memory twice, its text and what is sent.
-            line: Line::new(connections / 2),
+            // Claims come in between.
+            line: Line::new((connections * 3 / 4).max(1)),
         };
         Self { shared: Arc::new(shared) }
     }

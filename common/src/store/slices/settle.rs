@@ -7,6 +7,10 @@ use crate::payload::Payload;
 use crate::slice::{Ring, SliceStatus};
 use ahash::AHashSet;
 use chrono::{DateTime, Utc};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
+use sqlx::{Encode, Postgres, Type};
 use std::time::Duration;
 
 /// A record of a page, judged by whoever parsed it.
@@ -140,7 +144,7 @@ impl Store {
             lease.page,
             &columns.keys as &[&str],
             &columns.hashes as &[Option<&[u8]>],
-            &columns.payloads as &[Option<&str>],
+            &columns.payloads as &Payloads<'_>,
             columns.verdicts,
             &columns.reasons as &[&str],
             page.next.as_deref(),
@@ -223,7 +227,7 @@ impl Row {
 pub(super) struct Columns<'a> {
     pub(super) keys: Vec<&'a str>,
     pub(super) hashes: Vec<Option<&'a [u8]>>,
-    pub(super) payloads: Vec<Option<&'a str>>,
+    pub(super) payloads: Payloads<'a>,
     pub(super) times: Vec<Option<DateTime<Utc>>>,
     pub(super) verdicts: String,
     /// Of the failed ones only.
@@ -266,3 +270,37 @@ impl<'a> Columns<'a> {
         }
     }
 }
+
+/// Payloads as an array of text. They are most of a statement, so that it says how long it will be: room for it is then made
+/// once, and not twice as much again and again.
+#[derive(Default)]
+pub(super) struct Payloads<'a> {
+    texts: Vec<Option<&'a str>>,
+    bytes: usize,
+}
+
+impl<'a> Payloads<'a> {
+    fn push(&mut self, text: Option<&'a str>) {
+        self.bytes += text.map_or(0, str::len);
+        self.texts.push(text);
+    }
+}
+
+impl Type<Postgres> for Payloads<'_> {
+    fn type_info() -> PgTypeInfo {
+        <[&str] as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'q> Encode<'q, Postgres> for Payloads<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Postgres>::encode_by_ref(&self.texts.as_slice(), buffer)
+    }
+
+    fn size_hint(&self) -> usize {
+        self.bytes + BESIDE_PAYLOAD * self.texts.len()
+    }
+}
+
+/// About what else a record takes in a statement: key, hash, time, and the lengths of all.
+const BESIDE_PAYLOAD: usize = 192;

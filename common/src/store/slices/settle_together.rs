@@ -1,7 +1,7 @@
 //! Settling several pages in one statement.
 
 use super::super::{Store, StoreError};
-use super::settle::{Columns, Row, Settled, Settlement, Verdict};
+use super::settle::{Columns, Payloads, Row, Settled, Settlement, Verdict};
 use super::{Lease, each};
 use crate::slice::SliceStatus;
 use ahash::AHashSet;
@@ -114,7 +114,7 @@ impl Store {
             &of,
             &columns.keys as &[&str],
             &columns.hashes as &[Option<&[u8]>],
-            &columns.payloads as &[Option<&str>],
+            &columns.payloads as &Payloads<'_>,
             &columns.times as &[Option<DateTime<Utc>>],
             &columns.reasons as &[&str]
         )
