@@ -112,25 +112,23 @@ impl<'s, 'de> Judge<'s, 'de> {
 
     fn time(&self) -> Result<Option<DateTime<Utc>>, String> {
         let Some(index) = self.shape.time else { return Ok(None) };
-        let pointer = self.name(index);
         let json =
-            self.part(index).ok_or_else(|| format!("the record has no time at {:?}", quote(&pointer)))?;
+            self.part(index).ok_or_else(|| format!("the record has no time at {:?}", self.name(index)))?;
         text(json)
             .and_then(|text| parse_time(&text))
             .map(Some)
-            .ok_or_else(|| format!("{} at {:?} cannot be read as a time", quote(json), quote(&pointer)))
+            .ok_or_else(|| format!("{} at {:?} cannot be read as a time", quote(json), self.name(index)))
     }
 
     fn key(&self) -> Result<String, String> {
         let mut key = String::new();
         for index in 0..self.shape.ids {
-            let pointer = self.name(index);
             let json =
-                self.part(index).ok_or_else(|| format!("the record has no id at {:?}", quote(&pointer)))?;
+                self.part(index).ok_or_else(|| format!("the record has no id at {:?}", self.name(index)))?;
             let part = text(json)
                 .or_else(|| number(json).map(Cow::Borrowed))
                 .filter(|part| !part.is_empty() && !part.contains('\0'))
-                .ok_or_else(|| format!("{} at {:?} cannot be an id", quote(json), quote(&pointer)))?;
+                .ok_or_else(|| format!("{} at {:?} cannot be an id", quote(json), self.name(index)))?;
             if index > 0 {
                 key.push('|');
             }
@@ -147,8 +145,9 @@ impl<'s, 'de> Judge<'s, 'de> {
         Ok(key)
     }
 
+    /// A pointer, as a reason shows it.
     fn name(&self, index: usize) -> String {
-        self.shape.pointers.get(index).map(ToString::to_string).unwrap_or_default()
+        self.shape.pointers.get(index).map(|pointer| quote(&pointer.to_string())).unwrap_or_default()
     }
 }
 
