@@ -89,13 +89,22 @@ impl<'a> Arena<'a> {
         self.connections.get(&kind).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Everything that Backhaul has pulled and remembers is gone.
+    /// Backhaul remembers no job and no worker.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn empty(&mut self) -> Result<()> {
-        let tables = "truncate jobs, slices, records, page_log, job_events, commands, workers cascade";
-        self.session.execute(tables).await?;
+    pub async fn forget_jobs(&mut self) -> Result<()> {
+        self.session.execute("truncate jobs, slices, job_events, commands, workers cascade").await?;
+        Ok(())
+    }
+
+    /// Backhaul's records are gone. Right before a pass, as those of the bare programs: memory that is free for long may have
+    /// been given back to a machine that this one is a guest of, and to have it again is slow.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn forget_records(&mut self) -> Result<()> {
+        self.session.execute("truncate records, page_log").await?;
         Ok(())
     }
 

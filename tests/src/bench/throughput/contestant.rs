@@ -79,14 +79,14 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Empties its tables, and starts its processes, as far as they outlive a pass.
+    /// Forgets its jobs, and starts its processes, as far as they outlive a pass.
     ///
     /// # Errors
     /// When one does not become ready.
     pub async fn prepare(who: Contestant, arena: &mut Arena<'_>, plan: &Plan) -> Result<Self> {
         let mut members = Vec::new();
         if !who.is_bare() {
-            arena.empty().await?;
+            arena.forget_jobs().await?;
             let mut variables = vec![("BACKHAUL__PAGES__SLOTS", plan.slots.to_string())];
             if who == Contestant::BackhaulSingle {
                 variables.push(("BACKHAUL__PAGES__QUANTUM_MS", "0".to_owned()));
@@ -163,6 +163,9 @@ impl Entered {
     }
 
     async fn pass_jobs(&self, arena: &mut Arena<'_>, corpus: &Corpus, again: bool) -> Result<Taken> {
+        if !again {
+            arena.forget_records().await?;
+        }
         arena.checkpoint().await?;
         let connections = arena.connections(corpus.kind).to_vec();
         let workers: Vec<_> = self.members.iter().map(|member| member.process.pid()).collect();
