@@ -284,5 +284,20 @@ async fn the_last_use_of_a_key_is_kept_to_the_minute() -> Result<()> {
     fixture.database.execute("update api_keys set last_used_at = last_used_at - interval '61 s'").await?;
     api.get("").await?;
     assert!(last().await? >= Some(first));
+
+    // The status of a job looks at the key on its way, and notes no less.
+    let job = fixture.accept(account.connection).await?;
+    let url = format!("{}/{job}", api.address);
+    let show = async || Client::new().get(&url).bearer_auth(&api.key).send().await;
+    for back in ["61 s", "1 h"] {
+        let set_back = format!("update api_keys set last_used_at = last_used_at - interval '{back}'");
+        fixture.database.execute(&set_back).await?;
+        let before = last().await?;
+        assert_eq!(show().await?.status(), StatusCode::OK);
+        let noted = last().await?;
+        assert!(noted > before);
+        assert_eq!(show().await?.status(), StatusCode::OK);
+        assert_eq!(last().await?, noted, "not again within the minute");
+    }
     fixture.finish([]).await
 }

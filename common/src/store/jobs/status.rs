@@ -111,7 +111,7 @@ pub struct JobFilter {
     pub statuses: Vec<JobStatus>,
     /// This job alone.
     pub job: Option<JobId>,
-    /// Jobs of the tenant whose API key has this hash; none if there is no such key, or it was revoked.
+    /// Jobs of the tenant whose API key has this hash; none if there is no such key, it was revoked, or its use is to be noted.
     pub key: Option<[u8; 32]>,
     /// Where to go on.
     pub after: Option<(DateTime<Utc>, JobId)>,
@@ -230,7 +230,8 @@ impl Store {
     }
 
     /// One job, if the API key with this hash is good, and of its tenant: what [`Store::authenticate`] and [`Store::job`] say one
-    /// after the other, in one statement. `None` does not tell which of them says no.
+    /// after the other, in one statement that writes nothing. `None` if either says no, and once a minute, when the use of
+    /// the key is to be noted: then ask them.
     ///
     /// # Errors
     /// When the database cannot be read.

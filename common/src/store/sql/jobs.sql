@@ -1,12 +1,7 @@
 -- Jobs with their counters. $1 job, $2 tenant, $3 connection (each null: any), $4 states (none: any), $5 and $6 the
--- created_at and id after which to go on, $7 how many, $8 oldest first, $9 the hash of an API key: only if it is good, and
--- of the job's tenant (null: any); its use is noted, at most once a minute. Sessions plan each call anew, so a filter that
--- is not there costs nothing, and neither does an order that is not asked for.
-with used as (
-    update api_keys set last_used_at = now()
-     where hash = $9 and revoked_at is null
-       and (last_used_at is null or last_used_at < now() - interval '1 minute')
-)
+-- created_at and id after which to go on, $7 how many, $8 oldest first, $9 the hash of an API key of the job's tenant
+-- whose use was noted in the last minute (null: any). Sessions plan each call anew, so a filter that is not there costs
+-- nothing, and neither does an order that is not asked for.
 select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId", j.name,
        j.status as "status: JobStatus", j.paused, j.mode as "mode: JobMode", j.date_from, j.date_to, j.error, j.created_at,
        j.started_at, j.cancel_requested_at, j.cancel_reason, j.cancel_requested_by, j.finished_at, j.deletion_left_out,
@@ -48,7 +43,9 @@ select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id a
  where ($1::uuid is null or j.id = $1)
    and ($2::uuid is null or j.tenant_id = $2)
    and ($9::bytea is null
-        or j.tenant_id = (select k.tenant_id from api_keys k where k.hash = $9 and k.revoked_at is null))
+        or j.tenant_id = (select k.tenant_id from api_keys k
+                           where k.hash = $9 and k.revoked_at is null
+                             and k.last_used_at >= now() - interval '1 minute'))
    and ($3::uuid is null or j.connection_id = $3)
    and (cardinality($4::job_status[]) = 0 or j.status = any ($4))
    and ($5::timestamptz is null or ($8 and (j.created_at, j.id) > ($5, $6::uuid))
