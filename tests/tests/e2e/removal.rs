@@ -109,6 +109,15 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
     let resumed = fixture.store.resume(first, None, None).await?;
     assert_eq!(resumed, ResumeOutcome::NoConnection(account.connection));
 
+    // Both refusals are rolled back behind their answers, and until then they have the connection's row locked, which a
+    // removal would pass over.
+    fixture
+        .until_sql(
+            "select not exists (select from pg_locks l join pg_database d on d.oid = l.database
+              where d.datname = current_database() and l.relation = 'connections'::regclass
+                and l.mode in ('RowShareLock', 'RowExclusiveLock'))",
+        )
+        .await?;
     let (mut batches, mut left) = (0, rows_of(&fixture, account.connection).await?);
     while let Removed::Rows(rows) = fixture.store.remove_deleted(10).await? {
         batches += 1;
