@@ -21,6 +21,9 @@ use url::Url;
 /// The longest call to the broker.
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
 
+/// The longest statement. Invariants are of every row: half an hour of a soak beside other work took more than two minutes.
+const LONGEST_CHECK: Duration = Duration::from_secs(20 * 60);
+
 /// Of a stage's store, at most.
 const SESSIONS: u32 = 4;
 
@@ -83,8 +86,7 @@ impl Stage {
         let amqp =
             AmqpConfig { url: servers.amqp.clone(), namespace: name.to_owned(), ..AmqpConfig::default() };
         let database = NamedDatabase::create(&servers.database, &format!("backhaul_{name}")).await?;
-        let limits =
-            SessionLimits { statement_timeout: Duration::from_secs(120), ..SessionLimits::default() };
+        let limits = SessionLimits { statement_timeout: LONGEST_CHECK, ..SessionLimits::default() };
         let store = Store::new(database.url.as_str(), name, SESSIONS, limits)?;
         let logs = log_folder(&format!("{name}-logs"))?;
         for old in std::fs::read_dir(&logs)? {

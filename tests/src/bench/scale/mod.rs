@@ -192,10 +192,16 @@ async fn soak(ground: &mut Ground<'_>, workers: &[u32], lasts: Duration, found: 
     found.goals.push(Goal { what, aim: Aim::AtMost(1.1), measured: last / first, unit: "" });
     let mib = |bytes: f64| bytes / 1_048_576.0;
     let slices = |sample: Option<&(f64, f64)>| sample.map(|sample| mib(sample.1)).unwrap_or_default();
-    found.notes.push(format!(
+    let told = format!(
         "soak: {rounds} rounds of all jobs; {:.0} MiB resident at first, {:.0} MiB at last (medians of thirds); slices {:.1} → {:.1} MiB, of {rounds} times as many rows",
-        mib(first), mib(last), slices(samples.first()), slices(samples.last())
-    ));
+        mib(first),
+        mib(last),
+        slices(samples.first()),
+        slices(samples.last())
+    );
+    // At once: what is checked at the end may not come to its end.
+    say(&told);
+    found.notes.push(told);
     found.notes.extend(Tables::read(&mut ground.session).await?.lines());
     Ok(())
 }
