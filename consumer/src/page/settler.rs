@@ -59,7 +59,7 @@ impl Settler {
             turns: Semaphore::new(connections),
             patience: database.connect_timeout,
             // Claims come in between.
-            line: Line::new((connections * 3 / 4).max(1)),
+            line: Line::new(connections * 3 / 4),
         };
         Self { shared: Arc::new(shared) }
     }

@@ -18,16 +18,21 @@ pub(super) async fn by_key(engine: &Engine, headers: &HeaderMap) -> Result<Ident
 
 /// By `Authorization: Bearer <API key or JSON Web Token>`.
 pub(super) async fn by_key_or_token(engine: &Engine, headers: &HeaderMap) -> Result<Identity, EngineError> {
-    match (key(headers), bearer(headers)) {
-        (Some(key), _) => engine.key_holder(key).await,
-        (None, Some(token)) => engine.token_holder(token).await,
-        (None, None) => Err(missing("API key or JSON Web Token")),
+    match bearer(headers) {
+        Some(token) if is_token(token) => engine.token_holder(token).await,
+        Some(key) => engine.key_holder(key).await,
+        None => Err(missing("API key or JSON Web Token")),
     }
 }
 
-/// What `Authorization: Bearer` has, if it is no JSON Web Token: a token has dots, a key has none.
+/// What `Authorization: Bearer` has, if it is no JSON Web Token.
 pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
-    bearer(headers).filter(|key| !key.contains('.'))
+    bearer(headers).filter(|credential| !is_token(credential))
+}
+
+/// A token has dots, a key has none.
+fn is_token(credential: &str) -> bool {
+    credential.contains('.')
 }
 
 /// By `x-api-key: <API key>`.
