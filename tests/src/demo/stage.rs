@@ -121,7 +121,7 @@ impl Stage {
     /// # Errors
     /// When it has not been built.
     pub fn program(&self, name: &str) -> Result<Program> {
-        let program = Program::built(name)?;
+        let program = Program::service(name)?;
         Ok(self.variables().into_iter().fold(program, |program, (name, value)| program.env(name, value)))
     }
 

@@ -50,10 +50,11 @@ impl Folder {
         lines[lines.len().saturating_sub(10)..].join("\n")
     }
 
-    /// A program that runs in the folder as its owner, with an empty environment, and dies with the thread that starts
-    /// it. What it says goes to its pipes.
+    /// A program that runs in the folder as its owner, with an empty environment, in a session of its own as a service
+    /// does, and dies with the thread that starts it. What it says goes to its pipes.
     pub(super) fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new("setsid");
+        command.arg("setpriv");
         if let Some((user, group)) = self.owner {
             command.args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups"]);
         }

@@ -27,29 +27,34 @@ impl Program {
     /// # Errors
     /// When it has not been built.
     pub fn built(name: &str) -> anyhow::Result<Self> {
-        let mut folders: Vec<PathBuf> =
-            std::env::var_os("BACKHAUL_BIN_DIR").map(PathBuf::from).into_iter().collect();
-        if folders.is_empty() {
-            let running = std::env::current_exe()?;
-            folders.extend(running.ancestors().skip(1).take(2).map(Path::to_path_buf));
-            folders.extend(
-                std::env::var_os("CARGO_TARGET_DIR").map(|target| PathBuf::from(target).join("debug")),
-            );
+        Ok(Self::at(found(name)?))
+    }
+
+    /// The same in a session of its own, as service managers start it. Linux shares cores among sessions before it shares
+    /// them among processes (autogroup), and each backend of PostgreSQL has a session of its own: what shares one with all
+    /// else that a terminal has started waits long for a core. A terminal's signals do not reach it: who starts it ends it.
+    ///
+    /// # Errors
+    /// As [`Program::built`].
+    pub fn service(name: &str) -> anyhow::Result<Self> {
+        let path = found(name)?;
+        if !cfg!(target_os = "linux") {
+            return Ok(Self::at(path));
         }
-        let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-        let path = path.with_context(|| {
-            format!(
-                "the program {name} is in none of {folders:?}: build it with `cargo build --workspace --bins`"
-            )
-        })?;
-        Ok(Self::at(path))
+        let mut command = Command::new("setsid");
+        command.arg(&path);
+        Ok(Self::new(path, command))
     }
 
     /// Any program.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let mut command = Command::new(&path);
+        let command = Command::new(&path);
+        Self::new(path, command)
+    }
+
+    fn new(path: PathBuf, mut command: Command) -> Self {
         for (name, _) in std::env::vars_os() {
             let ours = name.to_str().is_some_and(|name| name.starts_with("BACKHAUL"));
             if ours || name == "DATABASE_URL" || name == "AMQP_URL" {
@@ -64,7 +69,7 @@ impl Program {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> String {
-        self.command.as_std().get_program().to_string_lossy().into_owned()
+        self.path.display().to_string()
     }
 
     /// Sets an environment variable: `BACKHAUL__PAGES__SLOTS`, `DATABASE_URL`.
@@ -119,6 +124,24 @@ impl Program {
         let output = output.with_context(|| format!("{} does not end within {PATIENCE:?}", self.name))?;
         output.with_context(|| format!("cannot run {}", self.path.display()))
     }
+}
+
+/// Where a program of the project was built.
+fn found(name: &str) -> anyhow::Result<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        std::env::var_os("BACKHAUL_BIN_DIR").map(PathBuf::from).into_iter().collect();
+    if folders.is_empty() {
+        let running = std::env::current_exe()?;
+        folders.extend(running.ancestors().skip(1).take(2).map(Path::to_path_buf));
+        folders
+            .extend(std::env::var_os("CARGO_TARGET_DIR").map(|target| PathBuf::from(target).join("debug")));
+    }
+    let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    path.with_context(|| {
+        format!(
+            "the program {name} is in none of {folders:?}: build it with `cargo build --workspace --bins`"
+        )
+    })
 }
 
 /// A folder for logs of this name in `target`, or in the system's temporary one.

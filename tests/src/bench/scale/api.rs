@@ -4,29 +4,37 @@ use super::ground::Ground;
 use crate::bench::Series;
 use crate::bench::goal::{Aim, Findings, Goal};
 use crate::process::Process;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use common::ids::JobId;
 use producer::api_key::ApiKey;
+use sqlx::{Connection, PgConnection};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+use uuid::Uuid;
 
 /// Between two requests.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// A producer, and a key.
+/// A producer, and what it is asked with.
 pub(super) struct Api {
     producer: Process,
-    client: reqwest::Client,
     key: ApiKey,
-    old: Vec<uuid::Uuid>,
+    old: Vec<Uuid>,
+    database: Url,
 }
 
-/// What answers took: of the status of a job that runs, of one that is over, and of a page of the list.
+/// What answers took: of the status of a job that runs, of one that is over, and of a page of the list. And of what can be
+/// had for nothing, which tells how long the others waited for a core: the producer's `/healthz`, and `select 1`.
 #[derive(Default)]
 pub(super) struct Answers {
     running: Vec<Duration>,
     over: Vec<Duration>,
     listed: Vec<Duration>,
+    alive: Vec<Duration>,
+    one: Vec<Duration>,
 }
 
 impl Api {
@@ -55,32 +63,37 @@ impl Api {
             .await?;
         sqlx::query("analyze jobs, slices").execute(&mut session).await?;
         producer.ready().await?;
-        Ok(Self { producer, client: reqwest::Client::new(), key, old })
+        Ok(Self { producer, key, old, database: stage.database().clone() })
     }
 
-    pub(super) const fn watch(&self, running: JobId) -> Watch<'_> {
-        Watch { api: self, running }
+    /// Begins to ask, on a thread of its own, so that no answer waits for another thread of this program.
+    pub(super) async fn watch(&self, running: JobId) -> Result<Watch> {
+        let asker = Asker {
+            client: reqwest::Client::new(),
+            jobs: format!("http://{}/api/v1/jobs", self.producer.address().await?),
+            alive: format!("http://{}/healthz", self.producer.address().await?),
+            key: self.key.expose().to_owned(),
+            running,
+            old: self.old.clone(),
+        };
+        let (stop, database) = (CancellationToken::new(), self.database.clone());
+        let (tell, answers) = oneshot::channel();
+        let stopped = stop.clone();
+        std::thread::Builder::new().name("asker".to_owned()).spawn(move || {
+            // Where nobody waits for it any more, nobody has to be told.
+            drop(tell.send(asker.run(&database, &stopped)));
+        })?;
+        Ok(Watch { stop: stop.drop_guard(), answers })
     }
+}
 
-    async fn get(&self, path: &str) -> Result<Duration> {
-        let url = format!("http://{}/api/v1/jobs{path}", self.producer.address().await?);
-        let began = Instant::now();
-        let answer = self.client.get(url).bearer_auth(self.key.expose()).send().await?;
-        let status = answer.status();
-        answer.bytes().await?;
-        let took = began.elapsed();
-        ensure!(status.as_u16() == 200, "{path} answers {status}");
-        Ok(took)
-    }
-
-    pub(super) fn report(&self, answers: Answers, found: &mut Findings) {
-        let jobs = self.old.len();
-        tracing::debug!(jobs, "of those that are over were asked for");
+impl Answers {
+    pub(super) fn report(self, found: &mut Findings) {
         let ms = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64() * 1000.0;
         for (what, times) in [
-            ("status of a running job", answers.running),
-            ("status of a job that is over", answers.over),
-            ("a page of the list of jobs", answers.listed),
+            ("status of a running job", self.running),
+            ("status of a job that is over", self.over),
+            ("a page of the list of jobs", self.listed),
         ] {
             let count = times.len();
             let times = Series::new(what, None, times);
@@ -92,47 +105,80 @@ impl Api {
             });
             found.notes.push(format!("{what}: {count} answers, p50 {:.1} ms", ms(times.percentile(50))));
         }
+        for (what, times) in [("/healthz of the producer", self.alive), ("select 1", self.one)] {
+            let times = Series::new(what, None, times);
+            let [half, most] = [50, 99].map(|part| ms(times.percentile(part)));
+            found.notes.push(format!("meanwhile {what}: p50 {half:.1} ms, p99 {most:.1} ms"));
+        }
     }
 }
 
-/// Asks again and again.
-pub(super) struct Watch<'a> {
-    api: &'a Api,
-    running: JobId,
+/// Somebody who asks.
+pub(super) struct Watch {
+    stop: DropGuard,
+    answers: oneshot::Receiver<Result<Answers>>,
 }
 
-impl Watch<'_> {
+impl Watch {
     /// Until the work is done. A request that fails ends it, too.
-    pub(super) async fn until<T>(
-        &self,
-        work: &mut (impl Future<Output = Result<T>> + Unpin),
-    ) -> (Result<T>, Answers) {
-        let mut answers = Answers::default();
-        let done = {
-            let asking = self.ask(&mut answers);
-            tokio::pin!(asking);
-            tokio::select! {
-                done = work => done,
-                Err(error) = &mut asking => Err(error),
+    pub(super) async fn until<T>(self, work: impl Future<Output = Result<T>>) -> Result<(T, Answers)> {
+        let Self { stop, mut answers } = self;
+        let done = tokio::select! {
+            done = work => done?,
+            failed = &mut answers => {
+                failed??;
+                bail!("nobody asks any more")
             }
         };
-        (done, answers)
+        drop(stop);
+        Ok((done, answers.await??))
+    }
+}
+
+struct Asker {
+    client: reqwest::Client,
+    jobs: String,
+    alive: String,
+    key: String,
+    running: JobId,
+    old: Vec<Uuid>,
+}
+
+impl Asker {
+    fn run(&self, database: &Url, stopped: &CancellationToken) -> Result<Answers> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (mut answers, mut session) =
+                (Answers::default(), PgConnection::connect(database.as_str()).await?);
+            stopped.run_until_cancelled(self.ask(&mut answers, &mut session)).await.transpose()?;
+            Ok(answers)
+        })
     }
 
-    async fn ask(&self, answers: &mut Answers) -> Result<()> {
+    async fn ask(&self, answers: &mut Answers, session: &mut PgConnection) -> Result<()> {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for round in 0_usize.. {
+        for old in self.old.iter().cycle() {
+            answers.running.push(self.get(&mut ticks, &format!("{}/{}", self.jobs, self.running)).await?);
+            answers.over.push(self.get(&mut ticks, &format!("{}/{old}", self.jobs)).await?);
+            answers.listed.push(self.get(&mut ticks, &format!("{}?limit=100", self.jobs)).await?);
+            answers.alive.push(self.get(&mut ticks, &self.alive).await?);
             ticks.tick().await;
-            match round % 3 {
-                0 => answers.running.push(self.api.get(&format!("/{}", self.running)).await?),
-                1 => {
-                    let Some(old) = self.api.old.get(round % self.api.old.len().max(1)) else { continue };
-                    answers.over.push(self.api.get(&format!("/{old}")).await?);
-                }
-                _ => answers.listed.push(self.api.get("?limit=100").await?),
-            }
+            let began = Instant::now();
+            sqlx::query("select 1").execute(&mut *session).await?;
+            answers.one.push(began.elapsed());
         }
-        Ok(())
+        bail!("there is no job that is over")
+    }
+
+    async fn get(&self, ticks: &mut Interval, url: &str) -> Result<Duration> {
+        ticks.tick().await;
+        let began = Instant::now();
+        let answer = self.client.get(url).bearer_auth(&self.key).send().await?;
+        let status = answer.status();
+        answer.bytes().await?;
+        let took = began.elapsed();
+        ensure!(status.as_u16() == 200, "{url} answers {status}");
+        Ok(took)
     }
 }

@@ -50,10 +50,12 @@ impl<'a> Ground<'a> {
         Ok(Self { stage, session: stage.session().await?, first_tenant, connections, span, upstream })
     }
 
-    pub(super) async fn fleet(&self, consumers: usize) -> Result<Vec<Member>> {
+    pub(super) async fn fleet(&self, plan: Plan) -> Result<Vec<Member>> {
+        let sessions = ("BACKHAUL__DATABASE__MAX_CONNECTIONS", plan.sessions()?.to_string());
         let mut fleet = Vec::new();
-        for number in 1..=consumers {
-            fleet.push(Member::start(self.stage, &format!("consumer {number}"), &[]).await?);
+        for number in 1..=plan.consumers {
+            let name = format!("consumer {number}");
+            fleet.push(Member::start(self.stage, &name, std::slice::from_ref(&sessions)).await?);
         }
         for member in &fleet {
             member.process.ready().await?;

@@ -3,6 +3,7 @@
 
 mod api;
 mod ground;
+mod memory;
 mod tables;
 
 use super::goal::{Aim, Findings, Goal};
@@ -15,6 +16,7 @@ use api::Api;
 use chrono::{DateTime, Utc};
 use common::ids::JobId;
 use ground::Ground;
+use memory::FullMemory;
 use std::time::Duration;
 use tables::Tables;
 use tokio::time::{Instant, sleep};
@@ -39,8 +41,22 @@ pub struct Plan {
     pub soak: Option<Duration>,
 }
 
-/// Settings of PostgreSQL: durable as it comes, and no smaller than for so many rows is sane.
-pub const POSTGRES: [&str; 3] = ["shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=5min"];
+impl Plan {
+    /// Sessions of a consumer for its pages: two per core in all of the fleet, since more of them only wait for a core.
+    fn sessions(&self) -> Result<usize> {
+        Ok((std::thread::available_parallelism()?.get() * 2 / self.consumers.max(1)).max(1))
+    }
+}
+
+/// Settings of PostgreSQL: durable as it comes, and no smaller than for so many rows is sane. Buffers are written by the
+/// background writer before a settle has need of them; as it comes, it writes 500 in a second, and a settle 3,000.
+pub const POSTGRES: [&str; 5] = [
+    "shared_buffers=2GB",
+    "max_wal_size=8GB",
+    "checkpoint_timeout=5min",
+    "bgwriter_delay=50ms",
+    "bgwriter_lru_maxpages=1000",
+];
 
 /// Measures all of it.
 ///
@@ -51,16 +67,18 @@ pub async fn measure(stage: &Stage, plan: Plan) -> Result<Findings> {
     found.about.push((
         "settings".to_owned(),
         format!(
-            "{} records of some 850 bytes in pages of 100, {} tenants with a connection each, {} consumers and a producer, else as by default; {}",
+            "{} records of some 850 bytes in pages of 100, {} tenants with a connection each, a producer, and {} consumers with database.max_connections = {}, else as by default; {}",
             thousands(i64::try_from(plan.records)?),
             plan.connections,
             plan.consumers,
+            plan.sessions()?,
             POSTGRES.join(", ")
         ),
     ));
+    let _full = FullMemory::of_this_machine().await?;
     let mut ground = Box::pin(Ground::prepare(stage, plan)).await?;
     let api = Api::of(&ground, plan.old_jobs).await?;
-    let fleet = ground.fleet(plan.consumers).await?;
+    let fleet = ground.fleet(plan).await?;
     let workers: Vec<_> = fleet.iter().map(|member| member.process.pid()).collect();
 
     let jobs = ground.start_all().await?;
@@ -70,14 +88,9 @@ pub async fn measure(stage: &Stage, plan: Plan) -> Result<Findings> {
         ensure!(published.elapsed() < LONGEST, "the first job is not accepted");
         sleep(LOOK).await;
     }
-    let watched = api.watch(jobs[0]);
-    let (progress, answers) = {
-        let filled = fill(&mut ground, &jobs, plan);
-        tokio::pin!(filled);
-        watched.until(&mut filled).await
-    };
-    let progress = progress?;
-    api.report(answers, &mut found);
+    let watch = api.watch(jobs[0]).await?;
+    let (progress, answers) = watch.until(fill(&mut ground, &jobs, plan)).await?;
+    answers.report(&mut found);
     rates(&progress, plan, &mut found);
     let tables = Tables::read(&mut ground.session).await?;
     found.notes.extend(tables.lines());
