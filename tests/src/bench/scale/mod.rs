@@ -48,8 +48,8 @@ impl Plan {
     }
 }
 
-/// Settings of PostgreSQL: durable as it comes, and no smaller than for so many rows is sane. Buffers are written by the
-/// background writer before a settle has need of them; as it comes, it writes 500 in a second, and a settle 3,000.
+/// Settings of PostgreSQL: durable as it comes, and no smaller than for so many rows is sane. As it comes, its background
+/// writer writes 500 buffers in a second; sessions that settled wrote 10,000 themselves.
 pub const POSTGRES: [&str; 5] = [
     "shared_buffers=2GB",
     "max_wal_size=8GB",
