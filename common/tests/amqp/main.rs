@@ -8,8 +8,9 @@ mod proxy;
 mod support;
 
 use common::amqp::{ConsumedQueue, Destination, Envelope, PublishError, Publisher, WorkQueue, connect};
+use futures::future::join_all;
 use std::time::Duration;
-use support::{Bench, Consumer, config, page, soon};
+use support::{Bench, Consumer, Held, config, page, soon};
 
 #[tokio::test]
 async fn the_topology_may_be_declared_twice() {
@@ -19,6 +20,24 @@ async fn the_topology_may_be_declared_twice() {
     for _ in 0..2 {
         topology.declare(&channel, bench.config.call_timeout).await.expect("declares");
     }
+    bench.clean().await;
+}
+
+/// Each process declares everything itself, and a fleet is started at once.
+#[tokio::test]
+async fn a_fleet_starts_at_once_on_a_broker_that_has_nothing_yet() {
+    let bench = Bench::undeclared().await;
+    let publisher = bench.publisher();
+    let mut fleet: Vec<_> = (0..12).map(|_| Consumer::start(&bench.config, 1)).collect();
+    join_all(fleet.iter_mut().map(Consumer::subscribed)).await;
+    for body in ["one"; 12] {
+        publisher.publish(page(body)).await.expect("is confirmed");
+    }
+    let held = join_all(fleet.iter_mut().map(Consumer::next)).await;
+    join_all(held.into_iter().map(Held::ack)).await;
+    join_all(fleet.into_iter().map(Consumer::stop)).await;
+    assert_eq!(publisher.queue_ready_count(WorkQueue::Pages).await.expect("counts"), 0, "each had one");
+    publisher.close().await;
     bench.clean().await;
 }
 

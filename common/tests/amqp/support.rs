@@ -42,7 +42,7 @@ pub(crate) fn page(body: &str) -> Envelope {
     Envelope::new(Destination::Page, "page", body)
 }
 
-/// A declared namespace, and a connection of the test's own.
+/// A namespace, and a connection of the test's own.
 pub(crate) struct Bench {
     pub(crate) config: AmqpConfig,
     connection: Connection,
@@ -50,12 +50,17 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let config = config();
-        let connection = connect(&config, "test").await.expect("the broker runs");
-        let bench = Self { config, connection };
+        let bench = Self::undeclared().await;
         let channel = bench.channel().await;
         bench.config.topology().declare(&channel, bench.config.call_timeout).await.expect("declares");
         bench
+    }
+
+    /// The broker has nothing of these names yet.
+    pub(crate) async fn undeclared() -> Self {
+        let config = config();
+        let connection = connect(&config, "test").await.expect("the broker runs");
+        Self { config, connection }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

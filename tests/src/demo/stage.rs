@@ -92,15 +92,16 @@ impl Stage {
         for old in std::fs::read_dir(&logs)? {
             std::fs::remove_file(old?.path())?;
         }
+        // Before anybody else declares them: a quorum queue that is deleted while another connection declares it may leave a
+        // process behind, and then its name cannot be used until the broker is started again.
+        on_a_channel(&amqp, async |channel| {
+            let topology = amqp.topology();
+            topology.delete(channel, BROKER_LIMIT).await?;
+            Ok(topology.declare(channel, BROKER_LIMIT).await?)
+        })
+        .await?;
         let publisher = Publisher::start(amqp.clone(), &format!("{name} publishing"), "backhaul-demo");
         let stage = Self { store, logs, publisher, database, amqp, key: Key::generate() };
-        stage
-            .with_broker(async |stage, channel| {
-                let topology = stage.amqp.topology();
-                topology.delete(channel, BROKER_LIMIT).await?;
-                Ok(topology.declare(channel, BROKER_LIMIT).await?)
-            })
-            .await?;
         stage.backhaul(&["migrate"], None).await?;
         Ok(stage)
     }
@@ -292,11 +293,18 @@ impl Stage {
         &self,
         work: impl AsyncFnOnce(&Self, &lapin::Channel) -> Result<T>,
     ) -> Result<T> {
-        let shown = || format!("no RabbitMQ at {}", self.amqp.shown());
-        let connection = connect(&self.amqp, "backhaul-demo setting up").await.with_context(shown)?;
-        let channel = connection.create_channel().await?;
-        let done = work(self, &channel).await;
-        connection.close(200, "done".into()).await?;
-        done
+        on_a_channel(&self.amqp, async |channel| work(self, channel).await).await
     }
+}
+
+async fn on_a_channel<T>(
+    amqp: &AmqpConfig,
+    work: impl AsyncFnOnce(&lapin::Channel) -> Result<T>,
+) -> Result<T> {
+    let shown = || format!("no RabbitMQ at {}", amqp.shown());
+    let connection = connect(amqp, "backhaul-demo setting up").await.with_context(shown)?;
+    let channel = connection.create_channel().await?;
+    let done = work(&channel).await;
+    connection.close(200, "done".into()).await?;
+    done
 }
