@@ -96,6 +96,8 @@ async fn a_page_that_is_being_settled() -> Result<()> {
     let mut gate = SettleGate::close(&fixture.database, job).await?;
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
     gate.until_held(1).await?;
+    // Or its next page may be settled before the cancel, which then comes after two, wakes up.
+    fixture.upstream.hold();
 
     fixture.publish_cancel(job, REASON).await?;
     // The cancel waits for the settle that was first: its page counts, and is the last one.
@@ -108,6 +110,8 @@ async fn a_page_that_is_being_settled() -> Result<()> {
     gate.open().await?;
     let view = fixture.until_cancelled(job, REASON).await?;
     assert_eq!((view.pages_settled, view.counters.inserted), (1, 10));
+    fixture.upstream.until(|seen| seen.held == 0).await;
+    fixture.upstream.release();
     fixture.finish([consumer]).await
 }
 
