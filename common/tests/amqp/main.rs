@@ -30,8 +30,8 @@ async fn a_fleet_starts_at_once_on_a_broker_that_has_nothing_yet() {
     let publisher = bench.publisher();
     let mut fleet: Vec<_> = (0..12).map(|_| Consumer::start(&bench.config, 1)).collect();
     join_all(fleet.iter_mut().map(Consumer::subscribed)).await;
-    for body in ["one"; 12] {
-        publisher.publish(page(body)).await.expect("is confirmed");
+    for _ in 0..12 {
+        publisher.publish(page("one")).await.expect("is confirmed");
     }
     let held = join_all(fleet.iter_mut().map(Consumer::next)).await;
     join_all(held.into_iter().map(Held::ack)).await;

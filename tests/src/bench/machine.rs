@@ -17,9 +17,6 @@ pub async fn about(stage: &Stage) -> Result<Vec<(String, String)>> {
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
     let cpu = cpu.trim_start_matches([' ', '\t', ':']);
     let cores = std::thread::available_parallelism()?;
-    let memory = read("/proc/meminfo");
-    let kibibytes: u64 =
-        memory.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default();
     let load = read("/proc/loadavg");
     let load = load.split_whitespace().next().unwrap_or("?");
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -33,13 +30,22 @@ pub async fn about(stage: &Stage) -> Result<Vec<(String, String)>> {
             "machine",
             format!(
                 "{cores} cores of {cpu}, {} GiB, Linux {}; load average {load} at the start",
-                kibibytes >> 20,
+                memory("MemTotal") >> 30,
                 kernel.trim()
             ),
         ),
         pair("servers", format!("PostgreSQL {postgres}, RabbitMQ {rabbit}, beside the programs")),
         pair("build", format!("backhaul {}, {profile}", env!("CARGO_PKG_VERSION"))),
     ])
+}
+
+/// So many bytes of a field of `/proc/meminfo`; 0 where there is none.
+pub(super) fn memory(field: &str) -> u64 {
+    let said = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kibibytes = said.lines().find_map(|line| {
+        line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kibibytes.unwrap_or_default() << 10
 }
 
 /// The broker says its version in its first frame; the client library keeps it to itself.

@@ -232,12 +232,7 @@ impl Stage {
     /// # Errors
     /// When the broker does not answer.
     pub async fn clear(self) -> Result<()> {
-        self.publisher.close().await;
-        self.store.close().await;
-        self.with_broker(async |stage, channel| {
-            Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
-        })
-        .await
+        self.delete_queues().await
     }
 
     /// Deletes the broker's queues and the database.
@@ -245,15 +240,18 @@ impl Stage {
     /// # Errors
     /// When one of the servers does not answer.
     pub async fn remove(self) -> Result<()> {
-        self.publisher.close().await;
-        self.store.close().await;
-        let queues = self
-            .with_broker(async |stage, channel| {
-                Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
-            })
-            .await;
+        let queues = self.delete_queues().await;
         self.database.remove().await?;
         queues
+    }
+
+    async fn delete_queues(&self) -> Result<()> {
+        self.publisher.close().await;
+        self.store.close().await;
+        self.with_broker(async |stage, channel| {
+            Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
+        })
+        .await
     }
 
     /// Where the broker is, and the names there.

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The longest a healthy server takes to start or to stop, on a machine under load.
@@ -76,6 +76,11 @@ struct Server {
 }
 
 impl Server {
+    fn start(name: &'static str, mut command: Command) -> Result<Self> {
+        let child = command.spawn().context("cannot run setsid (of the package util-linux)")?;
+        Ok(Self { name, child })
+    }
+
     /// Asks it to end, and waits until it has.
     async fn end(mut self, signal: Signal) -> Result<ExitStatus> {
         let id = self.child.id().with_context(|| format!("{} has ended by itself", self.name))?;

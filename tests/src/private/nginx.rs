@@ -35,8 +35,7 @@ impl PrivateNginx {
                 "-c",
                 &folder.at("nginx.conf"),
             ]);
-            let child = command.spawn().context("cannot run setsid (of the package util-linux)")?;
-            let mut server = Server { name: "nginx", child };
+            let mut server = Server::start("nginx", command)?;
             if server.answers(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await? {
                 return Ok(Self { server, folder, port });
             }

@@ -148,8 +148,7 @@ impl PrivatePostgres {
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        let child = command.spawn().context("cannot run setsid (of the package util-linux)")?;
-        let mut server = Server { name: "PostgreSQL", child };
+        let mut server = Server::start("PostgreSQL", command)?;
         let options: PgConnectOptions = self.url()?.as_str().parse()?;
         let answers = server
             .answers(async || match options.connect().await {

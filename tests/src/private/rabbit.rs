@@ -120,8 +120,7 @@ impl PrivateRabbit {
         self.environment(&mut command);
         // In the place of the shell script that starts it, so that signals reach it.
         command.env("RABBITMQ_ALLOW_INPUT", "true");
-        let child = command.spawn().context("cannot run setsid (of the package util-linux)")?;
-        let mut server = Server { name: "RabbitMQ", child };
+        let mut server = Server::start("RabbitMQ", command)?;
         let port = self.ports.amqp;
         let answers =
             server.answers(async || matches!(timeout(HANDSHAKE, greet(port)).await, Ok(Ok(METHOD))));

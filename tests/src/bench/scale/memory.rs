@@ -1,5 +1,6 @@
 //! Memory as it is on a machine that has run for a while: full of files.
 
+use crate::bench::machine::memory;
 use crate::bench::say;
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -16,7 +17,7 @@ const PART: u64 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct FullMemory {
     /// Without a name, so that its end is that of the process.
-    _file: Option<File>,
+    _file: File,
 }
 
 impl FullMemory {
@@ -25,15 +26,14 @@ impl FullMemory {
     /// # Errors
     /// When it cannot be written, or read.
     pub(super) async fn of_this_machine() -> Result<Self> {
-        let Some(available) = available() else { return Ok(Self { _file: None }) };
-        let bytes = available.saturating_sub(SPARE);
+        let bytes = memory("MemAvailable").saturating_sub(SPARE);
         say(format_args!("filling {} MiB of memory with a file", bytes >> 20));
         let mut file = file_of_holes(bytes)?;
         // In parts, between which it can be interrupted.
         for _part in 0..bytes.div_ceil(PART) {
             file = tokio::task::spawn_blocking(move || read_part(file)).await??;
         }
-        Ok(Self { _file: Some(file) })
+        Ok(Self { _file: file })
     }
 }
 
@@ -50,11 +50,4 @@ fn read_part(mut file: File) -> Result<File> {
     let mut part = BufReader::with_capacity(1 << 20, Read::by_ref(&mut file).take(PART));
     std::io::copy(&mut part, &mut std::io::sink()).context("cannot fill memory with a file of holes")?;
     Ok(file)
-}
-
-/// What Linux says could be had without swapping.
-fn available() -> Option<u64> {
-    let said = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = said.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -49,7 +49,7 @@ impl Plan {
 }
 
 /// Settings of PostgreSQL: durable as it comes, and no smaller than for so many rows is sane. As it comes, its background
-/// writer writes 500 buffers in a second; sessions that settled wrote 10,000 themselves.
+/// writer writes 500 buffers in a second; sessions that settled wrote 10,000, those that a table grew by among them.
 pub const POSTGRES: [&str; 5] = [
     "shared_buffers=2GB",
     "max_wal_size=8GB",
