@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use common::payload::Payload;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::paged_json::storable;
@@ -88,12 +87,9 @@ impl Content {
     #[must_use]
     pub fn of_json(json: &str) -> Self {
         let json = json.trim();
-        if let Err(error) = serde_json::from_str::<&RawValue>(json) {
-            return Self::Failed { reason: format!("the record is not JSON: {error}") };
-        }
         match storable::check(json) {
             Ok(()) => Self::Stored { hash: blake3::hash(json.as_bytes()).into(), payload: json.into() },
-            Err(unstorable) => Self::Failed { reason: unstorable.to_string() },
+            Err(reason) => Self::Failed { reason },
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Splits an answer into its records, its next page and its total.
 
-use serde_json::value::RawValue;
 use std::sync::Arc;
 
-use super::pointer::{Items, MAX_POINTERS, Pointer, find};
+use super::pointer::{MAX_POINTERS, Pointer};
 use super::record::{Judge, RecordShape};
+use super::scan::{Item, List, scan_list};
 use super::settings::{Settings, pointer};
 use crate::source::SourceError;
 use common::slice::Span;
@@ -29,20 +29,22 @@ const RECORDS: usize = 0;
 /// The parts of an answer, as pieces of its text.
 #[derive(Debug)]
 pub(super) struct Answer<'de> {
-    pub(super) records: Vec<&'de RawValue>,
+    pub(super) records: Vec<Item<'de>>,
+    /// What is known of each record, one after the other.
+    parts: Vec<Option<&'de str>>,
     /// The next page's URL or cursor.
-    pub(super) next: Option<&'de RawValue>,
+    pub(super) next: Option<&'de str>,
     /// Whether there is more.
-    pub(super) more: Option<&'de RawValue>,
-    pages: Option<&'de RawValue>,
-    total: Option<&'de RawValue>,
+    pub(super) more: Option<&'de str>,
+    pages: Option<&'de str>,
+    total: Option<&'de str>,
 }
 
 /// A body that is not the expected JSON.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AnswerError {
     #[error("{0}")]
-    Json(#[from] serde_json::Error),
+    Unread(String),
     #[error("no array of records at {0:?}")]
     NoRecords(String),
 }
@@ -67,14 +69,16 @@ impl AnswerShape {
     pub(super) fn split<'de>(&self, text: &'de str, max_records: usize) -> Result<Answer<'de>, AnswerError> {
         let mut found = [None; MAX_POINTERS];
         let found = found.get_mut(..self.pointers.len()).unwrap_or_default();
-        let mut items = Items { pointer: RECORDS, items: None, max: max_records };
-        find(text, &self.pointers, found, Some(&mut items))?;
-        let records = items.items.ok_or_else(|| {
+        let inside = self.record.pointers();
+        let mut list = List { pointer: RECORDS, max: max_records, inside, items: None, found: Vec::new() };
+        scan_list(text, &self.pointers, found, &mut list)
+            .map_err(|error| AnswerError::Unread(error.explain(text)))?;
+        let records = list.items.ok_or_else(|| {
             AnswerError::NoRecords(self.pointers.first().map(ToString::to_string).unwrap_or_default())
         })?;
         let part = |place: Option<usize>| found.get(place?).copied().flatten();
         let (next, more, pages) = (part(self.next), part(self.more), part(self.pages));
-        Ok(Answer { records, next, more, pages, total: part(self.total) })
+        Ok(Answer { records, parts: list.found, next, more, pages, total: part(self.total) })
     }
 
     /// What judges the records of a slice's page, which are in this answer.
@@ -83,16 +87,23 @@ impl AnswerShape {
     }
 }
 
-impl Answer<'_> {
+impl<'de> Answer<'de> {
+    /// Each record, and what is known of it.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&Item<'de>, &[Option<&'de str>])> {
+        // A record's id is at one place at least.
+        let places = self.parts.len().checked_div(self.records.len()).unwrap_or_default().max(1);
+        self.records.iter().zip(self.parts.chunks(places))
+    }
+
     /// The number of pages, if it can be read.
     pub(super) fn pages(&self) -> Option<u64> {
-        serde_json::from_str(self.pages?.get()).ok()
+        serde_json::from_str(self.pages?).ok()
     }
 
     /// The upstream's total, unless it cannot be: no whole number, negative, less than what is on this page, or beyond
     /// [`MAX_TOTAL`].
     pub(super) fn total(&self) -> Option<i64> {
-        let total: i64 = serde_json::from_str(self.total?.get()).ok()?;
+        let total: i64 = serde_json::from_str(self.total?).ok()?;
         let here = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         (here..=MAX_TOTAL).contains(&total).then_some(total)
     }

@@ -1,7 +1,8 @@
 //! Fuzz tests of what an upstream, and whoever writes a connection's settings, can say. See the crate `fuzz`.
 
-use super::pointer::{MAX_POINTERS, Pointer, find};
-use super::scan::scan;
+use super::pointer::{MAX_POINTERS, Pointer};
+use super::scan::{List, scan, scan_list};
+use super::text::ReadError;
 use super::*;
 use crate::source::fetch::same_origin;
 use crate::source::{Content, ParsedRecord};
@@ -296,23 +297,60 @@ fn pointers() {
         let Ok(body) = std::str::from_utf8(&body) else { return Ok(()) };
         let mut places = [None; MAX_POINTERS];
         let found = places.get_mut(..pointers.len()).unwrap();
-        let walked = find(body, &pointers, found, None);
-        let mut places = [None; MAX_POINTERS];
-        let scanned = places.get_mut(..pointers.len()).unwrap();
-        // It reads to the end of anything.
-        let storable = scan(body, &pointers, scanned);
-        if walked.is_ok() {
-            let found: Vec<_> = found.iter().map(|raw| raw.map(RawValue::get)).collect();
-            prop_assert_eq!(scanned, found);
-            prop_assert_eq!(storable, storable::check(body));
-        }
+        let scanned = scan(body, &pointers, found);
+        // It is JSON if the library says so, whatever is looked for in it.
+        let whole = serde_json::from_str::<&RawValue>(body);
+        prop_assert_eq!(scanned.is_ok(), whole.is_ok(), "{:?} {:?}", scanned, whole);
+        prop_assert_eq!(&scanned, &scan(body, &[], &mut []));
         // The library's own tree has the same in the same places. It takes no number beyond a float's range.
         let Ok(tree) = serde_json::from_str::<Value>(body) else { return Ok(()) };
-        prop_assert!(walked.is_ok(), "{:?}", walked);
-        for (text, raw) in texts.iter().zip(found.iter()) {
-            let raw: Option<Value> = raw.map(|raw| serde_json::from_str(raw.get()).unwrap());
-            prop_assert_eq!(raw.as_ref(), tree.pointer(text), "{}", text);
+        for (text, json) in texts.iter().zip(found.iter()) {
+            let value: Option<Value> = json.map(|json| serde_json::from_str(json).unwrap());
+            prop_assert_eq!(value.as_ref(), tree.pointer(text), "{}", text);
         }
         Ok(())
     });
+}
+
+#[test]
+fn lists() {
+    #[derive(serde::Deserialize)]
+    struct Split<'a> {
+        #[serde(borrow)]
+        results: Vec<&'a RawValue>,
+    }
+    let parse =
+        |texts: &[&str]| -> Vec<_> { texts.iter().map(|text| Pointer::parse(text).unwrap()).collect() };
+    let inside = parse(&["/callId", "/metadata/deep/er/0", "/n/1"]);
+    let usual = parse(&["/results"]);
+    // Something may be looked for inside the list, too, or lead to it, and there may be more around it.
+    let others =
+        [&["/results", "/results/1/callId", "/results", ""][..], &["/results/0/metadata/deep/er", "/next"]];
+    for outside in [usual.clone()].into_iter().chain(others.map(parse)) {
+        run("lists", document(PAGES), |body| {
+            let Ok(body) = std::str::from_utf8(&body) else { return Ok(()) };
+            let (mut places, mut alone) = ([None; MAX_POINTERS], [None; MAX_POINTERS]);
+            let (found, alone) = (&mut places[..outside.len()], &mut alone[..outside.len()]);
+            let mut list =
+                List { pointer: 0, max: MAX_RECORDS, inside: &inside, items: None, found: Vec::new() };
+            let read = scan_list(body, &outside, found, &mut list);
+            if read == Err(ReadError::TooMany(MAX_RECORDS)) {
+                return Ok(());
+            }
+            prop_assert_eq!(read, scan(body, &outside, alone).map(drop));
+            prop_assert!(read.is_err() || found == alone, "{:?} {:?}", found, alone);
+            let Some(items) = list.items.filter(|_| read.is_ok()) else { return Ok(()) };
+            // Of a name that comes twice, the library takes none.
+            if let (true, Ok(Split { results })) = (outside == usual, serde_json::from_str(body)) {
+                let whole: Vec<_> = results.iter().map(|record| record.get()).collect();
+                prop_assert_eq!(items.iter().map(|item| item.json).collect::<Vec<_>>(), whole);
+            }
+            for (item, found) in items.iter().zip(list.found.chunks(inside.len())) {
+                let mut alone = vec![None; inside.len()];
+                let storable = scan(item.json, &inside, &mut alone);
+                prop_assert_eq!((Ok(&item.storable), found), (storable.as_ref(), &*alone));
+            }
+            Ok(())
+        });
+    }
 }

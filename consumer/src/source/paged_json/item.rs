@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use common::slice::Span;
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderName, HeaderValue};
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 use url::Url;
 
-use super::pointer::{Pointer, find};
+use super::pointer::Pointer;
 use super::record::{Judge, RecordShape};
 use super::request::check_base;
+use super::scan::scan;
 use super::settings::{Item, Records, pointer};
 use crate::source::error::quote;
 use crate::source::fetch::{Allowance, Body, Found, Get};
@@ -132,14 +132,14 @@ impl Items {
             Ok(text) => Arc::new(text),
             Err(error) => return unreadable(error.utf8_error().to_string()),
         };
-        let mut found: [Option<&RawValue>; 1] = [None];
-        if let Err(error) = find(&text, std::slice::from_ref(&self.pointer), &mut found, None) {
-            return unreadable(error.to_string());
+        let mut found = [None];
+        if let Err(error) = scan(&text, std::slice::from_ref(&self.pointer), &mut found) {
+            return unreadable(error.explain(&text));
         }
-        let [Some(raw)] = found else {
+        let [Some(record)] = found else {
             return failed(id, format!("the answer has no record at {:?}", self.pointer.to_string()));
         };
-        let Some(record) = Judge::new(&self.record, ALWAYS, &text).record(raw) else {
+        let Ok(record) = Judge::new(&self.record, ALWAYS, &text).alone(record) else {
             return failed(id, "the record's time is beyond the calendar");
         };
         match record.content {

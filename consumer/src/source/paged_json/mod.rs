@@ -17,6 +17,7 @@ mod scan;
 mod settings;
 pub(super) mod storable;
 mod template;
+mod text;
 mod time;
 
 use std::sync::Arc;
@@ -168,11 +169,11 @@ impl Reading {
             outside: Vec::new(),
             reservation: self.reservation,
         };
-        let mut judge = self.shape.judge(self.span, &text);
-        for raw in answer.records {
-            match judge.record(raw) {
-                Some(record) => page.records.push(record),
-                None => page.drop_outside(judge.outside()),
+        let judge = self.shape.judge(self.span, &text);
+        for (record, found) in answer.each() {
+            match judge.record(record, found) {
+                Ok(record) => page.records.push(record),
+                Err(outside) => page.drop_outside(outside),
             }
         }
         Ok(page)

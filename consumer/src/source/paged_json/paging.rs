@@ -3,14 +3,14 @@
 //! The cursor is the slice's checkpoint, so a walk can be taken up at any page, by another process. What it holds is up
 //! to the style: a path and query, a cursor or id of the upstream, or a number.
 
-use serde_json::value::RawValue;
 use url::Url;
 
 use super::answer::Answer;
 use super::link;
 use super::next::Next;
-use super::pointer::{Pointer, find};
+use super::pointer::Pointer;
 use super::record::{number, text};
+use super::scan::scan;
 use super::settings::{OneOrMany, Settings, pointer};
 use crate::source::error::quote;
 use crate::source::fetch::same_origin;
@@ -127,8 +127,8 @@ impl Paging {
         let more = flag(answer.more)?;
         match &self.next {
             Next::NextUrl { .. } => {
-                let Some(raw) = present(answer.next) else { return Ok(None) };
-                let url = text(raw.get()).ok_or_else(|| unreadable(raw.get(), "must be a URL or null"))?;
+                let Some(json) = present(answer.next) else { return Ok(None) };
+                let url = text(json).ok_or_else(|| unreadable(json, "must be a URL or null"))?;
                 self.on_this_host(&url, page)
             }
             Next::LinkHeader {} => {
@@ -152,7 +152,7 @@ impl Paging {
             Next::LastId { .. } => match (more, answer.records.last()) {
                 (Some(false), _) | (None, None) => Ok(None),
                 (Some(true), None) => Err(more_of_nothing()),
-                (Some(true) | None, Some(last)) => self.id_of(last).map(Some),
+                (Some(true) | None, Some(last)) => self.id_of(last.json).map(Some),
             },
             Next::PageNumber { first, .. } => {
                 let here = whole(page.cursor, *first)?;
@@ -196,11 +196,13 @@ impl Paging {
         Ok(Some(path_and_query(&url)))
     }
 
-    fn id_of(&self, record: &RawValue) -> Result<String, FetchError> {
+    fn id_of(&self, record: &str) -> Result<String, FetchError> {
         let mut found = [None];
         let pointers = self.id.as_slice();
-        let read = find(record.get(), pointers, found.get_mut(..pointers.len()).unwrap_or_default(), None);
-        let id = read.ok().and_then(|()| present(found.first().copied().flatten())).map(own).transpose()?;
+        let read = scan(record, pointers, found.get_mut(..pointers.len()).unwrap_or_default());
+        // Whether it can be stored is another matter.
+        let id = read.ok().and_then(|_storable| present(found.first().copied().flatten()));
+        let id = id.map(own).transpose()?;
         id.filter(|id| !id.is_empty()).ok_or_else(|| {
             let pointer = pointers.first().map(ToString::to_string).unwrap_or_default();
             FetchError::permanent(format!(
@@ -211,22 +213,22 @@ impl Paging {
 }
 
 /// A value that is there; null is none.
-fn present(raw: Option<&RawValue>) -> Option<&RawValue> {
-    raw.filter(|raw| raw.get() != "null")
+fn present(json: Option<&str>) -> Option<&str> {
+    json.filter(|json| *json != "null")
 }
 
 /// A cursor or id of the upstream: a text or a number.
-fn own(raw: &RawValue) -> Result<String, FetchError> {
-    let text = text(raw.get()).or_else(|| number(raw.get()).map(Into::into));
-    let text = text.ok_or_else(|| unreadable(raw.get(), "must be a text, a number or null"))?;
+fn own(json: &str) -> Result<String, FetchError> {
+    let text = text(json).or_else(|| number(json).map(Into::into));
+    let text = text.ok_or_else(|| unreadable(json, "must be a text, a number or null"))?;
     if text.contains('\0') {
-        return Err(unreadable(raw.get(), "holds the NUL character"));
+        return Err(unreadable(json, "holds the NUL character"));
     }
     Ok(text.into_owned())
 }
 
-fn flag(raw: Option<&RawValue>) -> Result<Option<bool>, FetchError> {
-    match present(raw).map(RawValue::get) {
+fn flag(json: Option<&str>) -> Result<Option<bool>, FetchError> {
+    match present(json) {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use common::payload::Payload;
 use common::slice::Span;
-use serde_json::value::RawValue;
 
 use super::pointer::{MAX_POINTERS, Pointer};
-use super::scan::scan;
+use super::scan::{Item, scan};
 use super::settings::{Records, pointer};
 use super::time::parse_time;
 use crate::source::error::quote;
@@ -45,66 +44,89 @@ impl RecordShape {
         let deferred = add("records.deferred_when_null", &records.deferred_when_null)?;
         Ok(Self { pointers, ids: ids.len(), time, deferred })
     }
+
+    /// What to look for in a record.
+    pub(super) fn pointers(&self) -> &[Pointer] {
+        &self.pointers
+    }
 }
 
 /// Judges the records of one page.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Judge<'s, 'de> {
     shape: &'s RecordShape,
     span: Span,
     answer: &'de Arc<String>,
-    found: [Option<&'de str>; MAX_POINTERS],
 }
 
 impl<'s, 'de> Judge<'s, 'de> {
     pub(super) const fn new(shape: &'s RecordShape, span: Span, answer: &'de Arc<String>) -> Self {
-        Self { shape, span, answer, found: [None; MAX_POINTERS] }
+        Self { shape, span, answer }
     }
 
-    /// The record, or `None` when it lies outside the span: it belongs to another slice, or to none.
-    pub(super) fn record(&mut self, raw: &'de RawValue) -> Option<ParsedRecord> {
-        let json = raw.get();
+    /// The record, of which this was found. Or when it lies outside the span: it belongs to another slice, or to none.
+    pub(super) fn record(
+        &self,
+        record: &Item<'de>,
+        found: &[Option<&'de str>],
+    ) -> Result<ParsedRecord, Outside> {
+        let json = record.json;
         let failed = |key: String, time, reason: String| {
-            Some(ParsedRecord { key, time, content: Content::Failed { reason } })
+            Ok(ParsedRecord { key, time, content: Content::Failed { reason } })
         };
         if !json.starts_with('{') {
             return failed(String::new(), None, "the record is not an object".to_owned());
         }
-        let found = self.found.get_mut(..self.shape.pointers.len()).unwrap_or_default();
-        let storable = scan(json, &self.shape.pointers, found);
+        let parts = Parts { shape: self.shape, found };
         // First of all the time, so that a broken record is counted by one slice only.
-        let time = self.time();
+        let (time, key) = (parts.time(), parts.key());
         if let Ok(Some(time)) = time
             && !self.span.contains(time)
         {
-            return None;
+            return Err(Outside { id: key.unwrap_or_default(), time: Some(time) });
         }
         let known_time = time.as_ref().ok().copied().flatten();
-        let key = match self.key() {
+        let key = match key {
             Ok(key) => key,
             Err(reason) => return failed(String::new(), known_time, reason),
         };
         if let Err(reason) = time {
             return failed(key, None, reason);
         }
-        if self.shape.deferred.is_some_and(|index| self.part(index).is_none()) {
-            return Some(ParsedRecord { key, time: known_time, content: Content::Deferred });
+        if self.shape.deferred.is_some_and(|index| parts.part(index).is_none()) {
+            return Ok(ParsedRecord { key, time: known_time, content: Content::Deferred });
         }
-        if let Err(reason) = storable {
+        if let Err(reason) = &record.storable {
             return failed(key, known_time, reason.to_string());
         }
         let content = Content::Stored {
             hash: blake3::hash(json.as_bytes()).into(),
             payload: Payload::within(self.answer, json),
         };
-        Some(ParsedRecord { key, time: known_time, content })
+        Ok(ParsedRecord { key, time: known_time, content })
     }
 
-    /// The record that was just found to lie outside the span.
-    pub(super) fn outside(&self) -> Outside {
-        Outside { id: self.key().unwrap_or_default(), time: self.time().ok().flatten() }
+    /// The same of a record that stands alone in the answer, or of nothing that is JSON.
+    pub(super) fn alone(&self, json: &'de str) -> Result<ParsedRecord, Outside> {
+        let mut found = [None; MAX_POINTERS];
+        let found = found.get_mut(..self.shape.pointers.len()).unwrap_or_default();
+        match scan(json, &self.shape.pointers, found) {
+            Ok(storable) => self.record(&Item { json, storable }, found),
+            Err(error) => {
+                let content = Content::Failed { reason: error.explain(json) };
+                Ok(ParsedRecord { key: String::new(), time: None, content })
+            }
+        }
     }
+}
 
+/// What was found of a record.
+struct Parts<'p, 'de> {
+    shape: &'p RecordShape,
+    found: &'p [Option<&'de str>],
+}
+
+impl<'de> Parts<'_, 'de> {
     /// What a pointer found; null is nothing.
     fn part(&self, index: usize) -> Option<&'de str> {
         self.found.get(index).copied().flatten().filter(|part| *part != "null")
@@ -177,8 +199,7 @@ mod tests {
             to: "2026-01-02T00:00:00Z".parse().unwrap(),
         };
         let answer = Arc::new(json.to_owned());
-        let raw: &RawValue = serde_json::from_str(&answer).unwrap();
-        Judge::new(&RecordShape::new(records).unwrap(), span, &answer).record(raw)
+        Judge::new(&RecordShape::new(records).unwrap(), span, &answer).alone(&answer).ok()
     }
 
     fn calls() -> Records {

@@ -1,135 +1,153 @@
-//! Reads JSON that is known to be well-formed, in one pass and without building a tree: what pointers lead to, and whether
-//! Postgres stores it. A record was checked when its page was split, so that nothing here is a question of syntax.
+//! Finds values in JSON text by JSON pointers, in one pass and without building a tree, and splits a list into its items.
+//!
+//! What no pointer leads to is skipped over. What is found is a piece of the text itself, verbatim. Of a name that an object
+//! has twice, the last one counts, as it does in Postgres.
 
-use super::pointer::{Pointer, all, ending, fitting, place};
-use super::storable::{MAX_NESTING, Unstorable, number, string};
+use super::pointer::{Pointer, all, bit, ending, fitting, place};
+use super::storable::Unstorable;
+use super::text::{ReadError, Text};
 
-/// What pointers lead to in a text, verbatim, one place for each; of a name that an object has twice, the last one counts,
-/// as it does in Postgres. The places must be as many as the pointers, and are overwritten.
+/// Finds what the pointers lead to. The places must be as many as the pointers, and are overwritten. Within: what Postgres
+/// does not take of the text, the first of it; the places are as they would be without it.
 ///
 /// # Errors
-/// What Postgres does not take, the first of it. The places are as they would be without it.
+/// When the text is not JSON, all of it.
 pub(super) fn scan<'de>(
     json: &'de str,
     pointers: &[Pointer],
     found: &mut [Option<&'de str>],
-) -> Result<(), Unstorable> {
-    found.fill(None);
-    let mut scan = Scan { json, at: 0, pointers, found, nesting: 0, wrong: None };
-    scan.space();
-    scan.value(all(pointers), 0);
-    scan.wrong.map_or(Ok(()), Err)
+) -> Result<Result<(), Unstorable>, ReadError> {
+    let mut text = Text::new(json);
+    Walk { text: &mut text, pointers, found, list: None }.all_of_it()?;
+    Ok(text.storable())
 }
 
-struct Scan<'s, 'de> {
+/// Finds what the pointers lead to, as [`scan`] does, and splits the array that one of them leads to, in the same pass.
+///
+/// # Errors
+/// When the text is not JSON, all of it, or the list is too long.
+pub(super) fn scan_list<'de>(
     json: &'de str,
-    at: usize,
-    pointers: &'s [Pointer],
-    found: &'s mut [Option<&'de str>],
-    nesting: usize,
-    wrong: Option<Unstorable>,
+    pointers: &[Pointer],
+    found: &mut [Option<&'de str>],
+    list: &mut List<'_, 'de>,
+) -> Result<(), ReadError> {
+    Walk { text: &mut Text::new(json), pointers, found, list: Some(list) }.all_of_it()
 }
 
-impl<'de> Scan<'_, 'de> {
-    fn byte(&self) -> Option<u8> {
-        self.json.as_bytes().get(self.at).copied()
-    }
+/// An array that is split where it is found.
+#[derive(Debug)]
+pub(super) struct List<'s, 'de> {
+    /// Which pointer leads to it.
+    pub(super) pointer: usize,
+    /// How many items are too many.
+    pub(super) max: usize,
+    /// What to find in each item.
+    pub(super) inside: &'s [Pointer],
+    /// Its items; `None` while no array was found.
+    pub(super) items: Option<Vec<Item<'de>>>,
+    /// What was found in them: for each item, a place for each pointer.
+    pub(super) found: Vec<Option<&'de str>>,
+}
 
-    fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t' | b',' | b':') = self.byte() {
-            self.at += 1;
-        }
+/// An item of a list.
+#[derive(Debug)]
+pub(super) struct Item<'de> {
+    /// All of it.
+    pub(super) json: &'de str,
+    /// What Postgres does not take of it.
+    pub(super) storable: Result<(), Unstorable>,
+}
+
+struct Walk<'w, 's, 'de> {
+    text: &'w mut Text<'de>,
+    pointers: &'w [Pointer],
+    found: &'w mut [Option<&'de str>],
+    list: Option<&'w mut List<'s, 'de>>,
+}
+
+impl Walk<'_, '_, '_> {
+    fn all_of_it(mut self) -> Result<(), ReadError> {
+        self.found.fill(None);
+        self.text.space();
+        self.value(all(self.pointers), 0)?;
+        self.text.end()
     }
 
     /// A value that these pointers lead to, or through, with so many tokens.
-    fn value(&mut self, live: u32, depth: usize) {
+    fn value(&mut self, live: u32, depth: usize) -> Result<(), ReadError> {
         if live == 0 {
-            return self.skip();
+            return self.text.skip();
         }
         place(self.found, live, None);
         let ending = ending(self.pointers, live, depth);
-        let begin = self.at;
-        let deeper = live & !ending;
-        match self.byte() {
-            Some(b'{') if deeper != 0 => self.object(deeper, depth),
-            Some(b'[') if deeper != 0 => self.array(deeper, depth),
-            _ => self.skip(),
+        let (begin, deeper) = (self.text.at(), live & !ending);
+        let splits = self.list.as_ref().is_some_and(|list| ending & bit(list.pointer) != 0);
+        match self.text.byte() {
+            Some(b'{') if deeper != 0 => self.object(deeper, depth)?,
+            Some(b'[') if deeper != 0 => self.array(deeper, depth)?,
+            // Usually nothing else is looked for in the list.
+            _ if splits => {}
+            _ => self.text.skip()?,
+        }
+        if splits {
+            self.text.back_to(begin);
+            self.split()?;
         }
         if ending != 0 {
-            place(self.found, ending, self.json.get(begin..self.at));
+            place(self.found, ending, Some(self.text.since(begin)));
         }
+        Ok(())
     }
 
-    fn object(&mut self, live: u32, depth: usize) {
-        self.token();
-        self.space();
-        while self.byte() == Some(b'"') {
-            let begin = self.at;
-            let plain = self.text();
-            let hit =
-                self.fitting_name(live, depth, self.json.get(begin..self.at).unwrap_or_default(), plain);
-            self.space();
-            self.value(hit, depth + 1);
-            self.space();
+    fn object(&mut self, live: u32, depth: usize) -> Result<(), ReadError> {
+        let mut more = self.text.enter(b'}');
+        while more {
+            let (name, plain) = self.text.name()?;
+            self.value(self.fitting_name(live, depth, name, plain), depth + 1)?;
+            more = self.text.another()?;
         }
-        self.token();
+        Ok(())
     }
 
-    fn array(&mut self, live: u32, depth: usize) {
-        self.token();
-        self.space();
+    fn array(&mut self, live: u32, depth: usize) -> Result<(), ReadError> {
+        let mut more = self.text.enter(b']');
         let mut index = 0_usize;
-        while !matches!(self.byte(), None | Some(b']')) {
+        while more {
             let hit = fitting(self.pointers, live, depth, |token| token.parse() == Ok(index));
-            self.value(hit, depth + 1);
-            self.space();
+            self.value(hit, depth + 1)?;
+            more = self.text.another()?;
             index += 1;
         }
-        self.token();
+        Ok(())
     }
 
-    /// A value in which nothing is looked for.
-    fn skip(&mut self) {
-        let outside = self.nesting;
-        loop {
-            self.token();
-            if self.nesting <= outside || self.at >= self.json.len() {
-                return;
-            }
+    /// The list, if it is one.
+    fn split(&mut self) -> Result<(), ReadError> {
+        let Some(list) = &mut self.list else { return self.text.skip() };
+        list.items = None;
+        list.found.clear();
+        if self.text.byte() != Some(b'[') {
+            return self.text.skip();
         }
-    }
-
-    /// A text; whether it is as it is written.
-    fn text(&mut self) -> bool {
-        string(self.json, &mut self.at, &mut self.wrong)
-    }
-
-    /// One bracket, text, or number; of anything else a byte, or all of a word.
-    fn token(&mut self) {
-        match self.byte() {
-            Some(b'"') => {
-                self.text();
+        let mut items = Vec::new();
+        let mut more = self.text.enter(b']');
+        while more {
+            if items.len() == list.max {
+                return Err(ReadError::TooMany(list.max));
             }
-            Some(b'-' | b'0'..=b'9') => number(self.json, &mut self.at, &mut self.wrong),
-            Some(b'{' | b'[') => {
-                self.at += 1;
-                self.nesting += 1;
-                if self.nesting > MAX_NESTING {
-                    self.wrong.get_or_insert(Unstorable::Nesting);
-                }
-            }
-            Some(b'}' | b']') => {
-                self.at += 1;
-                self.nesting = self.nesting.saturating_sub(1);
-            }
-            Some(b'a'..=b'z') => {
-                while let Some(b'a'..=b'z') = self.byte() {
-                    self.at += 1;
-                }
-            }
-            Some(_) => self.at += 1,
-            None => {}
+            let places = list.found.len();
+            list.found.resize(places + list.inside.len(), None);
+            let found = list.found.get_mut(places..).unwrap_or_default();
+            let begin = self.text.at();
+            self.text.begin();
+            Walk { text: &mut *self.text, pointers: list.inside, found, list: None }
+                .value(all(list.inside), 0)?;
+            items.push(Item { json: self.text.since(begin), storable: self.text.storable() });
+            more = self.text.another()?;
         }
+        list.items = Some(items);
+        Ok(())
     }
 
     fn fitting_name(&self, live: u32, depth: usize, quoted: &str, plain: bool) -> u32 {
@@ -150,7 +168,7 @@ mod tests {
     fn scanned<'j>(json: &'j str, pointers: &[&str]) -> (Vec<Option<&'j str>>, Result<(), Unstorable>) {
         let pointers: Vec<_> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
         let mut found = vec![Some("before"); pointers.len()];
-        let storable = scan(json, &pointers, &mut found);
+        let storable = scan(json, &pointers, &mut found).unwrap();
         (found, storable)
     }
 

@@ -17,7 +17,7 @@ const MAX_EXPONENT: i64 = 1_000_000_000;
 
 /// Why a record cannot be stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::source) enum Unstorable {
+pub(super) enum Unstorable {
     #[error("the record holds the NUL character (\\u0000), which cannot be stored")]
     Nul,
     #[error("the record holds half of a surrogate pair (\\u{0}), which cannot be stored")]
@@ -28,36 +28,19 @@ pub(in crate::source) enum Unstorable {
     Nesting,
 }
 
-/// Checks JSON that is known to be well-formed.
-pub(in crate::source) fn check(json: &str) -> Result<(), Unstorable> {
-    scan(json, &[], &mut [])
-}
-
-/// Goes from the opening quote of a text to behind the closing one, and notes what is `wrong` with it, unless something is
-/// already. Whether the text is as it is written, without escapes.
-pub(super) fn string(json: &str, at: &mut usize, wrong: &mut Option<Unstorable>) -> bool {
-    let bytes = json.as_bytes();
-    *at += 1;
-    let (begin, mut plain, mut units) = (*at, true, false);
-    while let Some(skip) = memchr::memchr2(b'"', b'\\', bytes.get(*at..).unwrap_or_default()) {
-        *at += skip;
-        if bytes.get(*at) == Some(&b'"') {
-            if units && wrong.is_none() {
-                *wrong = characters(bytes.get(begin..*at).unwrap_or_default()).err();
-            }
-            *at += 1;
-            return plain;
-        }
-        plain = false;
-        units |= bytes.get(*at + 1) == Some(&b'u');
-        *at += 2;
+/// Whether a record is JSON that Postgres stores.
+///
+/// # Errors
+/// Why not, in words.
+pub(in crate::source) fn check(json: &str) -> Result<(), String> {
+    match scan(json, &[], &mut []) {
+        Ok(storable) => storable.map_err(|unstorable| unstorable.to_string()),
+        Err(error) => Err(format!("the record is not JSON: {}", error.explain(json))),
     }
-    *at = bytes.len();
-    false
 }
 
-/// Looks at what a text has written as `\u`.
-fn characters(text: &[u8]) -> Result<(), Unstorable> {
+/// Looks at what a text between its quotes has written as `\u`.
+pub(super) fn check_characters(text: &[u8]) -> Result<(), Unstorable> {
     let mut at = 0;
     // Set right behind the first half of a surrogate pair: where the second half must be.
     let mut second_half: Option<(usize, u16)> = None;
@@ -82,19 +65,9 @@ fn unit(digits: Option<&[u8]>) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits?).ok()?, 16).ok()
 }
 
-/// Goes from the beginning of a number to behind it, and notes what is `wrong` with it.
-pub(super) fn number(json: &str, at: &mut usize, wrong: &mut Option<Unstorable>) {
-    let rest = json.get(*at..).unwrap_or_default();
-    let length = rest
-        .bytes()
-        .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-        .unwrap_or(rest.len());
-    *at += length;
-    let number = rest.get(..length).unwrap_or_default();
-    // Nearly all numbers are short and have no exponent.
-    if (length > 1000 || number.contains(['e', 'E'])) && !in_range(number) {
-        wrong.get_or_insert_with(|| Unstorable::Number(quote(number)));
-    }
+/// Looks at a number, as it is written.
+pub(super) fn check_number(number: &str) -> Result<(), Unstorable> {
+    if in_range(number) { Ok(()) } else { Err(Unstorable::Number(quote(number))) }
 }
 
 fn in_range(number: &str) -> bool {
@@ -118,6 +91,10 @@ fn in_range(number: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(json: &str) -> Result<(), Unstorable> {
+        scan(json, &[], &mut []).unwrap()
+    }
 
     #[test]
     fn ordinary_json_is_storable() {
