@@ -1,7 +1,7 @@
 //! A source for JSON over HTTP whose lists come in pages: nearly everything about the upstream is a setting.
 //!
-//! One page's way: `request` makes its URL, the process's fetcher gets the body, `answer` splits it by JSON
-//! pointers without building a tree, `record` judges each record, and `paging` reads where the next page is.
+//! One page's way: `request` makes its URL, the process's fetcher gets the body, `answer` splits it by JSON pointers in one
+//! pass and without building a tree (`scan`), `record` judges each record, and `paging` reads where the next page is.
 
 mod answer;
 #[cfg(test)]
