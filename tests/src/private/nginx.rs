@@ -55,19 +55,20 @@ impl PrivateNginx {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The operating system's number of its first process, the parent of the other.
+    /// The operating system's number of its process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.server.child.id()
     }
 }
 
+/// All in one process: a worker would outlive its master when that is killed, and keep the port.
 fn configuration(port: u16) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|of| format!("    {of}_temp_path {of};\n"))
         .concat();
     format!(
-        "daemon off;\nworker_processes 1;\npid pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n\
+        "daemon off;\nmaster_process off;\npid pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n\
          {temporary}    access_log off;\n    default_type application/json;\n    sendfile on;\n    tcp_nopush on;\n    \
          keepalive_requests 1000000;\n    keepalive_timeout 300s;\n    server {{ listen 127.0.0.1:{port}; root pages; }}\n}}\n"
     )

@@ -12,7 +12,7 @@ pub struct Meter {
     pub postgres: u32,
     /// RabbitMQ's process.
     pub broker: u32,
-    /// nginx's first process.
+    /// nginx's process.
     pub upstream: u32,
 }
 
