@@ -7,6 +7,7 @@ use super::record::{Judge, RecordShape};
 use super::scan::{Item, List, scan_list};
 use super::settings::{Settings, pointer};
 use crate::source::SourceError;
+use crate::source::error::quote;
 use common::slice::Span;
 
 /// Where the parts of an answer are.
@@ -47,6 +48,8 @@ pub(super) enum AnswerError {
     Unread(String),
     #[error("no array of records at {0:?}")]
     NoRecords(String),
+    #[error("expected the array of records at {0:?}, and found {1}")]
+    OtherThanRecords(String, String),
 }
 
 impl AnswerShape {
@@ -73,10 +76,14 @@ impl AnswerShape {
         let mut list = List { pointer: RECORDS, max: max_records, inside, items: None, found: Vec::new() };
         scan_list(text, &self.pointers, found, &mut list)
             .map_err(|error| AnswerError::Unread(error.explain(text)))?;
-        let records = list.items.ok_or_else(|| {
-            AnswerError::NoRecords(self.pointers.first().map(ToString::to_string).unwrap_or_default())
-        })?;
         let part = |place: Option<usize>| found.get(place?).copied().flatten();
+        let records = list.items.ok_or_else(|| {
+            let pointer = self.pointers.get(RECORDS).map(ToString::to_string).unwrap_or_default();
+            match part(Some(RECORDS)) {
+                Some(other) => AnswerError::OtherThanRecords(pointer, quote(other)),
+                None => AnswerError::NoRecords(pointer),
+            }
+        })?;
         let (next, more, pages) = (part(self.next), part(self.more), part(self.pages));
         Ok(Answer { records, parts: list.found, next, more, pages, total: part(self.total) })
     }

@@ -68,7 +68,6 @@ struct Walk<'w, 's, 'de> {
 
 impl Walk<'_, '_, '_> {
     fn all_of_it(mut self) -> Result<(), ReadError> {
-        self.found.fill(None);
         self.text.space();
         self.value(all(self.pointers), 0)?;
         self.text.end()
