@@ -41,11 +41,15 @@ pub async fn about(stage: &Stage) -> Result<Vec<(String, String)>> {
 
 /// So many bytes of a field of `/proc/meminfo`; 0 where there is none.
 pub(super) fn memory(field: &str) -> u64 {
-    let said = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kibibytes = said.lines().find_map(|line| {
-        line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
-    kibibytes.unwrap_or_default() << 10
+    bytes("/proc/meminfo", field).unwrap_or_default()
+}
+
+/// So many bytes of a field of a file in which Linux counts kibibytes.
+pub(super) fn bytes(file: &str, field: &str) -> Option<u64> {
+    let said = std::fs::read_to_string(file).ok()?;
+    let rest = said.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    let kibibytes: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 /// The broker says its version in its first frame; the client library keeps it to itself.

@@ -1,5 +1,6 @@
 //! What a run costs: CPU of each part, WAL, memory. From the operating system and from Postgres, not from the programs.
 
+use crate::bench::machine::bytes;
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
 use std::fs;
@@ -93,20 +94,17 @@ fn cpu(pid: u32, fields: usize) -> Result<f64> {
 /// The most memory that a process ever had resident, in bytes.
 #[must_use]
 pub fn peak_memory(pid: u32) -> Option<u64> {
-    memory(pid, "VmHWM:")
+    memory(pid, "VmHWM")
 }
 
 /// The memory that a process has resident, in bytes.
 #[must_use]
 pub fn resident_memory(pid: u32) -> Option<u64> {
-    memory(pid, "VmRSS:")
+    memory(pid, "VmRSS")
 }
 
-fn memory(pid: u32, which: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+fn memory(pid: u32, field: &str) -> Option<u64> {
+    bytes(&format!("/proc/{pid}/status"), field)
 }
 
 /// The middle of these figures; of an even number the mean of the two in the middle. 0 of none.
