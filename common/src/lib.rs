@@ -20,3 +20,5 @@ pub mod short;
 pub mod slice;
 pub mod store;
 pub mod telemetry;
+pub mod walk;
+pub mod warning;
