@@ -3,7 +3,7 @@
 use crate::command::{CancelCommand, Command, MAX_TEXT_CHARS, StartCommand, decode, warning};
 use crate::contract::{AbortMessage, MarkerMessage};
 use crate::short::MAX_SENTENCE_CHARS;
-use crate::slice::{MAX_SLICES, Ring, Slicing, Span};
+use crate::slice::{Ring, Slicing, Span};
 use ::fuzz::proptest::prelude::*;
 use ::fuzz::{document, run};
 use chrono::{Datelike, Utc};
@@ -78,12 +78,18 @@ fn starts() {
         command(&body, texts_of_a_start, |start: &StartCommand| {
             let dates = [start.date_from, start.date_to];
             prop_assert!(dates.iter().flatten().all(|date| (0..=9999).contains(&date.year())), "{:?}", dates);
-            // Whatever span is accepted can be planned.
+            // Whatever span is accepted can be planned, or is refused with the figure to set.
             let to = start.date_to.unwrap_or_else(Utc::now);
             if start.date_from.is_none_or(|from| from < to) {
-                let slicing = Slicing { days: 1, max_slices: 1000 };
-                let slices = Slicing::cut(Some(slicing), Span { from: start.date_from, to });
-                prop_assert!((1..=MAX_SLICES as usize).contains(&slices.len()), "{}", slices.len());
+                let slices = Slicing::cut(Some(Slicing::days(1, 1000)), Span { from: start.date_from, to });
+                prop_assert!(
+                    slices.as_ref().map_or_else(
+                        |refused| refused.needed() > 1000,
+                        |slices| (1..=1000).contains(&slices.len())
+                    ),
+                    "{:?}",
+                    slices
+                );
             }
             Ok(())
         })

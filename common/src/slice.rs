@@ -121,42 +121,117 @@ impl Span {
 }
 
 /// How the span of a job is cut into slices. Comes from the settings of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slicing {
-    /// The length of a slice in days.
-    pub days: u32,
-    /// No more slices than this; with a longer span, slices grow instead.
+    /// The length of a slice; `None` cuts only as far as `longest` demands.
+    pub step: Option<TimeDelta>,
+    /// No slice may be longer than this: the upstream answers no longer span.
+    pub longest: Option<TimeDelta>,
+    /// No more slices than this. A span that needs more is refused.
     pub max_slices: u32,
+    /// Where an unbounded span is cut from. Its first slice has no lower bound all the same.
+    pub start: Option<DateTime<Utc>>,
 }
 
 /// The hard limit on the slices of one job.
 pub const MAX_SLICES: u32 = 10_000;
 
+/// A span that would need more slices than allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooManySlices {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    needed: i64,
+    most: u32,
+}
+
+impl TooManySlices {
+    /// How many slices the span needs.
+    #[must_use]
+    pub const fn needed(&self) -> i64 {
+        self.needed
+    }
+}
+
+impl std::fmt::Display for TooManySlices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { from, to, needed, most } = self;
+        let day = "%Y-%m-%d %H:%M";
+        write!(
+            f,
+            "the span from {} to {} needs {needed} slices, and slicing.max_slices is {most}: ",
+            from.format(day),
+            to.format(day)
+        )?;
+        if *needed <= i64::from(MAX_SLICES) {
+            write!(f, "set it to {needed}, make slices longer, or ask for a shorter span")
+        } else {
+            write!(f, "a job has at most {MAX_SLICES}, so make slices longer, or ask for a shorter span")
+        }
+    }
+}
+
+impl std::error::Error for TooManySlices {}
+
 impl Slicing {
+    /// Slices of so many days, and no more of them than this.
+    #[must_use]
+    pub const fn days(days: u32, max_slices: u32) -> Self {
+        // 4 billion days are within what the type holds.
+        let step = TimeDelta::try_days(days as i64);
+        Self { step, longest: None, max_slices, start: None }
+    }
+
+    /// The same for a span in which nothing is expected: one slice, unless the upstream answers no such span.
+    #[must_use]
+    pub const fn idle(self) -> Self {
+        Self { step: None, ..self }
+    }
+
     /// Cuts a span into slices that cover it exactly, without gap or overlap, in order of time.
     ///
-    /// Cuts fall on midnights (UTC), since some upstreams know only whole days. A span without a lower bound, and a
-    /// missing slicing, give one slice.
-    #[must_use]
-    pub fn cut(slicing: Option<Self>, span: Span) -> Vec<Span> {
-        let (Some(slicing), Some(from)) = (slicing, span.from) else { return vec![span] };
+    /// Cuts fall on whole steps from a midnight (UTC), since some upstreams know only whole days. A span without a lower
+    /// bound is cut from `start` on, and is one slice without it; a missing slicing gives one slice.
+    ///
+    /// # Errors
+    /// When the span needs more slices than allowed: slices never grow.
+    pub fn cut(slicing: Option<Self>, span: Span) -> Result<Vec<Span>, TooManySlices> {
+        let Some(slicing) = slicing else { return Ok(vec![span]) };
+        let step = [slicing.step, slicing.longest]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|step| *step > TimeDelta::zero());
+        let from = span.from.or(slicing.start).filter(|from| *from < span.to);
+        let (Some(step), Some(from)) = (step, from) else { return Ok(vec![span]) };
         let midnight = from.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
-        let most = i64::from(slicing.max_slices.clamp(1, MAX_SLICES));
-        let whole = span.to - midnight;
-        let days = whole.num_days() + i64::from(whole > TimeDelta::days(whole.num_days()));
-        let step = i64::from(slicing.days.max(1)).max((days + most - 1) / most);
-        let mut slices = Vec::new();
-        let mut start = from;
-        let mut edge = midnight;
-        while start < span.to {
-            edge =
-                TimeDelta::try_days(step).and_then(|step| edge.checked_add_signed(step)).unwrap_or(span.to);
-            let end = edge.min(span.to);
-            slices.push(Span { from: Some(start), to: end });
-            start = end;
+        let (needed, most) =
+            (slices_between(from, midnight, span.to, step), slicing.max_slices.min(MAX_SLICES));
+        if needed > i64::from(most) {
+            return Err(TooManySlices { from, to: span.to, needed, most });
         }
-        slices
+        let mut slices = Vec::new();
+        let (mut start, mut edge) = (span.from, midnight);
+        while start.unwrap_or(edge) < span.to {
+            edge = edge.checked_add_signed(step).unwrap_or(span.to);
+            if edge <= from {
+                continue;
+            }
+            let end = edge.min(span.to);
+            slices.push(Span { from: start, to: end });
+            start = Some(end);
+        }
+        Ok(slices)
     }
+}
+
+/// How many slices of this step, counted from a midnight, a span has a part in.
+fn slices_between(from: DateTime<Utc>, midnight: DateTime<Utc>, to: DateTime<Utc>, step: TimeDelta) -> i64 {
+    let micros = |delta: TimeDelta| delta.num_microseconds().unwrap_or(i64::MAX).max(1);
+    let step = micros(step);
+    let before = (from - midnight).num_microseconds().unwrap_or(0) / step;
+    let (whole, rest) = (micros(to - midnight) / step, micros(to - midnight) % step);
+    whole + i64::from(rest > 0) - before
 }
 
 #[cfg(test)]
@@ -169,14 +244,52 @@ mod tests {
     }
 
     #[test]
-    fn a_span_of_whole_days_is_cut_into_as_many() {
+    fn a_span_of_whole_days_is_cut_into_as_many_or_refused() {
         let from = at("2026-01-01T00:00:00Z");
         let cut = |to: DateTime<Utc>, most| {
-            Slicing::cut(Some(Slicing { days: 1, max_slices: most }), Span { from: Some(from), to }).len()
+            Slicing::cut(Some(Slicing::days(1, most)), Span { from: Some(from), to })
+                .map(|slices| slices.len())
         };
-        assert_eq!(cut(from + TimeDelta::days(100), 100), 100);
-        assert_eq!(cut(from + TimeDelta::days(100) + TimeDelta::microseconds(1), 100), 51);
-        assert_eq!(cut(from + TimeDelta::microseconds(1), 1), 1);
+        assert_eq!(cut(from + TimeDelta::days(100), 100), Ok(100));
+        assert_eq!(cut(from + TimeDelta::microseconds(1), 1), Ok(1));
+        let refused = cut(from + TimeDelta::days(100) + TimeDelta::microseconds(1), 100).unwrap_err();
+        assert_eq!(refused.needed(), 101);
+        assert_eq!(
+            refused.to_string(),
+            "the span from 2026-01-01 00:00 to 2026-04-11 00:00 needs 101 slices, and slicing.max_slices is 100: set it \
+             to 101, make slices longer, or ask for a shorter span"
+        );
+    }
+
+    #[test]
+    fn an_unbounded_span_is_cut_from_its_start_and_has_no_lower_bound_all_the_same() {
+        let span = Span { from: None, to: at("2026-01-04T12:00:00Z") };
+        let slicing = |start: &str| Slicing { start: Some(at(start)), ..Slicing::days(1, 10) };
+        let cut = |start: &str| Slicing::cut(Some(slicing(start)), span).unwrap();
+        let slices = cut("2026-01-01T15:00:00Z");
+        assert_eq!(slices.len(), 4);
+        assert_eq!(slices[0], Span { from: None, to: at("2026-01-02T00:00:00Z") });
+        assert_eq!(slices[1].from, Some(at("2026-01-02T00:00:00Z")));
+        assert_eq!(slices[3].to, span.to);
+        assert_eq!(cut("2026-01-04T12:00:00Z"), [span]);
+        assert_eq!(cut("2030-01-01T00:00:00Z"), [span]);
+        let bounded = Span { from: Some(at("2025-12-31T00:00:00Z")), ..span };
+        assert_eq!(
+            Slicing::cut(Some(slicing("2026-01-01T00:00:00Z")), bounded).unwrap()[0].from,
+            bounded.from
+        );
+    }
+
+    #[test]
+    fn no_slice_is_longer_than_the_longest() {
+        let span = Span { from: Some(at("2026-01-01T20:00:00Z")), to: at("2026-01-03T01:00:00Z") };
+        let slicing = Slicing { longest: Some(TimeDelta::hours(12)), ..Slicing::days(7, 10) };
+        let slices = Slicing::cut(Some(slicing), span).unwrap();
+        let ends: Vec<_> = slices.iter().map(|slice| slice.to.format("%d %H").to_string()).collect();
+        assert_eq!(ends, ["02 00", "02 12", "03 00", "03 01"]);
+        assert_eq!(slices[0].from, span.from);
+        assert_eq!(Slicing::cut(Some(slicing.idle()), span).unwrap(), slices);
+        assert_eq!(Slicing::cut(Some(Slicing::days(1, 10).idle()), span).unwrap(), [span]);
     }
 
     #[test]
@@ -214,26 +327,30 @@ mod tests {
     #[test]
     fn a_span_without_lower_bound_is_one_slice() {
         let span = Span { from: None, to: at("2026-01-01T00:00:00Z") };
-        assert_eq!(Slicing::cut(Some(Slicing { days: 1, max_slices: 10 }), span), vec![span]);
+        assert_eq!(Slicing::cut(Some(Slicing::days(1, 10)), span), Ok(vec![span]));
     }
 
     #[test]
     fn a_job_has_no_more_slices_than_the_hard_limit() {
         let from = at("2000-01-01T00:00:00Z");
         let cut = |days: i64| {
-            let slicing = Slicing { days: 1, max_slices: u32::MAX };
-            Slicing::cut(Some(slicing), Span { from: Some(from), to: from + TimeDelta::days(days) }).len()
+            let span = Span { from: Some(from), to: from + TimeDelta::days(days) };
+            Slicing::cut(Some(Slicing::days(1, u32::MAX)), span).map(|slices| slices.len())
         };
         let most = i64::from(MAX_SLICES);
-        assert_eq!(cut(most - 1), MAX_SLICES as usize - 1);
-        assert!((1..=MAX_SLICES as usize).contains(&cut(most)) && cut(most) > 1);
-        assert!((1..=MAX_SLICES as usize).contains(&cut(most + 1)) && cut(10 * most) <= MAX_SLICES as usize);
+        assert_eq!(cut(most), Ok(MAX_SLICES as usize));
+        assert!(
+            cut(most + 1)
+                .unwrap_err()
+                .to_string()
+                .ends_with("so make slices longer, or ask for a shorter span")
+        );
     }
 
     #[test]
     fn slices_meet_at_midnight() {
         let span = Span { from: Some(at("2026-01-01T15:30:00Z")), to: at("2026-01-03T09:00:00Z") };
-        let slices = Slicing::cut(Some(Slicing { days: 1, max_slices: 100 }), span);
+        let slices = Slicing::cut(Some(Slicing::days(1, 100)), span).unwrap();
         let edges: Vec<_> = slices.iter().map(|slice| slice.to.to_rfc3339()).collect();
         assert_eq!(
             edges,
@@ -243,17 +360,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn slices_cover_the_span_exactly(
-            start in 0_i64..2_000_000_000, length in 1_i64..400_000_000, days in 0_u32..400, most in 1_u32..500,
+        fn slices_cover_the_span_exactly_or_it_is_refused(
+            start in 0_i64..2_000_000_000, length in 1_i64..400_000_000, hours in 1_i64..9600, most in 1_u32..500,
+            unbounded: bool,
         ) {
             let from = DateTime::from_timestamp(start, 0).unwrap();
-            let span = Span { from: Some(from), to: from + TimeDelta::seconds(length) };
-            let slices = Slicing::cut(Some(Slicing { days, max_slices: most }), span);
-            prop_assert_eq!(slices[0].from, span.from);
-            prop_assert_eq!(slices[slices.len() - 1].to, span.to);
-            prop_assert!(slices.windows(2).all(|pair| Some(pair[0].to) == pair[1].from));
-            prop_assert!(slices.iter().all(|slice| slice.from < Some(slice.to)));
-            prop_assert!(slices.len() <= most as usize, "{} > {most}", slices.len());
+            let span = Span { from: Some(from).filter(|_| !unbounded), to: from + TimeDelta::seconds(length) };
+            let step = TimeDelta::hours(hours);
+            let slicing = Slicing { step: Some(step), longest: None, max_slices: most, start: Some(from) };
+            match Slicing::cut(Some(slicing), span) {
+                Err(refused) => {
+                    prop_assert!(refused.needed() > i64::from(most));
+                    let enough = Slicing { max_slices: u32::try_from(refused.needed()).unwrap(), ..slicing };
+                    if enough.max_slices <= MAX_SLICES {
+                        let slices = Slicing::cut(Some(enough), span).unwrap();
+                        prop_assert_eq!(slices.len(), enough.max_slices as usize);
+                    }
+                }
+                Ok(slices) => {
+                    prop_assert_eq!(slices[0].from, span.from);
+                    prop_assert_eq!(slices[slices.len() - 1].to, span.to);
+                    prop_assert!(slices.windows(2).all(|pair| Some(pair[0].to) == pair[1].from));
+                    prop_assert!(slices.iter().all(|slice| slice.to - slice.from.unwrap_or(from) <= step));
+                    prop_assert!(slices.iter().all(|slice| slice.from.unwrap_or(from) < slice.to));
+                    prop_assert!(slices.len() <= most as usize, "{} > {most}", slices.len());
+                }
+            }
         }
     }
 }

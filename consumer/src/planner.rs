@@ -3,6 +3,7 @@
 use crate::bell::Bell;
 use crate::source;
 use common::ids::JobId;
+use common::slice::Slicing;
 use common::store::jobs::{FailRight, JobError};
 use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
@@ -36,6 +37,11 @@ impl Planner {
             return self.fail(job, source::NO_ITEM.to_owned()).await;
         }
         plannable.reach_back(planning.overlap);
+        if plannable.documents.is_none()
+            && let Err(too_many) = Slicing::cut(planning.slicing, plannable.span)
+        {
+            return self.fail(job, too_many.to_string()).await;
+        }
         if self.store.plan(&plannable, planning.slicing).await? {
             tracing::info!(%job, "a job is planned");
             let rings = self.store.refill(plannable.tenant, RAMP_STEP).await?;

@@ -8,6 +8,7 @@ use common::store::StoreError;
 use common::store::jobs::{FailRight, Finished, JobError};
 use common::store::slices::{Lease, PageContext, RAMP_STEP, SkipRight};
 use common::telemetry::{CancelEnd, cancel_ended};
+use common::walk::Walk;
 use metrics::counter;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ impl PageHandler {
         let attempt = u32::try_from(context.attempts).unwrap_or_default() + 1;
         if attempt >= self.pages.max_attempts {
             let cause = format!("{cause} (attempt {attempt} of {})", self.pages.max_attempts);
-            let next = stint.source.after(context.cursor.as_deref());
+            let next = stint.source.after(context.cursor.as_deref(), &Walk::NEW);
             let poison = Poison { right: SkipRight::Exhausted(lease), cause, body, next };
             return self.give_up(lease, context, poison).await;
         }

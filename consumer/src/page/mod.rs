@@ -27,6 +27,7 @@ use common::ids::{LeaseToken, WorkerId};
 use common::slice::Ring;
 use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
 use common::store::{Store, StoreError};
+use common::walk::Walk;
 use metrics::{counter, histogram};
 use poison::Poison;
 pub use settler::Settler;
@@ -247,7 +248,8 @@ impl PageHandler {
         if let Some(ids) = &context.documents {
             return documents::fetch(context, ids, source, budget, &self.fetcher).await;
         }
-        let request = PageRequest { span: &context.span, cursor: context.cursor.as_deref(), budget };
+        let request =
+            PageRequest { cursor: context.cursor.as_deref(), ..PageRequest::first(&context.span, budget) };
         source.fetch(request, &self.fetcher).await
     }
 
@@ -289,7 +291,7 @@ impl PageHandler {
             FetchError::RateLimited { retry_after, .. } => {
                 self.rate_limited(lease, context, retry_after).await
             }
-            FetchError::Permanent { cause, body } => {
+            FetchError::Permanent { cause, body } | FetchError::Expired { cause, body } => {
                 self.fail_page(lease, context, redacted(cause), body.map(redacted)).await
             }
             FetchError::Unreadable { cause, body } => {
@@ -297,7 +299,7 @@ impl PageHandler {
                     right: SkipRight::Unusable(lease),
                     cause: redacted(cause),
                     body: body.map(redacted),
-                    next: stint.source.after(context.cursor.as_deref()),
+                    next: stint.source.after(context.cursor.as_deref(), &Walk::NEW),
                 };
                 self.give_up(lease, context, poison).await
             }

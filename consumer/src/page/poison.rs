@@ -52,7 +52,7 @@ impl PageHandler {
         // A source that cannot be opened is the connection's fault.
         if let Ok(Opened { source, .. }) = self.sources.of(context) {
             let right = SkipRight::Deaths { ring, at_least, worker: self.worker };
-            let next = source.after(context.cursor.as_deref());
+            let next = source.after(context.cursor.as_deref(), &common::walk::Walk::NEW);
             let poison = Poison { right, cause: cause.clone(), body: None, next };
             if let Some(next) = self.skipped(ring, context, &poison).await? {
                 return Ok(next);

@@ -65,11 +65,15 @@ pub enum FetchError {
         /// The beginning of the answer.
         body: Option<String>,
     },
-    /// The upstream wants less traffic: 429, or 503 with `Retry-After`. Concerns the whole connection.
+    /// The upstream wants less traffic: 429, 503 with `Retry-After`, 403 with a sign that it is about a limit. Concerns the
+    /// whole connection.
     #[error("the upstream asked to be left alone for a while")]
     RateLimited {
-        /// How long the upstream wants to be left alone, within 1 s and 1 h; `None` if it did not say so readably.
+        /// How long the upstream wants to be left alone, from 1 s to the settings' `limits.longest_rest`; `None` if it did not
+        /// say so readably.
         retry_after: Option<Duration>,
+        /// Whether it answered 403, which may yet turn out to be about the credentials.
+        forbidden: bool,
         /// The beginning of the answer.
         body: Option<String>,
     },
@@ -77,6 +81,15 @@ pub enum FetchError {
     /// leads astray.
     #[error("{cause}")]
     Permanent {
+        /// What happened, in words.
+        cause: String,
+        /// The beginning of the answer.
+        body: Option<String>,
+    },
+    /// The upstream refuses the cursor that the walk has stored, but may take a new walk: 400, 404, 409, 410 or 422 in answer
+    /// to it. Never at a walk's first page, and never where pages are counted.
+    #[error("{cause}")]
+    Expired {
         /// What happened, in words.
         cause: String,
         /// The beginning of the answer.
@@ -101,6 +114,7 @@ impl FetchError {
             Self::Transient { body, .. }
             | Self::RateLimited { body, .. }
             | Self::Permanent { body, .. }
+            | Self::Expired { body, .. }
             | Self::Unreadable { body, .. } => body.as_deref(),
         }
     }

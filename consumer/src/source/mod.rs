@@ -9,23 +9,27 @@ mod error;
 pub mod fetch;
 mod page;
 pub mod paged_json;
+mod planning;
 pub mod probe;
 mod registry;
+mod scope;
 pub mod ultravox;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
-use common::slice::{Slicing, Span};
+use common::slice::Span;
+use common::walk::Walk;
 use url::Url;
 
 pub use error::{FetchError, SourceError};
 pub use fetch::{FetchConfig, FetchConfigError, Fetcher};
-pub use page::{Content, FetchedPage, Outside, ParsedRecord, Reservation};
+pub use page::{Content, FetchedPage, Outside, ParsedRecord, Reservation, Version};
 pub(crate) use paged_json::NO_ITEM;
+pub use planning::{Planning, TimeIs, TotalIs, planning};
 pub use registry::{KINDS, Kind};
+pub use scope::{Scope, scope};
 
 /// What a connection's row says about its upstream.
 #[derive(Clone)]
@@ -59,8 +63,23 @@ pub struct PageRequest<'a> {
     pub span: &'a Span,
     /// The slice's checkpoint: what [`FetchedPage::next`] of the page before said. `None` asks for the first page.
     pub cursor: Option<&'a str>,
+    /// What the walk has shown before this page; [`Walk::NEW`] at its first page.
+    pub walk: &'a Walk,
+    /// The page's number in its slice, from 0 on.
+    pub page: i32,
+    /// Whether the span has no end: no upper bound is sent, and nothing is dropped as too new. For a full sync of an upstream
+    /// whose times are those of the last change.
+    pub open_end: bool,
     /// How long the whole fetch may take, connecting and reading included.
     pub budget: Duration,
+}
+
+impl<'a> PageRequest<'a> {
+    /// The first page of a slice.
+    #[must_use]
+    pub const fn first(span: &'a Span, budget: Duration) -> Self {
+        Self { span, cursor: None, walk: &Walk::NEW, page: 0, open_end: false, budget }
+    }
 }
 
 /// Which records to fetch by their ids: a page of a job over documents.
@@ -83,8 +102,9 @@ pub trait Source: Send + Sync + Debug {
     async fn fetch(&self, request: PageRequest<'_>, http: &Fetcher) -> Result<FetchedPage, FetchError>;
 
     /// The cursor of the page after this one, where that is known without reading it: so that a page that can never be
-    /// read can be left out. With opaque cursors it is not, and the slice ends there.
-    fn after(&self, _cursor: Option<&str>) -> Option<String> {
+    /// read can be left out. With opaque cursors it is not, and the slice ends there. The walk goes on with
+    /// [`Walk::skipping`].
+    fn after(&self, _cursor: Option<&str>, _walk: &Walk) -> Option<String> {
         None
     }
 
@@ -108,22 +128,4 @@ pub trait Source: Send + Sync + Debug {
 /// Opens the source of a connection, or says what is wrong with the connection's settings or credentials.
 pub fn open(endpoint: &Endpoint) -> Result<Box<dyn Source>, SourceError> {
     (registry::kind(&endpoint.kind)?.open)(endpoint)
-}
-
-/// What the planner asks of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Planning {
-    /// How jobs are cut into slices; `None` means one slice.
-    pub slicing: Option<Slicing>,
-    /// How far before the end of what is known an incremental job begins.
-    pub overlap: TimeDelta,
-    /// Whether a full sync may delete more than half of the connection's records.
-    pub delete_any_number: bool,
-    /// Whether records can be fetched by their ids.
-    pub items: bool,
-}
-
-/// How jobs of a connection are planned. Needs no credentials.
-pub fn planning(kind: &str, settings: &serde_json::Value) -> Result<Planning, SourceError> {
-    (registry::kind(kind)?.planning)(settings)
 }

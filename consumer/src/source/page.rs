@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use common::payload::Payload;
+use common::walk::Walk;
+use common::warning::Warning;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -22,10 +24,19 @@ pub struct FetchedPage {
     pub total: Option<i64>,
     /// The size of the answer's body, decompressed.
     pub bytes: usize,
-    /// How many records were dropped because they lie outside the slice's span.
-    pub dropped: usize,
-    /// The first few of them, for whoever wants to see why.
+    /// How many records were dropped because they lie outside the slice's span, but within what was asked for: a margin, or
+    /// whole days.
+    pub dropped_by_margin: usize,
+    /// How many were dropped that lie outside even of what was asked for.
+    pub dropped_beyond: usize,
+    /// The first few of the dropped ones, for whoever wants to see why.
     pub outside: Vec<Outside>,
+    /// The ids of all dropped records that have a readable one.
+    pub outside_ids: Vec<String>,
+    /// What the walk has shown, this page included.
+    pub walk: Walk,
+    /// What this page adds to the slice's warnings and notes.
+    pub warnings: Vec<Warning>,
     /// The page's share of the process's byte budget.
     pub reservation: Reservation,
 }
@@ -34,12 +45,25 @@ pub struct FetchedPage {
 const OUTSIDE_KEPT: usize = 5;
 
 impl FetchedPage {
-    /// Counts a record that lies outside the span.
-    pub fn drop_outside(&mut self, record: Outside) {
-        self.dropped += 1;
+    /// Counts a record that lies outside the span; `asked` is whether it lies within what was asked for.
+    pub fn drop_outside(&mut self, record: Outside, asked: bool) {
+        if asked {
+            self.dropped_by_margin += 1;
+        } else {
+            self.dropped_beyond += 1;
+        }
+        if !record.id.is_empty() {
+            self.outside_ids.push(record.id.clone());
+        }
         if self.outside.len() < OUTSIDE_KEPT {
             self.outside.push(record);
         }
+    }
+
+    /// How many records were dropped because they lie outside the slice's span.
+    #[must_use]
+    pub const fn dropped(&self) -> usize {
+        self.dropped_by_margin + self.dropped_beyond
     }
 }
 
@@ -59,9 +83,15 @@ pub struct ParsedRecord {
     pub key: String,
     /// When the upstream says that the record happened; `None` when the source knows no time.
     pub time: Option<DateTime<Utc>>,
+    /// Its version, if the settings say where it is: the higher one is newer.
+    pub version: Option<Version>,
     /// What is to be done with it.
     pub content: Content,
 }
+
+/// The version of a record: a whole number (of a fraction, what is below it), or a time as microseconds since 1970. Of one
+/// connection they are all of one sort.
+pub type Version = i64;
 
 /// What was found of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -151,7 +151,7 @@ pub async fn probe(
     let source = open(endpoint)?;
     let (http, exchanges) = Fetcher::watched(limits, 1)?;
     let began = Instant::now();
-    let page = PageRequest { span: &request.span, cursor: request.cursor, budget: request.budget };
+    let page = PageRequest { cursor: request.cursor, ..PageRequest::first(&request.span, request.budget) };
     let fetched = source.fetch(page, &http).await;
     let elapsed = began.elapsed();
     let mask = Mask(Redactor::of(&endpoint.credentials));
@@ -208,7 +208,7 @@ impl Mask {
             stored: count(Fate::Stored),
             deferred: count(Fate::Deferred),
             failed: count(Fate::Failed),
-            dropped: page.dropped,
+            dropped: page.dropped(),
             records: page.records.iter().take(show).map(|record| self.record(record)).collect(),
             outside: page.outside.iter().take(show).cloned().collect(),
             next: page.next.as_deref().map(|next| self.url(next)),
@@ -234,9 +234,9 @@ impl Mask {
         let (kind, cause) = match error {
             FetchError::Transient { cause, .. } => (ErrorKind::Transient, cause.clone()),
             FetchError::RateLimited { .. } => (ErrorKind::RateLimited, error.to_string()),
-            FetchError::Permanent { cause, .. } | FetchError::Unreadable { cause, .. } => {
-                (ErrorKind::Permanent, cause.clone())
-            }
+            FetchError::Permanent { cause, .. }
+            | FetchError::Expired { cause, .. }
+            | FetchError::Unreadable { cause, .. } => (ErrorKind::Permanent, cause.clone()),
         };
         ErrorSeen { kind, cause: self.text(&cause), body: error.body().map(|body| self.text(body)) }
     }
@@ -254,7 +254,7 @@ impl Fate {
 
 fn advice_on_page(page: &FetchedPage) -> Vec<String> {
     let failed = page.records.iter().filter(|record| Fate::of(&record.content) == Fate::Failed).count();
-    let whole = page.records.len() + page.dropped;
+    let whole = page.records.len() + page.dropped();
     let mut advice = Vec::new();
     if whole == 0 {
         advice.push(
@@ -266,7 +266,7 @@ fn advice_on_page(page: &FetchedPage) -> Vec<String> {
             "{failed} of {whole} records would be counted as failed: do the reasons point at a wrong setting?"
         ));
     }
-    if page.dropped > 0 && page.records.is_empty() {
+    if page.dropped() > 0 && page.records.is_empty() {
         advice.push(
             "every record lies outside the span: does the upstream know the date parameters that it is asked with?"
                 .to_owned(),
@@ -302,6 +302,9 @@ fn advice_on_error(error: &FetchError, status: Option<u16>) -> String {
             "is the base URL right, and can this machine reach it? A job would try again by itself".to_owned()
         }
         (FetchError::Transient { .. }, Some(_)) => "try again; a job would do so by itself".to_owned(),
+        (FetchError::Expired { .. }, _) => {
+            "the upstream refuses this checkpoint: begin at the first page".to_owned()
+        }
         (FetchError::Permanent { .. }, Some(401 | 403)) => {
             "the upstream refuses the credentials: check them, and the header that carries them".to_owned()
         }

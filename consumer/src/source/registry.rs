@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Endpoint, Planning, Source, SourceError, paged_json, ultravox};
+use super::{Endpoint, Planning, Scope, Source, SourceError, paged_json, ultravox};
+use url::Url;
 
 /// A kind of source. `GUIDE.md` shows how one is written.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub struct Kind {
     pub open: fn(&Endpoint) -> Result<Box<dyn Source>, SourceError>,
     /// How jobs of a connection with these settings are planned. Needs no credentials.
     pub planning: fn(&Value) -> Result<Planning, SourceError>,
+    /// What decides which records such a connection lists. Needs no credentials.
+    pub scope: fn(&Url, &Value) -> Result<Scope, SourceError>,
 }
 
 /// All of them.
@@ -24,12 +27,14 @@ pub const KINDS: [Kind; 2] = [
         about: "Paged JSON over HTTP, described by the settings",
         open: |endpoint| Ok(Box::new(paged_json::PagedJson::open(endpoint)?)),
         planning: paged_json::planning,
+        scope: paged_json::scope,
     },
     Kind {
         name: ultravox::KIND,
         about: "Calls of Ultravox; credentials {\"api_key\": \"…\"}",
         open: |endpoint| Ok(Box::new(ultravox::open(endpoint)?)),
         planning: ultravox::planning,
+        scope: ultravox::scope,
     },
 ];
 

@@ -10,7 +10,8 @@ use super::paged_json::{
     Auth, Dates, Item, Next, OneOrMany, PageSize, PagedJson, Parameter, Records, Settings, SliceSettings,
     default_item_page_size, default_items_at_once, default_overlap_hours,
 };
-use super::{Endpoint, Planning, SourceError};
+use super::{Endpoint, Planning, Scope, SourceError};
+use url::Url;
 
 /// The name of this source in a connection's row.
 pub const KIND: &str = "ultravox";
@@ -60,6 +61,12 @@ pub fn planning(settings: &serde_json::Value) -> Result<Planning, SourceError> {
     let settings = preset(settings)?;
     settings.check()?;
     Ok(settings.planning())
+}
+
+/// What decides which calls an Ultravox connection lists.
+pub fn scope(base_url: &Url, settings: &serde_json::Value) -> Result<Scope, SourceError> {
+    planning(settings)?;
+    Ok(Scope::of(base_url, settings.clone()))
 }
 
 fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {

@@ -30,10 +30,9 @@ async fn ultravox_is_asked_for_whole_days() {
         from: Some("2026-01-01T15:00:00Z".parse().unwrap()),
         to: "2026-01-02T10:00:00Z".parse().unwrap(),
     };
-    let page =
-        source.fetch(PageRequest { span: &span, cursor: None, budget: BUDGET }, &fetcher()).await.unwrap();
+    let page = source.fetch(PageRequest::first(&span, BUDGET), &fetcher()).await.unwrap();
     let keys: Vec<_> = page.records.iter().map(|record| record.key.as_str()).collect();
-    assert_eq!((keys, page.dropped, page.total), (vec!["in", "on"], 1, Some(3)));
+    assert_eq!((keys, page.dropped(), page.total), (vec!["in", "on"], 1, Some(3)));
     let next = page.next.unwrap();
     assert_eq!(next, "/api/calls?cursor=cD0y&pageSize=100");
     // The same next page again: a loop.
@@ -53,7 +52,7 @@ async fn ultravox_without_a_lower_bound() {
     let upstream = Upstream::text(r#"{"next":"","results":[]}"#).await;
     let source = source("ultravox", &upstream.url, json!({"page_size": 50, "sort": "created"}));
     let span = Span { from: None, to: "2026-01-03T00:00:00Z".parse().unwrap() };
-    source.fetch(PageRequest { span: &span, cursor: None, budget: BUDGET }, &fetcher()).await.unwrap();
+    source.fetch(PageRequest::first(&span, BUDGET), &fetcher()).await.unwrap();
     assert_eq!(upstream.seen(), ["/api/calls?sort=created&pageSize=50&toDate=2026-01-03T00%3A00%3A00Z"]);
 }
 
@@ -124,10 +123,10 @@ async fn a_cursor_goes_into_its_parameter() {
 #[test]
 fn planning_reads_how_to_slice() {
     let slicing = |kind, settings: &Value| planning(kind, settings).unwrap().slicing;
-    assert_eq!(slicing("ultravox", &json!({})), Some(Slicing { days: 7, max_slices: 1000 }));
+    assert_eq!(slicing("ultravox", &json!({})), Some(Slicing::days(7, 1000)));
     let few = json!({"slice_days": 1, "max_slices": 5});
-    assert_eq!(slicing("ultravox", &few), Some(Slicing { days: 1, max_slices: 5 }));
-    assert_eq!(slicing("paged_json", &datasette()), Some(Slicing { days: 30, max_slices: 20 }));
+    assert_eq!(slicing("ultravox", &few), Some(Slicing::days(1, 5)));
+    assert_eq!(slicing("paged_json", &datasette()), Some(Slicing::days(30, 20)));
     assert_eq!(slicing("paged_json", &list_settings()), None);
     assert_eq!(planning("ultravox", &json!({ "overlap_hours": 2 })).unwrap().overlap, TimeDelta::hours(2));
     assert_eq!(planning("paged_json", &list_settings()).unwrap().overlap, TimeDelta::days(1));

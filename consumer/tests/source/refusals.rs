@@ -23,7 +23,7 @@ async fn limit(status: u16, retry_after: Option<&'static str>) -> Option<Duratio
     })
     .await;
     match upstream.fetch().await {
-        Err(FetchError::RateLimited { retry_after, body }) => {
+        Err(FetchError::RateLimited { retry_after, body, .. }) => {
             assert_eq!(body.as_deref(), Some("slow down"));
             retry_after
         }

@@ -82,7 +82,7 @@ pub(crate) async fn fetch(
     cursor: Option<&str>,
     budget: Duration,
 ) -> Result<FetchedPage, FetchError> {
-    source.fetch(PageRequest { span: &span(), cursor, budget }, http).await
+    source.fetch(PageRequest { cursor, ..PageRequest::first(&span(), budget) }, http).await
 }
 
 /// The settings that these tests use where it does not matter.

@@ -15,7 +15,7 @@ use harness::settle_gate::{PATIENT, SettleGate};
 use serde_json::json;
 use std::time::Duration;
 
-const DAYS: Option<Slicing> = Some(Slicing { days: 1, max_slices: 100 });
+const DAYS: Option<Slicing> = Some(Slicing::days(1, 100));
 const LEASE: Duration = Duration::from_secs(60);
 
 /// How many sessions wait for a lock.

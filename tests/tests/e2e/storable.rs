@@ -47,7 +47,7 @@ async fn judged(records: &[String]) -> Result<Vec<Option<String>>> {
         ..FetchConfig::default()
     };
     let (http, span) = (Fetcher::new(limits, 1)?, Span { from: None, to: "2026-02-01T00:00:00Z".parse()? });
-    let request = PageRequest { span: &span, cursor: None, budget: Duration::from_secs(60) };
+    let request = PageRequest::first(&span, Duration::from_secs(60));
     let page = source.fetch(request, &http).await?;
     serving.abort();
     Ok(page

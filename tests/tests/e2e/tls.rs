@@ -140,7 +140,7 @@ async fn a_consumer_speaks_tls_to_all_of_its_servers() -> Result<()> {
     };
     let span = Span { from: None, to: chrono::Utc::now() };
     let http = Fetcher::new(FetchConfig { allow_private_addresses: true, ..FetchConfig::default() }, 1)?;
-    let request = PageRequest { span: &span, cursor: None, budget: Duration::from_secs(10) };
+    let request = PageRequest::first(&span, Duration::from_secs(10));
     let refused =
         open(&endpoint)?.fetch(request, &http).await.expect_err("nobody vouches for it").to_string();
     assert!(refused.to_lowercase().contains("certificate"), "{refused}");

@@ -146,7 +146,8 @@ async fn cut(
     locked: &Locked,
     slicing: Option<Slicing>,
 ) -> Result<i64, StoreError> {
-    let spans = Slicing::cut(slicing, plannable.span);
+    // The planner has seen whether there are too many.
+    let spans = Slicing::cut(slicing, plannable.span).unwrap_or_else(|_too_many| vec![plannable.span]);
     let from: Vec<Option<DateTime<Utc>>> = spans.iter().map(|span| span.from).collect();
     let to: Vec<DateTime<Utc>> = spans.iter().map(|span| span.to).collect();
     sqlx::query!(

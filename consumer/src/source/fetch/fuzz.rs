@@ -100,6 +100,7 @@ fn headers_of_refusals() {
             }
             other @ (FetchError::Transient { .. }
             | FetchError::Permanent { .. }
+            | FetchError::Expired { .. }
             | FetchError::Unreadable { .. }) => return Err(TestCaseError::fail(format!("{other:?}"))),
         }
         Ok(())

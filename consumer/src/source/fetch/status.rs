@@ -40,9 +40,11 @@ pub(super) fn cause(status: StatusCode) -> String {
 pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: Option<String>) -> FetchError {
     let cause = cause(status);
     match status {
-        StatusCode::TOO_MANY_REQUESTS => FetchError::RateLimited { retry_after: retry_after(headers), body },
+        StatusCode::TOO_MANY_REQUESTS => {
+            FetchError::RateLimited { retry_after: retry_after(headers), forbidden: false, body }
+        }
         StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(RETRY_AFTER) => {
-            FetchError::RateLimited { retry_after: retry_after(headers), body }
+            FetchError::RateLimited { retry_after: retry_after(headers), forbidden: false, body }
         }
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => FetchError::Transient { cause, body },
         status if status.is_server_error() => FetchError::Transient { cause, body },
@@ -77,7 +79,11 @@ mod tests {
     }
 
     fn limited(seconds: Option<u64>) -> FetchError {
-        FetchError::RateLimited { retry_after: seconds.map(Duration::from_secs), body: None }
+        FetchError::RateLimited {
+            retry_after: seconds.map(Duration::from_secs),
+            forbidden: false,
+            body: None,
+        }
     }
 
     #[test]

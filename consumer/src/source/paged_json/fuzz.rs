@@ -76,7 +76,8 @@ fn read_at(source: &PagedJson, cursor: Option<&str>, body: &[u8]) -> Result<Fetc
     let (requests, shape) = (Arc::clone(&source.requests), Arc::clone(&source.shape));
     let cursor = cursor.map(ToOwned::to_owned);
     let (span, max_records, reservation) = (january(), MAX_RECORDS, Reservation::default());
-    Reading { requests, shape, asked, cursor, span, max_records, body, reservation }.read()
+    let walk = Walk::NEW;
+    Reading { requests, shape, asked, cursor, span, walk, max_records, body, reservation }.read()
 }
 
 fn short(cause: &str) -> Result<(), TestCaseError> {
@@ -121,7 +122,7 @@ fn page(source: &PagedJson, body: &[u8]) -> Result<(), TestCaseError> {
         Ok(page) => page,
         Err(error) => return refused(&error),
     };
-    prop_assert!(page.records.len() + page.dropped <= MAX_RECORDS);
+    prop_assert!(page.records.len() + page.dropped() <= MAX_RECORDS);
     prop_assert!(page.total.is_none_or(|total| (0..=answer::MAX_TOTAL).contains(&total)), "{:?}", page.total);
     for one in &page.records {
         record(one, body)?;

@@ -74,15 +74,7 @@ impl Items {
         let bytes = records.iter().map(|(_, bytes)| bytes).sum();
         let records = records.into_iter().map(|(record, _)| record).collect();
         let reservation = allowance.into_reservation();
-        Ok(FetchedPage {
-            records,
-            next: None,
-            total: None,
-            bytes,
-            dropped: 0,
-            outside: Vec::new(),
-            reservation,
-        })
+        Ok(FetchedPage { records, bytes, reservation, ..FetchedPage::default() })
     }
 
     async fn one(
@@ -154,7 +146,8 @@ impl Items {
 }
 
 fn failed(id: &str, reason: impl Into<String>) -> ParsedRecord {
-    ParsedRecord { key: id.to_owned(), time: None, content: Content::Failed { reason: reason.into() } }
+    let content = Content::Failed { reason: reason.into() };
+    ParsedRecord { key: id.to_owned(), time: None, version: None, content }
 }
 
 #[cfg(test)]
@@ -200,10 +193,8 @@ mod tests {
         let record = read("7", r#"{"data": {"id": 7, "ended": "x"}}"#);
         let hash = blake3::hash(br#"{"id": 7, "ended": "x"}"#).into();
         let payload = r#"{"id": 7, "ended": "x"}"#.into();
-        assert_eq!(
-            record,
-            ParsedRecord { key: "7".to_owned(), time: None, content: Content::Stored { hash, payload } }
-        );
+        let content = Content::Stored { hash, payload };
+        assert_eq!(record, ParsedRecord { key: "7".to_owned(), time: None, version: None, content });
         assert_eq!(read("7", r#"{"data": {"id": "7"}}"#).content, Content::Deferred);
         for (body, words) in [
             ("<p>We are back soon", "cannot be read (content type text/html)"),

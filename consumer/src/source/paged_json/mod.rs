@@ -24,13 +24,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::slice::Span;
+use common::walk::Walk;
 use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::fetch::{Body, Get};
 use super::{
-    Endpoint, FetchError, FetchedPage, Fetcher, ItemsRequest, PageRequest, Planning, Reservation, Source,
-    SourceError,
+    Endpoint, FetchError, FetchedPage, Fetcher, ItemsRequest, PageRequest, Planning, Reservation, Scope,
+    Source, SourceError,
 };
 use answer::AnswerShape;
 use item::Items;
@@ -97,6 +98,7 @@ impl Source for PagedJson {
             asked,
             cursor: request.cursor.map(ToOwned::to_owned),
             span: *request.span,
+            walk: request.walk.clone(),
             max_records: http.config().max_page_records,
             body,
             reservation: allowance.into_reservation(),
@@ -112,7 +114,7 @@ impl Source for PagedJson {
     }
 
     /// Known for pages by number, and by offset if a page size is asked for.
-    fn after(&self, cursor: Option<&str>) -> Option<String> {
+    fn after(&self, cursor: Option<&str>, _walk: &Walk) -> Option<String> {
         self.requests.paging().after(cursor)
     }
 
@@ -138,6 +140,7 @@ struct Reading {
     asked: Url,
     cursor: Option<String>,
     span: Span,
+    walk: Walk,
     max_records: usize,
     body: Body,
     reservation: Reservation,
@@ -165,15 +168,15 @@ impl Reading {
             next,
             total: answer.total(),
             bytes: text.len(),
-            dropped: 0,
-            outside: Vec::new(),
             reservation: self.reservation,
+            walk: self.walk,
+            ..FetchedPage::default()
         };
         let judge = self.shape.judge(self.span, &text);
         for (record, found) in answer.each() {
             match judge.record(record, found) {
                 Ok(record) => page.records.push(record),
-                Err(outside) => page.drop_outside(outside),
+                Err(outside) => page.drop_outside(outside, true),
             }
         }
         Ok(page)
@@ -185,4 +188,10 @@ pub fn planning(settings: &serde_json::Value) -> Result<Planning, SourceError> {
     let settings = Settings::read(settings)?;
     settings.check()?;
     Ok(settings.planning())
+}
+
+/// What decides which records a connection with these settings lists.
+pub fn scope(base_url: &Url, settings: &serde_json::Value) -> Result<Scope, SourceError> {
+    planning(settings)?;
+    Ok(Scope::of(base_url, settings.clone()))
 }

@@ -72,7 +72,7 @@ impl<'s, 'de> Judge<'s, 'de> {
     ) -> Result<ParsedRecord, Outside> {
         let json = record.json;
         let failed = |key: String, time, reason: String| {
-            Ok(ParsedRecord { key, time, content: Content::Failed { reason } })
+            Ok(ParsedRecord { key, time, version: None, content: Content::Failed { reason } })
         };
         if !json.starts_with('{') {
             return failed(String::new(), None, "the record is not an object".to_owned());
@@ -94,7 +94,7 @@ impl<'s, 'de> Judge<'s, 'de> {
             return failed(key, None, reason);
         }
         if self.shape.deferred.is_some_and(|index| parts.part(index).is_none()) {
-            return Ok(ParsedRecord { key, time: known_time, content: Content::Deferred });
+            return Ok(ParsedRecord { key, time: known_time, version: None, content: Content::Deferred });
         }
         if let Err(reason) = &record.storable {
             return failed(key, known_time, reason.to_string());
@@ -103,7 +103,7 @@ impl<'s, 'de> Judge<'s, 'de> {
             hash: blake3::hash(json.as_bytes()).into(),
             payload: Payload::within(self.answer, json),
         };
-        Ok(ParsedRecord { key, time: known_time, content })
+        Ok(ParsedRecord { key, time: known_time, version: None, content })
     }
 
     /// The same of a record that stands alone in the answer, or of nothing that is JSON.
@@ -114,7 +114,7 @@ impl<'s, 'de> Judge<'s, 'de> {
             Ok(storable) => self.record(&Item { json, storable }, found),
             Err(error) => {
                 let content = Content::Failed { reason: error.explain(json) };
-                Ok(ParsedRecord { key: String::new(), time: None, content })
+                Ok(ParsedRecord { key: String::new(), time: None, version: None, content })
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::next::Next;
 use super::pointer::Pointer;
 use super::template::{DateTemplate, fill_credentials};
-use crate::source::{Planning, SourceError};
+use crate::source::{Planning, SourceError, TimeIs};
 
 /// How to read one upstream. All pointers are JSON pointers (RFC 6901).
 #[derive(Clone, Debug, Deserialize)]
@@ -155,7 +155,7 @@ pub struct Auth {
 pub struct SliceSettings {
     /// The length of a slice in days.
     pub days: u32,
-    /// No more slices than this; with a longer span, slices grow instead. Default 1000.
+    /// No more slices than this: a span that needs more is refused. Default 1000.
     #[serde(default = "default_max_slices")]
     pub max_slices: u32,
 }
@@ -182,12 +182,16 @@ impl Settings {
     /// How jobs are planned.
     #[must_use]
     pub fn planning(&self) -> Planning {
-        let slicing = |slicing: SliceSettings| Slicing { days: slicing.days, max_slices: slicing.max_slices };
+        let counted = matches!(self.next, Next::PageNumber { .. } | Next::Offset { .. });
         Planning {
-            slicing: self.slicing.map(slicing),
+            slicing: self.slicing.map(|slicing| Slicing::days(slicing.days, slicing.max_slices)),
+            counted,
+            moving_list: matches!(self.next, Next::PageNumber { .. }),
+            time: self.records.time.as_ref().map(|_| TimeIs::Created),
             overlap: TimeDelta::hours(i64::from(self.overlap_hours)),
             delete_any_number: self.delete_any_number,
             items: self.item.is_some(),
+            ..Planning::default()
         }
     }
 

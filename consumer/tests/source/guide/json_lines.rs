@@ -2,11 +2,11 @@
 //! first, one object per line, and nothing at the end.
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use consumer::source::fetch::Get;
 use consumer::source::{
     Content, Endpoint, FetchError, FetchedPage, Fetcher, Kind, Outside, PageRequest, ParsedRecord, Planning,
-    Source, SourceError,
+    Scope, Source, SourceError,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,12 +17,11 @@ pub(crate) const JSON_LINES: Kind = Kind {
     name: "json_lines",
     about: "Events in JSON lines; settings {\"limit\": …}",
     open: |endpoint| Ok(Box::new(JsonLines::open(endpoint)?)),
-    planning: |settings| Settings::read(settings).map(|_usable| ONE_SLICE),
+    // This upstream cannot be asked for a span, so a job is one slice.
+    planning: |settings| Settings::read(settings).map(|_usable| Planning::default()),
+    // However many events a page has, they are the same ones.
+    scope: |base_url, settings| Settings::read(settings).map(|_usable| Scope::of(base_url, Value::Null)),
 };
-
-/// This upstream cannot be asked for a span, so a job is one slice.
-const ONE_SLICE: Planning =
-    Planning { slicing: None, overlap: TimeDelta::days(1), delete_any_number: false, items: false };
 
 /// The connection's settings.
 #[derive(Debug, Deserialize)]
@@ -82,16 +81,23 @@ impl Source for JsonLines {
             match event {
                 // Another slice's, or nobody's.
                 Ok(event) if !request.span.contains(event.at) => {
-                    page.drop_outside(Outside { id: event.id, time: Some(event.at) });
+                    // They were all asked for.
+                    page.drop_outside(Outside { id: event.id, time: Some(event.at) }, true);
                 }
                 Ok(event) => {
                     let content = Content::of_json(line);
-                    page.records.push(ParsedRecord { key: event.id, time: Some(event.at), content });
+                    let time = Some(event.at);
+                    page.records.push(ParsedRecord { key: event.id, time, version: None, content });
                 }
                 // One bad record costs itself, not the page.
                 Err(error) => {
                     let content = Content::Failed { reason: error.to_string() };
-                    page.records.push(ParsedRecord { key: String::new(), time: None, content });
+                    page.records.push(ParsedRecord {
+                        key: String::new(),
+                        time: None,
+                        version: None,
+                        content,
+                    });
                 }
             }
         }

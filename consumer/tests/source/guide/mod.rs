@@ -49,9 +49,10 @@ async fn the_source_of_the_guide_reads_every_event_once() {
     let span = Span { from: None, to: "2026-02-01T00:00:00Z".parse().unwrap() };
     let (mut cursor, mut stored, mut failed, mut dropped) = (None, Vec::new(), 0, 0);
     loop {
-        let request = PageRequest { span: &span, cursor: cursor.as_deref(), budget: Duration::from_secs(20) };
+        let request =
+            PageRequest { cursor: cursor.as_deref(), ..PageRequest::first(&span, Duration::from_secs(20)) };
         let page = source.fetch(request, &fetcher()).await.unwrap();
-        dropped += page.dropped;
+        dropped += page.dropped();
         for record in page.records {
             match record.content {
                 Content::Stored { .. } => stored.push(record.key),

@@ -37,7 +37,7 @@ async fn page_by(
     cursor: Option<&str>,
 ) -> Result<FetchedPage, FetchError> {
     let span = Span { from: None, to: "2026-02-01T00:00:00Z".parse().unwrap() };
-    source.fetch(PageRequest { span: &span, cursor, budget: Duration::from_secs(20) }, http).await
+    source.fetch(PageRequest { cursor, ..PageRequest::first(&span, Duration::from_secs(20)) }, http).await
 }
 
 fn keys(page: &FetchedPage) -> Vec<String> {

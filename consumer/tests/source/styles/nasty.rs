@@ -1,6 +1,7 @@
 //! Servers that page badly.
 
 use axum::http::header::LINK;
+use common::walk::Walk;
 use consumer::source::paged_json::PagedJson;
 use consumer::source::{Endpoint, FetchedPage, Source as _};
 use serde_json::{Value, json};
@@ -181,7 +182,7 @@ async fn a_page_can_be_skipped_where_pages_are_counted() {
         let base_url = Url::parse("http://x.org").unwrap();
         let credentials = json!({"api_key": "s3cret"});
         let endpoint = Endpoint { kind: "paged_json".to_owned(), base_url, credentials, settings };
-        PagedJson::open(&endpoint).unwrap().after(cursor)
+        PagedJson::open(&endpoint).unwrap().after(cursor, &Walk::NEW)
     };
     assert_eq!(after(documented("page_number"), None).as_deref(), Some("2"));
     assert_eq!(after(documented("page_number"), Some("7")).as_deref(), Some("8"));

@@ -114,7 +114,7 @@ impl World {
     async fn running(&self, name: &str) -> Result<(JobId, Vec<Lease>)> {
         let job = self.pending(name).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, Some(Slicing { days: 1, max_slices: 10 })).await?);
+        assert!(self.store.plan(&plannable, Some(Slicing::days(1, 10))).await?);
         let leases = self.claim_all().await?;
         assert_eq!(leases.len(), 2);
         Ok((job, leases))
@@ -172,7 +172,7 @@ impl World {
         self.database.execute(&format!("update jobs set mode = 'full' where id = '{job}'")).await?;
         self.database.execute(&name(job, "full")).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, Some(Slicing { days: 1, max_slices: 10 })).await?);
+        assert!(self.store.plan(&plannable, Some(Slicing::days(1, 10))).await?);
         for lease in self.claim_all().await? {
             assert!(self.settle(lease, "f-a", None).await?.is_none());
         }

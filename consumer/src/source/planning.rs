@@ -1,0 +1,90 @@
+//! What the planner, and whoever judges what a job has shown, ask of a connection's settings.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::slice::Slicing;
+use serde::Deserialize;
+
+use super::{SourceError, registry};
+
+/// How jobs of a connection are planned, and what their answers may be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planning {
+    /// How jobs are cut into slices; `None` means one slice. A span that needs more slices than allowed is refused.
+    pub slicing: Option<Slicing>,
+    /// What is sent as the lower bound of a job that has none: `dates.start`, if it is a date. Such a job is sliced from there,
+    /// and its first slice has no lower bound.
+    pub start: Option<DateTime<Utc>>,
+    /// How far before the end of what is known an incremental job begins.
+    pub overlap: TimeDelta,
+    /// Whether pages are counted from the beginning of the list, so that a change moves what comes behind it.
+    pub counted: bool,
+    /// Whether a record that moves while a list is read may be missed without a sign.
+    pub moving_list: bool,
+    /// What the upstream's totals are worth.
+    pub total_is: TotalIs,
+    /// What the times of records are; `None` when they have none.
+    pub time: Option<TimeIs>,
+    /// Whether records can be fetched by their ids.
+    pub items: bool,
+    /// Whether a full sync deletes without a second pass what only the list shows to be gone.
+    pub delete_at_once: bool,
+    /// How long after the end of a pass the pass that confirms it may begin.
+    pub confirm_after: Duration,
+    /// How many records a pass asks for by their ids, to see whether they are gone.
+    pub confirm_limit: u32,
+    /// Whether a full sync may delete more than half of the connection's records.
+    pub delete_any_number: bool,
+    /// For how many days a straggler holds back what is known, or is asked for by every job.
+    pub straggler_days: u32,
+}
+
+impl Default for Planning {
+    fn default() -> Self {
+        Self {
+            slicing: None,
+            start: None,
+            overlap: TimeDelta::days(1),
+            counted: false,
+            moving_list: false,
+            total_is: TotalIs::Exact,
+            time: None,
+            items: false,
+            delete_at_once: false,
+            confirm_after: Duration::from_secs(3600),
+            confirm_limit: 2000,
+            delete_any_number: false,
+            straggler_days: 14,
+        }
+    }
+}
+
+/// What an upstream's total is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TotalIs {
+    /// It counts the records that the request asks for.
+    #[default]
+    Exact,
+    /// It may be wrong: nothing is judged by it.
+    Estimate,
+    /// It counts the list without its date filters: it is judged by only where no lower bound was sent.
+    Unfiltered,
+}
+
+/// What the time of a record is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeIs {
+    /// When it was created: it never changes.
+    #[default]
+    Created,
+    /// When it was last changed.
+    Updated,
+}
+
+/// How jobs of a connection are planned. Needs no credentials.
+pub fn planning(kind: &str, settings: &serde_json::Value) -> Result<Planning, SourceError> {
+    (registry::kind(kind)?.planning)(settings)
+}
