@@ -100,7 +100,7 @@ up: tools ## have PostgreSQL and RabbitMQ running
 	@scripts/services.sh up
 
 psql: up ## open the database
-	@$(WITH_SERVICES) sh -c 'exec psql "$$DATABASE_URL"'
+	@$(WITH_SERVICES) sh -c 'PGOPTIONS="$$PGOPTIONS -csearch_path=backhaul" exec psql "$$DATABASE_URL"'
 
 console: up ## say where the broker's console is, and how to log in
 	@$(WITH_SERVICES) sh -c 'echo "$${MANAGEMENT_URL:-unknown: set MANAGEMENT_URL}  (user guest, password guest, unless you set AMQP_URL)"'

@@ -67,10 +67,10 @@ cd "$ROOT/tests/schemathesis"
 SCHEMATHESIS_HOOKS=hooks "$ST" --config-file schemathesis.toml run --no-color --checks all --wait-for-schema 30 \
     --max-time "${FUZZ_SECONDS:-120}" --report-junit-path "$LOGS/report.xml" "$@" "http://127.0.0.1:$PRODUCER/openapi.json"
 
-jobs=$(psql -XqwAt -d "$DATABASE_URL" -c "select status || ' ' || count(*) from jobs group by status order by status")
+jobs=$(psql -XqwAt -d "$DATABASE_URL" -c "select status || ' ' || count(*) from backhaul.jobs group by status order by status")
 [[ -n $jobs ]] || die "no request made a job, so nothing was tried but refusals" "look at tests/schemathesis/hooks.py"
 say "jobs that were made: ${jobs//$'\n'/, }"
-broken=$(psql -XqwAt -d "$DATABASE_URL" -c "select * from broken_invariants()")
+broken=$(psql -XqwAt -d "$DATABASE_URL" -c "select * from backhaul.broken_invariants()")
 [[ -z $broken ]] || die "the database's invariants are broken: $broken"
 if grep -E 'ERROR|panicked' "$LOGS/producer.log"; then die "the producer's log has errors, see above"; fi
 say "the database's invariants hold, and the producer's log has no errors"

@@ -15,6 +15,9 @@ command -v psql >/dev/null || die "psql is not here" "install it: apt install po
 [[ $DATABASE_URL =~ ^(postgres(ql)?://[^/?]*)(/[^?]*)?(\?.*)?$ ]] || die "DATABASE_URL is not a postgres:// URL"
 scratch=backhaul_sqlx_$$
 scratch_url=${BASH_REMATCH[1]}/$scratch${BASH_REMATCH[4]}
+# Neither migrations nor statements name the schema: it is the search_path of every session.
+if [[ $scratch_url == *\?* ]]; then scratch_url+='&'; else scratch_url+='?'; fi
+scratch_url+=options=-csearch_path%3Dbackhaul
 
 mkdir -p "$ROOT/target"
 fresh=$(mktemp -d "$ROOT/target/sqlx.XXXXXX")
@@ -25,8 +28,9 @@ clean_up() {
 trap clean_up EXIT
 
 psql -Xqw -d "$DATABASE_URL" -c "CREATE DATABASE $scratch"
-# As the migrator does it: in the order of the file names, each in a transaction of its own.
-for migration in "$ROOT"/migrations/*.up.sql; do
+# As `backhaul migrate` does it: in the order of the file names, the functions and views last.
+psql -Xqw -d "$scratch_url" -v ON_ERROR_STOP=1 -c "CREATE SCHEMA backhaul"
+for migration in "$ROOT"/migrations/*.up.sql "$ROOT"/migrations/repeatable/*.sql; do
     psql -Xqw -d "$scratch_url" -v ON_ERROR_STOP=1 --single-transaction -f "$migration" >/dev/null
 done
 

@@ -1,7 +1,7 @@
 //! A database per test: copied from a template that was migrated once, dropped at the end.
 
 use anyhow::{Context, Result, ensure};
-use common::store::{SessionLimits, Store};
+use common::store::{SCHEMA, SessionLimits, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,7 +42,8 @@ impl Database {
         execute(&mut connection, format!("create database {name} template {template} strategy file_copy"))
             .await?;
         connection.close().await?;
-        let pool = PgPoolOptions::new().max_connections(2).connect_lazy(at(&admin, &name).as_str())?;
+        let pool =
+            PgPoolOptions::new().max_connections(2).connect_lazy_with(finding_tables(&at(&admin, &name))?);
         Ok(Self { admin, name, pool })
     }
 
@@ -109,6 +110,19 @@ impl NamedDatabase {
         execute(&mut connection, format!("drop database if exists {name} with (force)")).await?;
         Ok(connection.close().await?)
     }
+}
+
+/// A session that finds the tables, as the store's own do.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn session(database: &Url) -> Result<PgConnection> {
+    Ok(finding_tables(database)?.connect().await?)
+}
+
+fn finding_tables(database: &Url) -> Result<PgConnectOptions> {
+    let options: PgConnectOptions = database.as_str().parse()?;
+    Ok(options.options([("search_path", SCHEMA)]))
 }
 
 fn at(admin: &Url, name: &str) -> Url {

@@ -1,5 +1,7 @@
 //! What can go wrong between a process and Postgres, sorted by what the caller does about it.
 
+use super::SCHEMA;
+use sqlx::migrate::MigrateError;
 use std::time::Duration;
 
 /// Why a statement of the store failed.
@@ -18,7 +20,25 @@ pub enum StoreError {
     Mismatch(#[source] sqlx::Error),
     /// The migrations could not be applied.
     #[error("the migrations could not be applied: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
+    /// A file of functions or views could not be applied, so none was.
+    #[error(
+        "migrations/repeatable/{file}.sql could not be applied ({error}), so no function or view was changed; see the \
+             server's log"
+    )]
+    Repeatable {
+        /// The file.
+        file: &'static str,
+        /// What Postgres says.
+        #[source]
+        error: sqlx::Error,
+    },
+    /// This user may make no schema, and ours is not there.
+    #[error(
+        "there is no schema {SCHEMA}, and this user may not make it ({0}); let the owner of the database run `create schema \
+         {SCHEMA} authorization` with the name of this user, then run `backhaul migrate` again"
+    )]
+    Schema(#[source] sqlx::Error),
     /// The address of the database cannot be read.
     #[error(
         "database.url is not a PostgreSQL URL ({0}); expected postgres://user:password@host:port/database"
@@ -27,6 +47,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Of the statement that makes the schema.
+    pub(super) fn schema(error: sqlx::Error) -> Self {
+        match error.as_database_error().and_then(|database| database.code()).as_deref() {
+            Some("42501") => Self::Schema(error),
+            _ => error.into(),
+        }
+    }
+
     /// Of a statement whose answer nobody can have any more.
     #[must_use]
     pub const fn unanswered() -> Self {
@@ -45,10 +73,13 @@ impl StoreError {
     #[must_use]
     pub fn sqlstate(&self) -> Option<String> {
         let error = match self {
-            Self::Unavailable(error) | Self::Refused(error) | Self::Mismatch(error) | Self::Url(error) => {
-                error
-            }
-            Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => error,
+            Self::Unavailable(error)
+            | Self::Refused(error)
+            | Self::Mismatch(error)
+            | Self::Repeatable { error, .. }
+            | Self::Schema(error)
+            | Self::Url(error) => error,
+            Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => error,
             Self::Migrate(_) => return None,
         };
         Some(error.as_database_error()?.code()?.into_owned())

@@ -1,6 +1,7 @@
 //! What `backhaul doctor` asks of the database. Reads only.
 
-use super::{MIGRATIONS, Store, StoreError};
+use super::migrations::{NUMBERED, REPEATABLE};
+use super::{SCHEMA, Store, StoreError};
 use crate::ids::WorkerId;
 use chrono::{DateTime, Utc};
 use sqlx::migrate::{Migrate, MigrateError};
@@ -31,6 +32,8 @@ pub struct MigrationState {
     pub changed: Vec<i64>,
     /// Begun and not ended.
     pub unfinished: Option<i64>,
+    /// Files of functions and views that were not applied, or with another text.
+    pub outdated: Vec<&'static str>,
 }
 
 /// A consumer process that has not said that it ended.
@@ -76,6 +79,19 @@ impl Store {
         .await?)
     }
 
+    /// Whether this user may use the schema; none if there is no such schema.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn may_use_schema(&self) -> Result<Option<bool>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select has_schema_privilege(oid, 'usage') as "usable!" from pg_namespace where nspname = $1"#,
+            SCHEMA
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
     /// What this user may not do to the tables: `jobs: insert, update`.
     ///
     /// # Errors
@@ -85,7 +101,7 @@ impl Store {
             r#"select c.relname || ': ' || string_agg(p.privilege, ', ') as "lacking!"
                  from pg_class c cross join unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
                 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-                  and not c.relispartition and c.relname <> '_sqlx_migrations'
+                  and not c.relispartition and c.relname not in ('_sqlx_migrations', 'repeatable_migrations')
                   and not has_table_privilege(c.oid, p.privilege)
                 group by c.relname order by c.relname"#
         )
@@ -99,8 +115,8 @@ impl Store {
     /// When the database cannot be read.
     pub async fn migration_state(&self) -> Result<MigrationState, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        let ours = || MIGRATIONS.iter().filter(|migration| migration.migration_type.is_up_migration());
-        let applied = match connection.list_applied_migrations(&MIGRATIONS.table_name).await {
+        let ours = || NUMBERED.iter().filter(|migration| migration.migration_type.is_up_migration());
+        let applied = match connection.list_applied_migrations(&NUMBERED.table_name).await {
             Err(MigrateError::Execute(error)) if is_missing_table(&error) => Vec::new(),
             applied => applied?,
         };
@@ -109,7 +125,7 @@ impl Store {
             return Ok(MigrationState { missing, ..MigrationState::default() });
         }
         let mut state = MigrationState {
-            unfinished: connection.dirty_version(&MIGRATIONS.table_name).await?,
+            unfinished: connection.dirty_version(&NUMBERED.table_name).await?,
             ..MigrationState::default()
         };
         for migration in ours() {
@@ -121,8 +137,15 @@ impl Store {
                 Some(_) => {}
             }
         }
-        let unknown = applied.iter().filter(|applied| !MIGRATIONS.version_exists(applied.version));
+        let unknown = applied.iter().filter(|applied| !NUMBERED.version_exists(applied.version));
         state.unknown = unknown.map(|applied| applied.version).collect();
+        // The first migration makes the table that is asked.
+        let repeated =
+            sqlx::query!("select name, hash from repeatable_migrations").fetch_all(&mut *connection).await?;
+        let outdated = REPEATABLE
+            .iter()
+            .filter(|file| !repeated.iter().any(|row| row.name == file.name && row.hash == file.hash()));
+        state.outdated = outdated.map(|file| file.name).collect();
         Ok(state)
     }
 

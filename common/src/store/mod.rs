@@ -9,31 +9,25 @@ pub mod examine;
 mod historical_sync;
 pub mod jobs;
 pub mod limits;
+mod migrations;
 pub mod records;
 pub mod removal;
 pub mod results;
 pub mod schemas;
+mod session;
 pub mod slices;
 pub mod sweep;
 pub mod users;
 pub mod workers;
 
 pub use error::{SessionLimits, StoreError};
+pub use session::SCHEMA;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Executor, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Executor, Postgres, Transaction};
 use std::str::FromStr;
 use std::sync::Arc;
 use tokio::sync::Notify;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
-
-/// The first statement of a session that settles. Postgres gives all that a statement needed back to its allocator at the
-/// end, and glibc's gives what is more than twice the largest piece so far back to the system (mallopt(3), "dynamic mmap
-/// threshold"), to be had again, and filled with zeros, for the next statement: for a settle of several full pages a
-/// thirtieth of its time. After one piece of 8 MiB, a session keeps up to 16 MiB. Elsewhere this does nothing.
-const KEEPS_ITS_MEMORY: &str = "select length(repeat(' ', 8388608))";
 
 /// A pool of connections to the database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -55,14 +49,10 @@ impl Store {
         max_connections: u32,
         limits: SessionLimits,
     ) -> Result<Self, StoreError> {
-        // A generic plan that was cached while a table was empty may read all of it, long after it has grown.
-        let planning = [("plan_cache_mode", "force_custom_plan")];
-        Self::open(url, name, limits, &planning, PgPoolOptions::new().max_connections(max_connections))
+        Self::open(url, name, max_connections, limits, session::planned_anew(limits))
     }
 
-    /// The same, for those who walk pages: each statement is planned once per connection, since planning a settle takes
-    /// three times as long as the settle of a small page. What makes that safe is that these sessions never choose to
-    /// read a whole table: their statements look single rows up by key, and a plan made while a table was empty does so, too.
+    /// The same, for those who walk pages: each statement is planned once per connection.
     ///
     /// # Errors
     /// As [`Store::new`].
@@ -72,61 +62,34 @@ impl Store {
         max_connections: u32,
         limits: SessionLimits,
     ) -> Result<Self, StoreError> {
-        let planned_once = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
-        let pool = PgPoolOptions::new().max_connections(max_connections).after_connect(|session, _meta| {
-            Box::pin(async move { session.execute(KEEPS_ITS_MEMORY).await.map(drop) })
-        });
-        Self::open(url, name, limits, &planned_once, pool)
+        Self::open(url, name, max_connections, limits, session::planned_once(limits))
     }
 
     fn open(
         url: &str,
         name: &str,
+        max_connections: u32,
         limits: SessionLimits,
-        planning: &[(&str, &str)],
-        pool: PgPoolOptions,
+        first_statement: String,
     ) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(StoreError::Url)?
             .application_name(name)
-            .options([
-                ("lock_timeout", limits.lock_timeout.as_millis().to_string()),
-                ("statement_timeout", limits.statement_timeout.as_millis().to_string()),
-                (
-                    "idle_in_transaction_session_timeout",
-                    limits.idle_in_transaction_timeout.as_millis().to_string(),
-                ),
-                // Every statement here is short; compiling one takes longer than running it.
-                ("jit", "off".to_owned()),
-            ])
-            .options(planning.iter().copied());
-        let pool = pool
+            // A pooler refuses it, like any start-up parameter that it does not know. It is about numbers written as text,
+            // and Postgres has written them exactly since version 12.
+            .extra_float_digits(None);
+        let first_statement: Arc<str> = first_statement.into();
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
             .acquire_timeout(limits.acquire_timeout)
             // A dead connection shows at its next statement, which the caller repeats anyway.
             .test_before_acquire(false)
+            .after_connect(move |session, _meta| {
+                let first_statement = Arc::clone(&first_statement);
+                Box::pin(async move { session.execute(AssertSqlSafe(first_statement)).await.map(drop) })
+            })
             .connect_lazy_with(options);
         Ok(Self { pool, told: Arc::default() })
-    }
-
-    /// Applies the migrations that are missing.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, or was migrated by a newer version.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(MIGRATIONS.run(&self.pool).await?)
-    }
-
-    /// Takes back every migration, newest first: the data is gone with it.
-    ///
-    /// # Errors
-    /// As [`Store::migrate`].
-    pub async fn migrate_down(&self) -> Result<(), StoreError> {
-        Ok(MIGRATIONS.undo(&self.pool, 0).await?)
-    }
-
-    /// The text of every migration, in order: for whoever keeps a migrated copy and wants to know whether it is current.
-    pub fn migrations() -> impl Iterator<Item = &'static str> {
-        MIGRATIONS.iter().map(|migration| migration.sql.as_str())
     }
 
     /// Commits a transaction that may have told a transition, and wakes whoever publishes that.

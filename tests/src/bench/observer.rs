@@ -1,9 +1,10 @@
 //! Somebody who looks at jobs all the time, and notices their ends.
 
+use crate::database::session;
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::JobId;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -67,7 +68,7 @@ impl Observer {
     /// # Errors
     /// When the database does not answer.
     pub async fn start(database: &Url) -> Result<Self> {
-        let mut session = PgConnection::connect(database.as_str()).await?;
+        let mut session = session(database).await?;
         let ahead = clock_ahead(&mut session).await?;
         let shared = Arc::new(Shared::default());
         let stop = CancellationToken::new();

@@ -1,7 +1,7 @@
 //! A demo's own database and broker names, and what an operator does with them.
 
 use super::words::thousands;
-use crate::database::NamedDatabase;
+use crate::database::{NamedDatabase, session};
 use crate::process::{Program, log_folder};
 use crate::servers::Servers;
 use anyhow::{Context, Result, ensure};
@@ -13,7 +13,7 @@ use common::store::{SessionLimits, Store};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -280,7 +280,7 @@ impl Stage {
     /// # Errors
     /// When the database does not answer.
     pub async fn session(&self) -> Result<PgConnection> {
-        Ok(PgConnection::connect(self.database.url.as_str()).await?)
+        session(&self.database.url).await
     }
 
     /// Does something on a channel of its own.

@@ -129,13 +129,20 @@ async fn migrations_are_compared() -> Result<()> {
     fixture.database.execute(newer).await?;
     Diagnosis::of(&environment).await?.fails_with(&["newer version", "9999"]);
     fixture.database.execute("delete from _sqlx_migrations where version = 9999").await?;
-    fixture.database.execute("update _sqlx_migrations set checksum = '\\x00' where version = 2").await?;
-    Diagnosis::of(&environment).await?.fails_with(&["another text", "migrations 2"]);
-    fixture.database.execute("delete from _sqlx_migrations where version = 2").await?;
-    Diagnosis::of(&environment).await?.fails_with(&["not applied: migrations 2", "backhaul migrate"]);
+    fixture.database.execute("update _sqlx_migrations set checksum = '\\x00' where version = 1").await?;
+    Diagnosis::of(&environment).await?.fails_with(&["another text", "migrations 1"]);
+    fixture.database.execute("delete from _sqlx_migrations where version = 1").await?;
+    Diagnosis::of(&environment).await?.fails_with(&["not applied: migrations 1", "backhaul migrate"]);
     fixture.database.execute("drop table _sqlx_migrations").await?;
-    Diagnosis::of(&environment).await?.fails_with(&["not applied: migrations 1, 2", "backhaul migrate"]);
+    Diagnosis::of(&environment).await?.fails_with(&["not applied: migrations 1", "backhaul migrate"]);
     fixture.database.execute("alter table kept rename to _sqlx_migrations").await?;
+
+    fixture
+        .database
+        .execute("update repeatable_migrations set hash = sha256('') where name = '020_walk'")
+        .await?;
+    Diagnosis::of(&environment).await?.fails_with(&["another version: 020_walk", "backhaul migrate"]);
+    fixture.store.migrate().await?;
     assert_eq!(Diagnosis::of(&environment).await?.code, Some(0));
     fixture.finish([]).await
 }
@@ -195,14 +202,19 @@ async fn a_user_who_may_not_write_is_found() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
     let role = format!("reader_{}", fixture.namespace);
     let make = format!(
-        "create role {role} login password 's3cret'; grant select on all tables in schema public to {role}"
+        "create role {role} login password 's3cret'; grant select on all tables in schema backhaul to {role}"
     );
     fixture.database.execute(&make).await?;
+    let use_it = format!("grant usage on schema backhaul to {role}");
     let mut url = fixture.database.url();
     url.set_username(&role).ok().context("a URL with a user")?;
     url.set_password(Some("s3cret")).ok().context("a URL with a password")?;
-    let found = Diagnosis::of(&with(&fixture, &[("DATABASE__URL", url.as_str())])).await;
+    let environment = with(&fixture, &[("DATABASE__URL", url.as_str())]);
+    let outside = Diagnosis::of(&environment).await;
+    fixture.database.execute(&use_it).await?;
+    let found = Diagnosis::of(&environment).await;
     fixture.database.execute(&format!("drop owned by {role}; drop role {role}")).await?;
+    outside?.fails_with(&["may not use the schema backhaul", "grant usage on schema backhaul"]);
     found?.fails_with(&["jobs: ", "insert", "update", "delete", "grant"]);
     fixture.finish([]).await
 }

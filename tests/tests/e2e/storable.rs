@@ -5,10 +5,11 @@ use axum::Router;
 use common::slice::Span;
 use consumer::source::{Content, Endpoint, FetchConfig, Fetcher, PageRequest, open};
 use fuzz::{document, sample};
+use harness::database::session;
 use harness::fixture::Fixture;
 use serde_json::json;
 use serde_json::value::RawValue;
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -71,7 +72,7 @@ async fn the_parser_and_the_database_agree() -> Result<()> {
              exception when others then return false; end $$",
         )
         .await?;
-    let mut session = PgConnection::connect(fixture.database.url().as_str()).await?;
+    let mut session = session(&fixture.database.url()).await?;
     let records = records();
     let judged = judged(&records).await?;
     assert_eq!(judged.len(), records.len());

@@ -17,7 +17,7 @@ with chain as (
                          where p.job_id = c.id and p.outcomes <> ''
                            -- What a full sync deleted it has not met: pages of a deletion have nothing else.
                            and p.outcomes not like 'x%'
-                           -- What no page can come before any more: see the migration that added settled_by.
+                           -- What no page can come before any more: see page_log in migrations/0001_schema.up.sql.
                            and (c.over or p.settled_by < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
                            and ($3::uuid is null or c.number > (select h.number from chain h where h.id = $3)
                                 or (c.id = $3 and (p.settled_by, p.slice, p.page) >= ($4::bigint, $5::int, $6::int)))

@@ -3,11 +3,12 @@
 use super::ground::Ground;
 use crate::bench::Series;
 use crate::bench::goal::{Aim, Findings, Goal};
+use crate::database::session;
 use crate::process::Process;
 use anyhow::{Result, bail, ensure};
 use common::ids::JobId;
 use producer::api_key::ApiKey;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -148,8 +149,7 @@ impl Asker {
     fn run(&self, database: &Url, stopped: &CancellationToken) -> Result<Answers> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let (mut answers, mut session) =
-                (Answers::default(), PgConnection::connect(database.as_str()).await?);
+            let (mut answers, mut session) = (Answers::default(), session(database).await?);
             stopped.run_until_cancelled(self.ask(&mut answers, &mut session)).await.transpose()?;
             Ok(answers)
         })

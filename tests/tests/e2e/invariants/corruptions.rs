@@ -103,7 +103,7 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "carries 2 pages and (+0 ~0 =2 d0 f0 x0)",
     ),
     (
-        "insert into carried select $completed, slice, pages, 0, 0, 0, 0, 0, 0 from carried where job_id = $rest and slice = 0",
+        "insert into carried select $completed, slice, pages, 0, 0, 0, 0, 0, 0, 0 from carried where job_id = $rest and slice = 0",
         "delete from carried where job_id = $completed",
         &[3],
         "had come to nothing: it is not there",

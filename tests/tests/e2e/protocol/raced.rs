@@ -4,11 +4,12 @@
 use super::*;
 use common::store::StoreError;
 use common::store::slices::Together;
-use sqlx::{Connection, Executor, PgConnection};
+use harness::database::session;
+use sqlx::{Executor, PgConnection};
 
 /// Somebody stores this record with other content, and has not committed yet.
 async fn being_stored(world: &World, key: &str) -> Result<PgConnection> {
-    let mut other = PgConnection::connect(world.database.url().as_str()).await?;
+    let mut other = session(&world.database.url()).await?;
     other.execute("begin").await?;
     sqlx::query(
         "insert into records (connection_id, external_id, hash, payload, job_id)

@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use common::config::{DatabaseConfig, Settings};
 use common::credentials::Keyring;
 use common::store::examine::{MigrationState, Server};
-use common::store::{Store, StoreError};
+use common::store::{SCHEMA, Store, StoreError};
 use producer::database;
 
 pub(super) const AREA: &str = "database";
@@ -64,6 +64,16 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, keyring: &Ke
         let here = before + (Utc::now() - before) / 2;
         version(report, &server, settings);
         clock(report, server.now - here);
+        if step(report, AREA, "its schema cannot be read", store.may_use_schema()).await == Some(Some(false))
+        {
+            let found = format!("this user may not use the schema {SCHEMA}");
+            report.failed(
+                AREA,
+                found,
+                format!("grant usage on schema {SCHEMA} to it, or connect as its owner"),
+            );
+            return store.close().await;
+        }
         let migrated = step(report, AREA, "its migrations cannot be read", store.migration_state()).await;
         if migrated.is_some_and(|state| migrations(report, &state)) {
             privileges(report, &store).await;
@@ -93,7 +103,7 @@ fn clock(report: &mut Report, ahead: TimeDelta) {
     }
 }
 
-/// Whether the schema is ours, so that looking further makes sense.
+/// Whether its tables are ours, so that looking further makes sense.
 fn migrations(report: &mut Report, state: &MigrationState) -> bool {
     let list = |versions: &[i64]| versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if let Some(version) = state.unfinished {
@@ -116,9 +126,15 @@ fn migrations(report: &mut Report, state: &MigrationState) -> bool {
         let found = format!("not applied: migrations {}", list(&state.missing));
         report.failed(AREA, found, "run `backhaul migrate`");
     }
+    if !state.outdated.is_empty() {
+        let found = format!("functions and views of another version: {}", state.outdated.join(", "));
+        report.failed(AREA, found, "run `backhaul migrate`");
+    }
     let current = *state == MigrationState::default();
     if current {
-        report.passed(AREA, "every migration of this version is applied, and no other");
+        let found =
+            format!("every migration of this version is applied to the schema {SCHEMA}, and no other");
+        report.passed(AREA, found);
     }
     current
 }
@@ -135,7 +151,7 @@ async fn privileges(report: &mut Report, store: &Store) {
             report.failed(
                 AREA,
                 found,
-                "grant select, insert, update, delete on all tables in the schema to it",
+                format!("grant select, insert, update, delete on all tables in schema {SCHEMA} to it"),
             );
         }
     }

@@ -2,7 +2,7 @@
 
 -- Upstreams write what they like, and one odd value must not make the others unreadable: a time that cannot be read is
 -- null here, and as it was in the payload.
-create function readable_time(text text) returns timestamptz
+create or replace function readable_time(text text) returns timestamptz
 language plpgsql stable strict as $$
 begin
     return text::timestamptz;
@@ -11,7 +11,9 @@ exception when data_exception then
 end
 $$;
 
-create view calls as
+-- Replaced, not dropped: whoever was granted it keeps it. What `create or replace` refuses (a column that goes, or changes
+-- its type or its place) needs `drop view if exists calls` before it, and to be granted again.
+create or replace view calls as
 select r.connection_id, c.tenant_id, r.external_id as call_id,
        readable_time(r.payload ->> 'created') as created,
        readable_time(r.payload ->> 'joined') as joined,

@@ -1,0 +1,139 @@
+//! The migrations: those with a number, which change tables, each applied once; and the repeatable ones, which are the
+//! functions and views over them, each applied whenever its text has changed.
+
+use super::session::WITHOUT_TIMEOUTS;
+use super::{Store, StoreError};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::{Connection, Executor, PgConnection};
+
+pub(super) static NUMBERED: Migrator = sqlx::migrate!("../migrations");
+
+/// A file of functions or views.
+pub(super) struct Repeatable {
+    pub(super) name: &'static str,
+    text: &'static str,
+}
+
+impl Repeatable {
+    pub(super) fn hash(&self) -> [u8; 32] {
+        *blake3::hash(self.text.as_bytes()).as_bytes()
+    }
+}
+
+macro_rules! repeatable {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Repeatable { name: $name, text: include_str!(concat!("../../../migrations/repeatable/", $name, ".sql")) }),+]
+    };
+}
+
+/// In the order in which they are applied, since they build on each other.
+pub(super) const REPEATABLE: &[Repeatable] = repeatable![
+    "010_calls",
+    "020_walk",
+    "030_ranges",
+    "100_broken_ledger",
+    "110_broken_resumes",
+    "120_broken_documents",
+    "130_broken_deletions",
+    "140_broken_states",
+    "190_broken_invariants",
+];
+
+/// Only if it is not there: `create schema if not exists` asks for the right to make schemas all the same, which whoever was
+/// given this one ready-made need not have.
+const MAKE_SCHEMA: &str = "do $$ begin
+    if to_regnamespace('backhaul') is null then
+        create schema backhaul;
+        revoke all on schema backhaul from public;
+    end if;
+end $$";
+
+impl Store {
+    /// Applies the migrations that are missing, then the repeatable ones whose text has changed. Two processes that do so at
+    /// once take turns.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, was migrated by a newer version, or refuses.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut session = self.migrating().await?;
+        session.execute(MAKE_SCHEMA).await.map_err(StoreError::schema)?;
+        NUMBERED.run(&mut session).await?;
+        repeat(&mut session).await?;
+        session.unlock().await?;
+        Ok(session.close().await?)
+    }
+
+    /// Takes back every migration, newest first, and the schema with whatever else is in it: the data is gone with it.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        let mut session = self.migrating().await?;
+        let migrated = sqlx::query_scalar!(
+            r#"select to_regclass('backhaul._sqlx_migrations') is not null as "migrated!""#
+        );
+        if migrated.fetch_one(&mut session).await? {
+            let mut transaction = session.begin().await?;
+            NUMBERED.undo(&mut *transaction, 0).await?;
+            transaction.execute("drop schema backhaul cascade").await.map_err(MigrateError::Execute)?;
+            transaction.commit().await?;
+        }
+        session.unlock().await?;
+        Ok(session.close().await?)
+    }
+
+    /// The text of every migration, in order: for whoever keeps a migrated copy and wants to know whether it is current.
+    pub fn migrations() -> impl Iterator<Item = &'static str> {
+        let numbered = NUMBERED.iter().map(|migration| migration.sql.as_str());
+        numbered.chain(REPEATABLE.iter().map(|file| file.text))
+    }
+
+    /// A session of its own, which holds the migrator's lock until it ends.
+    async fn migrating(&self) -> Result<PgConnection, StoreError> {
+        let mut session = self.pool.acquire().await?.detach();
+        session.execute(WITHOUT_TIMEOUTS).await?;
+        session.lock().await?;
+        Ok(session)
+    }
+}
+
+/// All of them or none, so that no function meets an older one of those that it calls.
+async fn repeat(session: &mut PgConnection) -> Result<(), StoreError> {
+    let mut transaction = session.begin().await?;
+    let applied =
+        sqlx::query!("select name, hash from repeatable_migrations").fetch_all(&mut *transaction).await?;
+    for file in REPEATABLE {
+        let hash = file.hash();
+        if applied.iter().any(|row| row.name == file.name && row.hash == hash) {
+            continue;
+        }
+        let refused = |error| StoreError::Repeatable { file: file.name, error };
+        transaction.execute(file.text).await.map_err(refused)?;
+        sqlx::query!(
+            "insert into repeatable_migrations (name, hash) values ($1, $2)
+             on conflict (name) do update set hash = excluded.hash, applied_at = now()",
+            file.name,
+            hash.as_slice()
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::REPEATABLE;
+
+    #[test]
+    fn the_list_is_the_folder_in_its_order() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/repeatable");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let listed: Vec<_> = REPEATABLE.iter().map(|file| format!("{}.sql", file.name)).collect();
+        assert_eq!(listed, files);
+    }
+}

@@ -1,1 +1,0 @@
-drop function broken_invariants();

@@ -1,2 +1,0 @@
-drop view calls;
-drop function readable_time(text);

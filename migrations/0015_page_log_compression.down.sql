@@ -1,1 +1,0 @@
-alter table page_log alter keys set compression default;
