@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug test fuzz lint fmt sqlx sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
+.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug test fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ fmt: ## format the code
 
 sqlx: up ## renew .sqlx, which lets the SQL be checked without a database
 	@$(WITH_SERVICES) scripts/sqlx.sh renew
+
+sql-templates: tools ## render the SQL that comes in several forms from its template
+	RENDER=1 cargo test $(LOCKED) --package common --test sql_templates
 
 sqlx-check: up ## check that .sqlx is up to date
 	@$(WITH_SERVICES) scripts/sqlx.sh check

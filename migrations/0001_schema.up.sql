@@ -17,6 +17,12 @@ create type job_status as enum ('pending', 'running', 'cancelling', 'completed',
 -- longer has is marked as deleted.
 create type job_mode as enum ('range', 'incremental', 'full');
 create type slice_status as enum ('queued', 'ready', 'waiting', 'done', 'cancelled', 'failed');
+-- What a slice is for: walk reads a list, documents fetches the ids of a job, stragglers and confirm fetch ids beside a walk;
+-- check and deletion fetch nothing.
+create type slice_kind as enum ('walk', 'documents', 'stragglers', 'check', 'confirm', 'deletion');
+-- What an upstream's total means, and what the time of a record means.
+create type total_is as enum ('exact', 'estimate', 'unfiltered');
+create type time_is as enum ('created', 'updated');
 create type user_role as enum ('admin', 'member', 'viewer');
 -- Pages that can never be settled: a connection chooses whether they fail their job or are skipped and written down.
 create type poison_policy as enum ('fail', 'skip');
@@ -129,6 +135,20 @@ create table jobs (
     -- How many ids the job is over, which are in the table of this name; null for a job over a span of time.
     documents int check (documents between 1 and 2000),
     schema_id uuid references schemas,
+    -- What it was planned with; null before. A connection has one stream for now: a stream is one list.
+    stream text not null default 'main',
+    settings_version int,
+    scope int,
+    -- The lower bound of all that is asked for, by its settings: a job from then on is one from the beginning.
+    floor timestamptz,
+    -- Whether its list is read by counting.
+    counted boolean not null default false,
+    total_is total_is not null default 'exact',
+    time_is time_is,
+    -- Whether its records can be fetched by their ids.
+    by_id boolean not null default false,
+    -- For how long a record that could not be stored holds back what is known.
+    straggler_days int not null default 14 check (straggler_days between 0 and 3650),
     -- The failed or cancelled job whose checkpoints this one took over.
     resumed_from uuid references jobs check (resumed_from <> id),
     name text check (char_length(name) <= 200),
@@ -143,12 +163,9 @@ create table jobs (
     -- How many pages were settled when the cancel closed the last slice: no page may follow.
     pages_at_fence bigint check (pages_at_fence >= 0),
     finished_at timestamptz,
-    -- {"cause", "slice", "page", "body"}: body is the first KiB of the upstream's answer.
+    -- {"cause", "slice", "page", "body", "anew"}: body is the first KiB of the upstream's answer; anew says that the job cannot
+    -- be resumed.
     error jsonb,
-    -- How far the connection is known, after a completed job: everything that the upstream created before is stored, but
-    -- for what could not be read. Written when the job completes, from the one before and from its slices; null while
-    -- nothing is known without a gap. A cancelled or failed job leaves gaps between its slices, so it moves nothing.
-    covered_to timestamptz,
     -- Why a full sync deleted nothing although it is completed.
     deletion_left_out text,
     check (date_from < date_to),
@@ -157,13 +174,12 @@ create table jobs (
     check ((cancel_requested_at is not null) = (status in ('cancelling', 'cancelled'))),
     check ((pages_at_fence is not null) = (status in ('cancelling', 'cancelled'))),
     check ((error is not null) = (status = 'failed')),
-    check (covered_to is null or status = 'completed'),
     check (deletion_left_out is null or status = 'completed'),
     constraint jobs_paused_while_active check (not paused or status in ('pending', 'running')),
-    -- Exactly its documents are fetched, whenever they were created; so they say nothing about how far the connection is
-    -- known.
+    -- Exactly its documents are fetched, whenever they were created.
     constraint jobs_documents_have_no_span
-        check (documents is null or (mode = 'range' and date_from is null and covered_to is null))
+        check (documents is null or (mode = 'range' and date_from is null)),
+    check (num_nulls(settings_version, scope) in (0, 2))
 ) with (fillfactor = 70);
 -- One active job per connection. A cancelling job is outside: its fence already holds. Jobs over documents are outside,
 -- too: each fetches what it was asked for and no more, so they are in nobody's way.
@@ -173,6 +189,7 @@ create unique index jobs_one_active on jobs (connection_id)
 -- resumed in its turn, so the chain has no branches.
 create unique index jobs_resumed_from on jobs (resumed_from) where resumed_from is not null;
 create index jobs_unfinished on jobs (status, created_at) where status in ('pending', 'running', 'cancelling');
+create index jobs_open on jobs (connection_id) where status in ('pending', 'running', 'cancelling');
 create index jobs_of_tenant on jobs (tenant_id, created_at desc, id desc);
 create index jobs_of_connection on jobs (connection_id, created_at desc, id desc);
 
@@ -195,13 +212,11 @@ create table slices (
     connection_id uuid not null,
     span_from timestamptz,
     span_to timestamptz not null,
-    -- A slice of a job over documents is a range of places, from ids_from up to and without ids_to; its cursor is the number
-    -- of them that were fetched. Its span means nothing. The records' times move no reach.
+    kind slice_kind not null default 'walk',
+    -- A slice over documents or stragglers is a range of places, from ids_from up to and without ids_to; its cursor is the
+    -- number of them that were fetched. Its span means nothing. The records' times move no reach.
     ids_from int,
     ids_to int,
-    -- The last slice of a full sync. Its pages fetch nothing: they find out what the pass has not seen, and mark it. Its
-    -- cursor says how far that is.
-    deletion boolean not null default false,
     status slice_status not null default 'queued',
 
     -- The page to be settled next; also how many were settled.
@@ -211,8 +226,21 @@ create table slices (
     cursor text,
     -- A cursor seen earlier, renewed at every page number that is a power of two (Brent): meeting it again is a loop.
     anchor text,
-    -- How many records the upstream says there are; null while it does not say.
+    -- What the walk has shown so far, beside its cursor.
+    walk jsonb not null default '{}' check (jsonb_typeof(walk) = 'object'),
+    -- Whether the walk that has ended is whole; the check may find that it is not.
+    whole boolean,
+    -- Whether its walk began anew in this job, since its cursor was refused.
+    started_over boolean not null default false,
+    -- How many distinct ids the walk has met, and how many it met again for no good reason: counted by the check.
+    distinct_met bigint check (distinct_met >= 0),
+    met_again bigint not null default 0 check (met_again >= 0),
+    -- What the upstream last said of the total; never overwritten by what was processed.
+    upstream_total bigint check (upstream_total >= 0),
+    -- How many records there are; null while nobody says. After a whole walk it is what was processed.
     total bigint check (total >= 0),
+    -- When the first page that was settled had been asked for.
+    first_asked_at timestamptz,
     last_settled_at timestamptz,
 
     ring int not null default 0 check (ring >= 0),
@@ -231,6 +259,8 @@ create table slices (
     failing_since timestamptz,
     not_before timestamptz,
     last_error text,
+    -- Rests that the upstream asked for by 403, since the last settled page.
+    forbidden_rests int not null default 0 check (forbidden_rests >= 0),
 
     inserted bigint not null default 0 check (inserted >= 0),
     updated bigint not null default 0 check (updated >= 0),
@@ -240,19 +270,22 @@ create table slices (
     deleted bigint not null default 0 check (deleted >= 0),
     -- Values of the job's schema that the slice's records have: those of its rows that are not null.
     filled bigint not null default 0 check (filled >= 0),
-    -- The creation of the newest record that the slice has seen and could store, and of the oldest that was not
-    -- importable yet. In no index, like everything that a settle writes here.
+    -- When the newest record in span that could be stored happened; and the oldest and the newest that were met, stored or
+    -- not, in span or out of it. In no index, like everything that a settle writes here.
     newest_at timestamptz,
-    oldest_deferred_at timestamptz,
+    oldest_met_at timestamptz,
+    newest_met_at timestamptz,
 
     primary key (job_id, slice),
     check (span_from < span_to),
     constraint slices_ids check (num_nulls(ids_from, ids_to) in (0, 2) and ids_from >= 0 and ids_from < ids_to),
-    -- No deletion is over ids, and no page of ids is left out: each document has its outcome.
-    constraint slices_ids_are_fetched check (ids_from is null or (not deletion and pages_skipped = 0)),
-    -- A deletion processes no records, and nothing else deletes.
-    check (not deletion or total = 0),
-    check (deletion or deleted = 0),
+    constraint slices_ids_of_kind check ((ids_from is not null) = (kind in ('documents', 'stragglers'))),
+    -- No page of ids is left out: each document has its outcome.
+    constraint slices_pages_skipped check (pages_skipped = 0 or kind = 'walk'),
+    -- What fetches nothing processes no records, and only a deletion deletes.
+    constraint slices_fetch_nothing check (kind not in ('check', 'deletion') or total = 0),
+    constraint slices_deleted check (kind = 'deletion' or deleted = 0),
+    constraint slices_whole check ((whole is not null) = (kind = 'walk' and status = 'done')),
     check (pages_skipped between 0 and page),
     -- A lease is whole or not there, and only an open, rung slice or one closed by a cancel may have one.
     check (num_nulls(lease_token, leased_ring, worker, leased_until) in (0, 4)),
@@ -263,7 +296,7 @@ create table slices (
 create index slices_wanting on slices (connection_id, slice) where status in ('queued', 'waiting');
 create index slices_ready on slices (tenant_id) where status = 'ready';
 create index slices_open on slices (job_id) where status in ('queued', 'ready', 'waiting');
-create unique index slices_deletion on slices (job_id) where deletion;
+create unique index slices_beside_walks on slices (job_id, kind) where kind in ('stragglers', 'check', 'confirm', 'deletion');
 
 -- What a slice of a resumed job took over. Its pages are numbered anew from 0 and its page log is its own; its counters
 -- begin with these. Apart from the slice's row, which every page rewrites.
@@ -301,6 +334,15 @@ create table records (
     -- When the upstream says that the record happened: what decides whether it lies in a job's date range. Null where the
     -- source knows no time; such a record counts as in range only if the range has no bounds. In no index.
     happened_at timestamptz,
+    -- What the upstream says of its version.
+    version bigint,
+    -- A time of Postgres right before the content was asked for: what was asked for earlier never overwrites it. Of a
+    -- deleted record, when the pass that missed it began.
+    as_of timestamptz,
+    -- The scope whose list last showed it; null while none has.
+    scope int,
+    -- The pass that did not meet it, while none has met it since.
+    suspected_by int,
     -- 1 when inserted, one more at every change.
     revision int not null default 1,
     -- The job that wrote this content.
@@ -326,11 +368,15 @@ create table page_log (
     page int not null,
     -- The records in the order of the page; '' where a record has no id.
     keys text[] not null,
-    -- One character per record: + inserted, ~ updated, = unchanged, d deferred, f failed, and x deleted, which is all that
-    -- a page of a deletion can have. Its pages that only look have no records.
+    -- One character per record: + inserted, ~ updated, = unchanged, d deferred, f failed, - not there (asked for by its id
+    -- beside a walk; in no counter), and x deleted, which is all that a page of a deletion can have.
     outcomes text not null,
     -- Why each failed record failed, in their order.
     reasons text[] not null default '{}',
+    -- When each deferred or failed record happened, in their order.
+    times timestamptz[] not null default '{}',
+    -- The ids that were met out of span: no outcome, in no counter, no result.
+    outside text[] not null default '{}',
     filled bigint not null default 0 check (filled >= 0),
     -- Why the page was skipped: {"cause", "body"}, as in a job's error. Null for one that was settled. A skipped page has a
     -- row of its own, without records, so that the ledger has no gap where it was.
@@ -368,30 +414,6 @@ do $$ begin
     end loop;
 end $$;
 
--- A deletion under way: its counts, and its working tables, which are emptied after the job's end. Each page handles a
--- bounded number of rows, so no statement grows with the connection.
-create table deletions (
-    job_id uuid primary key,
-    -- Of the connection, so far.
-    records bigint not null default 0 check (records >= 0),
-    -- Of these, how many the pass has not seen.
-    unseen bigint not null default 0 check (unseen >= 0 and unseen <= records)
-) with (fillfactor = 50);
-
--- The identifiers that the pass has seen, out of its page log, in an order that a walk over the records can be compared with.
-create table seen (
-    job_id uuid not null,
-    external_id text collate "C" not null,
-    primary key (job_id, external_id)
-);
-
--- The records that are to be deleted.
-create table unseen (
-    job_id uuid not null,
-    external_id text collate "C" not null,
-    primary key (job_id, external_id)
-);
-
 -- Every transition of a job, written in its transaction and published from here. It is told with the state and the counters
 -- that the job had then: an event that is published late must not lie. A refused start has neither, and no job to join, so
 -- tenant and connection stand here too.
@@ -423,63 +445,3 @@ create table event_relay (
     progressed_at timestamptz not null default '-infinity'
 ) with (fillfactor = 10);
 insert into event_relay default values;
-
--- One row per boot of a consumer process.
-create table workers (
-    id uuid primary key,
-    host text not null,
-    pid int not null,
-    started_at timestamptz not null default now(),
-    seen_at timestamptz not null default now(),
-    stopped_at timestamptz,
-    -- The suspect page it holds, if any: should the worker die, this page alone is charged.
-    suspect_job uuid,
-    suspect_slice int
-) with (fillfactor = 50);
-
--- Commands that were applied, so that a repeat gets the first answer.
-create table commands (
-    id text primary key,
-    kind text not null,
-    -- An Idempotency-Key is a command's identity that holds for a day, and for one request only: a hash of that request.
-    request bytea check (octet_length(request) = 32),
-    answer jsonb not null,
-    received_at timestamptz not null default now()
-);
-create index commands_received on commands (received_at);
-
--- Cancels that came before their start.
-create table tombstones (
-    job_id uuid primary key,
-    reason text,
-    requested_by text,
-    created_at timestamptz not null default now()
-);
-
--- A numbered marker follows the doorbells through the pages queue: what was rung before a marker that came back, and
--- was not taken, is lost. One row.
-create table markers (
-    one boolean primary key default true check (one),
-    published bigint not null default 0,
-    published_at timestamptz not null default '-infinity',
-    returned bigint not null default 0,
-    check (returned <= published)
-);
-insert into markers default values;
-
--- When each duty of the sweeper last ran, and last succeeded.
-create table sweeps (
-    duty text primary key,
-    worker uuid not null,
-    ran_at timestamptz not null,
-    succeeded_at timestamptz,
-    error text
-);
-
--- The files of repeatable/ that were applied: `backhaul migrate` applies those whose text is another one since.
-create table repeatable_migrations (
-    name text primary key,
-    -- BLAKE3 of the text.
-    hash bytea not null check (octet_length(hash) = 32),
-    applied_at timestamptz not null default now()
-);

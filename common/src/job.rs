@@ -32,9 +32,8 @@ pub enum JobEvent {
     Planned,
     /// All its slices are done.
     AllDone {
-        /// Whether what a full sync has not seen is to be deleted now. Its deletion slice follows; without, that was the
-        /// end.
-        deletion_due: bool,
+        /// Whether another slice follows: its check, or what a full sync does after it. Without, that was the end.
+        slice_due: bool,
     },
     /// A cancel came while `leased` of its slices are (or are not) leased.
     CancelRequested {
@@ -93,9 +92,9 @@ impl JobStatus {
         match (self, event) {
             (Self::Pending, JobEvent::Planned) => Some(Self::Running),
             (Self::Running | Self::Cancelling, JobEvent::Planned) => None,
-            (Self::Running, JobEvent::AllDone { deletion_due: false }) => Some(Self::Completed),
-            (Self::Running, JobEvent::AllDone { deletion_due: true }) => Some(Self::Running),
-            (Self::Pending | Self::Cancelling, JobEvent::AllDone { deletion_due: true | false }) => None,
+            (Self::Running, JobEvent::AllDone { slice_due: false }) => Some(Self::Completed),
+            (Self::Running, JobEvent::AllDone { slice_due: true }) => Some(Self::Running),
+            (Self::Pending | Self::Cancelling, JobEvent::AllDone { slice_due: true | false }) => None,
             (Self::Pending | Self::Running, JobEvent::CancelRequested { leased: true }) => {
                 Some(Self::Cancelling)
             }
@@ -110,7 +109,7 @@ impl JobStatus {
             (
                 Self::Completed | Self::Failed | Self::Cancelled,
                 JobEvent::Planned
-                | JobEvent::AllDone { deletion_due: true | false }
+                | JobEvent::AllDone { slice_due: true | false }
                 | JobEvent::CancelRequested { leased: true | false }
                 | JobEvent::LastLeaseEnded
                 | JobEvent::CancelOverdue
@@ -221,8 +220,8 @@ mod tests {
 
     const EVENTS: [JobEvent; 8] = [
         JobEvent::Planned,
-        JobEvent::AllDone { deletion_due: false },
-        JobEvent::AllDone { deletion_due: true },
+        JobEvent::AllDone { slice_due: false },
+        JobEvent::AllDone { slice_due: true },
         JobEvent::CancelRequested { leased: true },
         JobEvent::CancelRequested { leased: false },
         JobEvent::LastLeaseEnded,

@@ -1,11 +1,11 @@
 //! What the producer and the consumer must agree on: words and states (pure), the broker's topology, and the store.
 
 pub mod amqp;
+pub mod closing;
 pub mod command;
 pub mod config;
 pub mod contract;
 pub mod credentials;
-pub mod deletion;
 #[cfg(test)]
 mod fuzz;
 pub mod health;

@@ -24,6 +24,25 @@ pub enum SliceStatus {
     Failed,
 }
 
+/// What a slice is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "slice_kind", rename_all = "snake_case")]
+pub enum SliceKind {
+    /// Reads a list, a span of time of it, or all.
+    Walk,
+    /// Fetches the documents of a job by their ids.
+    Documents,
+    /// Fetches by their ids what could not be stored when it was met.
+    Stragglers,
+    /// Fetches nothing: judges whether the walks of the job are whole.
+    Check,
+    /// Asks by their ids for the records that a full sync did not meet.
+    Confirm,
+    /// Fetches nothing: marks what a full sync proved to be gone.
+    Deletion,
+}
+
 /// What can happen to a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SliceEvent {

@@ -80,6 +80,13 @@ impl Walk {
         Self { first_page, ..Self::NEW }
     }
 
+    /// Whether a walk that ends in this state is whole, as far as its state tells: which ids were met again is found by the
+    /// check of its job.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.doubt.is_none()
+    }
+
     /// The walk after a page that could not be read: not whole any more, and the page before is not its neighbour.
     #[must_use]
     pub fn skipping(self, page: i32) -> Self {

@@ -1,12 +1,15 @@
 //! Planning: a pending job becomes slices, without asking the upstream anything.
 
 use crate::bell::Bell;
-use crate::source;
+use crate::source::{self, Planning, SourceError};
+use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::JobId;
-use common::slice::Slicing;
-use common::store::jobs::{FailRight, JobError};
+use common::job::JobMode;
+use common::slice::{Slicing, Span, TooManySlices};
+use common::store::jobs::{FailRight, JobError, Known, Plan, Plannable};
 use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
+use url::Url;
 
 /// Plans jobs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,21 +31,38 @@ impl Planner {
     /// # Errors
     /// When the database cannot be written; the sweeper plans the job later.
     pub async fn plan(&self, job: JobId) -> Result<(), StoreError> {
-        let Some(mut plannable) = self.store.plannable(job).await? else { return Ok(()) };
-        let planning = match source::planning(&plannable.source, &plannable.settings) {
-            Ok(planning) => planning,
+        let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
+        let (planning, scope) = match look(&plannable) {
+            Ok(looked) => looked,
             Err(error) => return self.fail(job, error.to_string()).await,
         };
-        if plannable.documents.is_some() && !planning.items {
-            return self.fail(job, source::NO_ITEM.to_owned()).await;
-        }
-        plannable.reach_back(planning.overlap);
-        if plannable.documents.is_none()
-            && let Err(too_many) = Slicing::cut(planning.slicing, plannable.span)
-        {
-            return self.fail(job, too_many.to_string()).await;
-        }
-        if self.store.plan(&plannable, planning.slicing).await? {
+        let spans = if plannable.documents.is_some() {
+            if !planning.items {
+                return self.fail(job, source::NO_ITEM.to_owned()).await;
+            }
+            Vec::new()
+        } else {
+            let known = match plannable.mode {
+                JobMode::Incremental => self.store.known(plannable.connection, &scope.fingerprint).await?,
+                JobMode::Range | JobMode::Full => None,
+            };
+            match spans(&planning, plannable.span, known) {
+                Ok(spans) => spans,
+                Err(too_many) => return self.fail(job, too_many.to_string()).await,
+            }
+        };
+        let plan = Plan {
+            spans,
+            fingerprint: scope.fingerprint,
+            canonical: scope.canonical,
+            floor: planning.start,
+            counted: planning.counted,
+            total_is: planning.total_is,
+            time_is: planning.time,
+            by_id: planning.items,
+            straggler_days: i32::try_from(planning.straggler_days).unwrap_or(i32::MAX),
+        };
+        if self.store.plan(&plannable, &plan).await? {
             tracing::info!(%job, "a job is planned");
             let rings = self.store.refill(plannable.tenant, RAMP_STEP).await?;
             self.bell.ring_all(rings).await;
@@ -51,10 +71,90 @@ impl Planner {
     }
 
     async fn fail(&self, job: JobId, cause: String) -> Result<(), StoreError> {
-        let error = JobError { cause, slice: None, page: None, body: None };
+        let error = JobError::of_job(cause);
         if self.store.fail(job, &error, FailRight::Job).await? {
             tracing::warn!(%job, cause = error.cause, "a job failed before it began");
         }
         Ok(())
+    }
+}
+
+fn look(plannable: &Plannable) -> Result<(Planning, source::Scope), SourceError> {
+    let planning = source::planning(&plannable.source, &plannable.settings)?;
+    let base_url = Url::parse(&plannable.base_url)
+        .map_err(|error| SourceError::BaseUrl { reason: format!("{:?}: {error}", plannable.base_url) })?;
+    let scope = source::scope(&plannable.source, &base_url, &plannable.settings)?;
+    Ok((planning, scope))
+}
+
+/// What a job walks. An incremental one begins a little before the end of what is known; without anything known, it walks
+/// everything. What its settings add before the beginning of what is known is walked, too.
+fn spans(planning: &Planning, asked: Span, known: Option<Known>) -> Result<Vec<Span>, TooManySlices> {
+    let Some(Known { from: known_from, to: known_to }) = known else {
+        return Slicing::cut(planning.slicing, asked);
+    };
+    let mut spans = match known_from.filter(|known_from| begins_before(planning.start, *known_from)) {
+        Some(known_from) => Slicing::cut(planning.slicing, Span { from: None, to: known_from })?,
+        None => Vec::new(),
+    };
+    let latest = asked.to - TimeDelta::microseconds(1);
+    let from = known_to.checked_sub_signed(planning.overlap).map(|from| from.min(latest));
+    let from = from.max(spans.last().map(|last| last.to));
+    spans.extend(Slicing::cut(planning.slicing, Span { from, ..asked })?);
+    Ok(spans)
+}
+
+/// Whether what is asked for begins before this moment; without a start it is the beginning.
+fn begins_before(start: Option<DateTime<Utc>>, known_from: DateTime<Utc>) -> bool {
+    start.is_none_or(|start| start < known_from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(day: u32) -> DateTime<Utc> {
+        format!("2026-01-{day:02}T00:00:00Z").parse().unwrap()
+    }
+
+    fn cut(start: Option<u32>, known: Option<(Option<u32>, u32)>) -> Vec<(Option<u32>, u32)> {
+        let planning = Planning {
+            slicing: Some(Slicing { start: start.map(at), ..Slicing::days(5, 100) }),
+            start: start.map(at),
+            overlap: TimeDelta::days(1),
+            ..Planning::default()
+        };
+        let asked = Span { from: None, to: at(31) };
+        let known = known.map(|(from, to)| Known { from: from.map(at), to: at(to) });
+        let day = |moment: DateTime<Utc>| moment.format("%d").to_string().parse::<u32>().unwrap();
+        let spans = spans(&planning, asked, known).unwrap();
+        spans.iter().map(|span| (span.from.map(day), day(span.to))).collect()
+    }
+
+    #[test]
+    fn an_incremental_job_begins_before_the_end_of_what_is_known() {
+        assert_eq!(cut(None, None), [(None, 31)]);
+        assert_eq!(cut(None, Some((None, 28))), [(Some(27), 31)]);
+        assert_eq!(cut(Some(20), None), [(None, 25), (Some(25), 30), (Some(30), 31)]);
+        assert_eq!(cut(Some(20), Some((Some(20), 28))), [(Some(27), 31)]);
+    }
+
+    #[test]
+    fn a_lower_start_adds_what_lies_before_what_is_known() {
+        assert_eq!(cut(Some(2), Some((Some(9), 28))), [(None, 7), (Some(7), 9), (Some(27), 31)]);
+        assert_eq!(cut(None, Some((Some(9), 28))), [(None, 9), (Some(27), 31)]);
+        assert_eq!(
+            cut(Some(2), Some((Some(9), 9))),
+            [
+                (None, 7),
+                (Some(7), 9),
+                (Some(9), 14),
+                (Some(14), 19),
+                (Some(19), 24),
+                (Some(24), 29),
+                (Some(29), 31)
+            ]
+        );
+        assert_eq!(cut(Some(9), Some((None, 28))), [(Some(27), 31)]);
     }
 }

@@ -3,8 +3,9 @@
 use crate::source::{self, Endpoint, Source, SourceError};
 use common::credentials::{Keyring, Redactor, Sealed};
 use common::ids::ConnectionId;
-use common::store::slices::PageContext;
+use common::store::slices::{PageContext, Planned};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
@@ -58,31 +59,40 @@ impl Sources {
     /// # Errors
     /// When no key opens the connection's credentials, or its settings, address or credentials do not fit its source.
     pub fn of(&self, page: &PageContext) -> Result<Opened, SourceError> {
+        let (base_url, settings) = match &page.planned {
+            None => (Cow::Borrowed(page.base_url.as_str()), Cow::Borrowed(&page.settings)),
+            Some(planned) => {
+                (Cow::Owned(planned_address(page, planned)?), Cow::Owned(planned_settings(page, planned)))
+            }
+        };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = open.get(&page.connection)
-            && known.kind == page.source
-            && known.base_url == page.base_url
+            && known.kind == page.source()
+            && known.base_url == base_url
             && known.credentials == page.credentials
-            && known.settings == page.settings
+            && known.settings == *settings
         {
             return Ok(known.opened.clone());
         }
-        let base_url = Url::parse(&page.base_url)
-            .map_err(|error| SourceError::BaseUrl { reason: format!("{:?}: {error}", page.base_url) })?;
+        let address = parsed(&base_url)?;
         let credentials = self
             .keyring
             .open(page.connection, page.credentials.as_ref())
             .map_err(|error| SourceError::Credentials { reason: error.to_string() })?;
         let redactor = Arc::new(Redactor::of(&credentials));
-        let settings = page.settings.clone();
-        let endpoint = Endpoint { kind: page.source.clone(), base_url, credentials, settings };
+        let endpoint = Endpoint {
+            kind: page.source().to_owned(),
+            base_url: address,
+            credentials,
+            settings: settings.into_owned(),
+        };
         let opened = Opened { source: Arc::from(source::open(&endpoint)?), redactor };
         if open.len() >= MOST {
             open.clear();
         }
         let kept = Open {
             kind: endpoint.kind,
-            base_url: page.base_url.clone(),
+            base_url: base_url.into_owned(),
             credentials: page.credentials.clone(),
             settings: endpoint.settings,
             opened: opened.clone(),
@@ -90,4 +100,52 @@ impl Sources {
         open.insert(page.connection, kept);
         Ok(opened)
     }
+}
+
+/// Settings that decide nothing about which records are listed: they are those of the moment, even of a job that walks on with
+/// what it was planned with.
+const OF_THE_MOMENT: [&str; 13] = [
+    "page_size",
+    "limits",
+    "slicing",
+    "slice_days",
+    "max_slices",
+    "item_page_size",
+    "overlap_hours",
+    "delete_at_once",
+    "delete_any_number",
+    "confirm_after",
+    "confirm_limit",
+    "straggler_days",
+    "max_empty_pages",
+];
+
+/// What a job was planned with, but for what is of the moment.
+fn planned_settings(page: &PageContext, planned: &Planned) -> Value {
+    let mut settings = planned.settings.clone();
+    if let (Some(settings), Some(now)) = (settings.as_object_mut(), page.settings.as_object()) {
+        for name in OF_THE_MOMENT {
+            match now.get(name) {
+                Some(value) => settings.insert(name.to_owned(), value.clone()),
+                None => settings.remove(name),
+            };
+        }
+    }
+    settings
+}
+
+/// The path that a job was planned with, on the host as it is reached by now. Another host is no place for a job that walks:
+/// the credentials, which are those of the moment, belong to the new one.
+fn planned_address(page: &PageContext, planned: &Planned) -> Result<String, SourceError> {
+    let (then, mut now) = (parsed(&planned.base_url)?, parsed(&page.base_url)?);
+    if then.host() != now.host() || planned.source != page.source {
+        let reason = "the connection was given another source or host while the job was walking; start anew";
+        return Err(SourceError::BaseUrl { reason: reason.to_owned() });
+    }
+    now.set_path(then.path());
+    Ok(now.into())
+}
+
+fn parsed(base_url: &str) -> Result<Url, SourceError> {
+    Url::parse(base_url).map_err(|error| SourceError::BaseUrl { reason: format!("{base_url:?}: {error}") })
 }

@@ -16,6 +16,11 @@ language sql stable as $$
                 then format('%s pages were skipped, and records on them were not seen', sum(pages_skipped))
                 when sum(failed) > 0
                 then format('%s records could not be read or stored, and may be among those that were not seen', sum(failed))
+                when bool_or(whole is false)
+                then coalesce(min(walk ->> 'doubt') filter (where whole is false),
+                              (select min(w.text) from warnings w
+                                where w.job_id = job and w.kind in ('shortfall', 'repeated')),
+                              'not every walk was whole')
            end
-      from slices where job_id = job and not deletion
+      from slices where job_id = job and kind = 'walk'
 $$;

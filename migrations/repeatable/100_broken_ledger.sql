@@ -35,13 +35,14 @@ language sql stable as $$
                    coalesce(sum(count_outcome(p.outcomes, '=')), 0) as unchanged,
                    coalesce(sum(count_outcome(p.outcomes, 'd')), 0) as deferred,
                    coalesce(sum(count_outcome(p.outcomes, 'f')), 0) as failed,
-                   coalesce(sum(count_outcome(p.outcomes, 'x')), 0) as deleted
+                   coalesce(sum(count_outcome(p.outcomes, 'x')), 0) as deleted,
+                   coalesce(sum(count_outcome(p.outcomes, '-')), 0) as absent
               from page_log p where p.job_id = s.job_id and p.slice = s.slice) l
      where (s.inserted - coalesce(c.inserted, 0), s.updated - coalesce(c.updated, 0),
             s.unchanged - coalesce(c.unchanged, 0), s.deferred - coalesce(c.deferred, 0), s.failed - coalesce(c.failed, 0),
             s.deleted - coalesce(c.deleted, 0))
            is distinct from (l.inserted, l.updated, l.unchanged, l.deferred, l.failed, l.deleted)
-        or l.records <> l.inserted + l.updated + l.unchanged + l.deferred + l.failed + l.deleted
+        or l.records <> l.inserted + l.updated + l.unchanged + l.deferred + l.failed + l.deleted + l.absent
     union all
     -- 3: filled values equal what was carried and the page log.
     select 3, format('job %s slice %s', s.job_id, s.slice),
@@ -56,8 +57,8 @@ language sql stable as $$
     select 3, format('job %s slice %s', s.job_id, s.slice),
            format('%s pages are counted as skipped, but the page log has %s', s.pages_skipped, count(p.page))
       from slices s left join page_log p on p.job_id = s.job_id and p.slice = s.slice and p.skipped is not null
-     group by s.job_id, s.slice, s.pages_skipped, s.deletion
-    having count(p.page) <> s.pages_skipped or s.deletion and s.pages_skipped > 0
+     group by s.job_id, s.slice, s.pages_skipped, s.kind
+    having count(p.page) <> s.pages_skipped or s.kind <> 'walk' and s.pages_skipped > 0
     union all
     -- 3: every record is in the page log of the job that wrote it.
     select 3, format('record %s of connection %s', r.external_id, r.connection_id),

@@ -39,8 +39,10 @@ language sql stable as $$
       join connections on connections.id = j.connection_id and connections.deleted_at is null
      cross join lateral (
             select b.slice as before, b.status = 'done' as was_done, s.slice, s.status, c.job_id is not null as carries
-              from (select * from slices where job_id = j.resumed_from) b
-              full join (select * from slices where job_id = j.id) s on s.slice = b.slice
+              -- What follows the walks is made anew.
+              from (select * from slices where job_id = j.resumed_from and kind in ('walk', 'documents', 'stragglers')) b
+              full join (select * from slices where job_id = j.id and kind in ('walk', 'documents', 'stragglers')) s
+                on s.slice = b.slice
               left join carried c on c.job_id = s.job_id and c.slice = s.slice) s
      where exists (select from slices where job_id = j.resumed_from)
        and (s.slice is null or s.before is null or not s.carries or (s.was_done and s.status <> 'done'))

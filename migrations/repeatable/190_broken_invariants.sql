@@ -12,4 +12,6 @@ language sql stable set search_path = backhaul, pg_temp as $$
     select * from broken_deletions()
     union all
     select * from broken_states()
+    union all
+    select * from broken_known()
 $$;

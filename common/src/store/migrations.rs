@@ -36,6 +36,7 @@ pub(super) const REPEATABLE: &[Repeatable] = repeatable![
     "120_broken_documents",
     "130_broken_deletions",
     "140_broken_states",
+    "150_broken_known",
     "190_broken_invariants",
 ];
 

@@ -23,6 +23,7 @@ pub mod workers;
 pub use error::{SessionLimits, StoreError};
 pub use session::SCHEMA;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, Postgres, Transaction};
 use std::str::FromStr;
@@ -97,6 +98,14 @@ impl Store {
         transaction.commit().await?;
         self.told.notify_one();
         Ok(())
+    }
+
+    /// The database's time.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn clock(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&self.pool).await?)
     }
 
     /// Whether the database answers.

@@ -111,6 +111,9 @@ impl Store {
         let Some(connection) = connection else { return Ok(Removed::Nothing) };
         let mut rows = remove_records(&mut transaction, connection, batch).await?;
         if rows == 0 {
+            rows = remove_stragglers(&mut transaction, connection, batch).await?;
+        }
+        if rows == 0 {
             rows = match newest_job(&mut transaction, connection).await? {
                 Some(job) => remove_of_job(&mut transaction, job, batch).await?,
                 None => remove_connection(&mut transaction, connection).await?,
@@ -127,7 +130,7 @@ impl Store {
     pub async fn remove_working_rows(&self, batch: i64) -> Result<Removed, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let over = sqlx::query_scalar!(
-            r#"select d.job_id as "job: JobId" from deletions d
+            r#"select d.job_id as "job: JobId" from checks d
                 where not exists (select from jobs j
                                    where j.id = d.job_id and j.status in ('pending', 'running', 'cancelling'))
                 limit 1
@@ -138,8 +141,8 @@ impl Store {
         let Some(job) = over else { return Ok(Removed::Nothing) };
         let removed = sqlx::query!(
             r#"with gone_seen as (
-                   delete from seen where (job_id, external_id) in (
-                       select job_id, external_id from seen where job_id = $1 order by external_id limit $2)
+                   delete from seen where (job_id, external_id, slice) in (
+                       select job_id, external_id, slice from seen where job_id = $1 order by external_id limit $2)
                    returning 1
                ), gone_unseen as (
                    delete from unseen where (job_id, external_id) in (
@@ -154,7 +157,7 @@ impl Store {
         .await?
         .rows;
         if removed == 0 {
-            sqlx::query!("delete from deletions where job_id = $1", job.0).execute(&mut *transaction).await?;
+            sqlx::query!("delete from checks where job_id = $1", job.0).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(Removed::Rows(u64::try_from(removed).unwrap_or_default().max(1)))
@@ -169,6 +172,23 @@ async fn remove_records(
     Ok(sqlx::query!(
         "with doomed as materialized (select external_id from records where connection_id = $1 limit $2)
          delete from records r using doomed d where r.connection_id = $1 and r.external_id = d.external_id",
+        connection.0,
+        batch
+    )
+    .execute(transaction)
+    .await?
+    .rows_affected())
+}
+
+async fn remove_stragglers(
+    transaction: &mut PgConnection,
+    connection: ConnectionId,
+    batch: i64,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query!(
+        "with doomed as materialized (select stream, external_id from stragglers where connection_id = $1 limit $2)
+         delete from stragglers s using doomed d
+          where s.connection_id = $1 and s.stream = d.stream and s.external_id = d.external_id",
         connection.0,
         batch
     )
@@ -217,6 +237,9 @@ async fn remove_of_job(transaction: &mut PgConnection, job: JobId, batch: i64) -
         .execute(&mut *transaction)
         .await?
         .rows_affected();
+    sqlx::query!("delete from warnings where job_id = $1 and slice = any ($2)", job.0, &doomed)
+        .execute(&mut *transaction)
+        .await?;
     let slices = sqlx::query!("delete from slices where job_id = $1 and slice = any ($2)", job.0, &doomed)
         .execute(&mut *transaction)
         .await?
@@ -236,8 +259,20 @@ async fn remove_connection(
     transaction: &mut PgConnection,
     connection: ConnectionId,
 ) -> Result<u64, StoreError> {
-    Ok(sqlx::query!("delete from connections where id = $1", connection.0)
+    // What is known of it goes with it.
+    let known = sqlx::query!(
+        "with no_passes as (delete from passes where connection_id = $1),
+              nothing_known as (delete from streams where connection_id = $1),
+              no_versions as (delete from settings_versions where connection_id = $1)
+         delete from scopes where connection_id = $1",
+        connection.0
+    )
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    let removed = sqlx::query!("delete from connections where id = $1", connection.0)
         .execute(transaction)
         .await?
-        .rows_affected())
+        .rows_affected();
+    Ok(known + removed)
 }

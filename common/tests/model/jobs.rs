@@ -77,7 +77,7 @@ impl State {
             return false;
         }
         let deletion_due = scenario.deletes > 0 && !self.slices_of(job).any(|slice| slice.deletion);
-        let begun = self.job_event(job, JobEvent::AllDone { deletion_due }) && deletion_due;
+        let begun = self.job_event(job, JobEvent::AllDone { slice_due: deletion_due }) && deletion_due;
         if begun {
             self.insert_slices(job, 1, true);
         }

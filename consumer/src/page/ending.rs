@@ -8,12 +8,22 @@ use common::store::StoreError;
 use common::store::jobs::{FailRight, Finished, JobError};
 use common::store::slices::{Lease, PageContext, RAMP_STEP, SkipRight};
 use common::telemetry::{CancelEnd, cancel_ended};
-use common::walk::Walk;
 use metrics::counter;
 use std::time::Duration;
 
 /// A pause that the upstream asked for without saying how long; each that follows is twice as long, up to an hour.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A 403 may be about a limit, or about the credentials after all: so many rests are given, each as long as asked for.
+const MOST_FORBIDDEN_RESTS: i32 = 3;
+
+/// A rest that the upstream asked for.
+pub(super) struct Rest {
+    /// For how long, if it said so.
+    pub(super) retry_after: Option<Duration>,
+    /// Whether it answered 403.
+    pub(super) forbidden: bool,
+}
 
 impl PageHandler {
     /// The page failed for now: it waits, and the attempt is counted. Out of attempts, the job fails.
@@ -28,7 +38,7 @@ impl PageHandler {
         let attempt = u32::try_from(context.attempts).unwrap_or_default() + 1;
         if attempt >= self.pages.max_attempts {
             let cause = format!("{cause} (attempt {attempt} of {})", self.pages.max_attempts);
-            let next = stint.source.after(context.cursor.as_deref(), &Walk::NEW);
+            let next = stint.source.after(context.cursor.as_deref(), &context.walk);
             let poison = Poison { right: SkipRight::Exhausted(lease), cause, body, next };
             return self.give_up(lease, context, poison).await;
         }
@@ -47,9 +57,17 @@ impl PageHandler {
         &self,
         lease: &Lease,
         context: &PageContext,
-        retry_after: Option<Duration>,
+        asked: Rest,
     ) -> Result<Next, StoreError> {
-        if !self.store.rate_limited(lease, context.connection, retry_after, FIRST_PAUSE).await? {
+        let Rest { retry_after, forbidden } = asked;
+        if forbidden && context.forbidden_rests >= MOST_FORBIDDEN_RESTS {
+            let cause = format!(
+                "the upstream answered 403 again after {MOST_FORBIDDEN_RESTS} rests that it had asked for: see whether its \
+                 limit is used up by others, or whether the credentials may read this"
+            );
+            return self.fail_page(lease, context, cause, None).await;
+        }
+        if !self.store.rate_limited(lease, context.connection, retry_after, FIRST_PAUSE, forbidden).await? {
             return self.abandon(lease).await;
         }
         let asked_ms = retry_after.map(|asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX));
@@ -66,8 +84,19 @@ impl PageHandler {
         cause: String,
         body: Option<String>,
     ) -> Result<Next, StoreError> {
-        let error = JobError { cause, slice: Some(lease.slice()), page: Some(lease.page()), body };
-        if !self.fail_job(lease.job(), &error, FailRight::Lease(lease)).await? {
+        let error =
+            JobError { cause, slice: Some(lease.slice()), page: Some(lease.page()), body, anew: false };
+        self.fail_with(lease, context, &error).await
+    }
+
+    /// As [`Self::fail_page`], with an error of one's own.
+    pub(super) async fn fail_with(
+        &self,
+        lease: &Lease,
+        context: &PageContext,
+        error: &JobError,
+    ) -> Result<Next, StoreError> {
+        if !self.fail_job(lease.job(), error, FailRight::Lease(lease)).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;
@@ -106,8 +135,11 @@ impl PageHandler {
         let mut tenant = tenant;
         match self.store.finish(job).await {
             Ok(Finished::Completed) => tracing::info!(%job, "a job is completed"),
-            Ok(Finished::Deleting(of)) => {
-                tracing::info!(%job, "a full sync has walked everything, and looks for what is gone");
+            Ok(Finished::Failed) => {
+                tracing::warn!(%job, "a job failed: not one of its records could be stored")
+            }
+            Ok(Finished::Goes(kind, of)) => {
+                tracing::info!(%job, ?kind, "a job has walked everything, and goes on with what follows");
                 tenant = Some(of);
             }
             Ok(Finished::Not) => {}

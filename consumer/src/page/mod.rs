@@ -4,10 +4,13 @@
 //! the doorbell, and what becomes of the delivery, is the intake's business.
 
 mod admission;
+mod asking;
 mod claimer;
-mod deletion;
+mod clock;
+mod closing;
 mod documents;
 mod ending;
+mod judged;
 mod line;
 mod poison;
 mod settle;
@@ -21,13 +24,15 @@ use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use crate::sources::{Opened, Sources};
 use admission::Admitted;
 pub use claimer::Claimer;
+use clock::Reading;
 use common::config::{LeasesConfig, PagesConfig};
 use common::credentials::Redactor;
 use common::ids::{LeaseToken, WorkerId};
-use common::slice::Ring;
+use common::slice::{Ring, SliceKind};
 use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
 use common::store::{Store, StoreError};
 use common::walk::Walk;
+use ending::Rest;
 use metrics::{counter, histogram};
 use poison::Poison;
 pub use settler::Settler;
@@ -88,6 +93,7 @@ struct Stint {
     source: Arc<dyn Source>,
     redactor: Arc<Redactor>,
     started: Instant,
+    clock: Reading,
 }
 
 impl PageHandler {
@@ -122,10 +128,11 @@ impl PageHandler {
                 () = ending.cancelled() => return Ok(Outcome::HandedBack),
                 slot = free => slot,
             };
+            let asked = Instant::now();
             let next = match self.claim(ring, redelivered).await? {
                 Claim::Claimed(claimed) => {
                     let (lease, context) = *claimed;
-                    Box::pin(self.work(lease, context, ending)).await?
+                    Box::pin(self.work(lease, context, asked, ending)).await?
                 }
                 Claim::SliceDone => {
                     self.finish(ring.job, None).await;
@@ -177,6 +184,7 @@ impl PageHandler {
         &self,
         lease: Lease,
         context: PageContext,
+        asked: Instant,
         ending: &CancellationToken,
     ) -> Result<Next, StoreError> {
         if context.taken_over {
@@ -192,7 +200,8 @@ impl PageHandler {
             Ok(opened) => opened,
             Err(error) => return self.fail_page(&lease, &context, error.to_string(), None).await,
         };
-        let mut stint = Stint { context, held, source, redactor, started: Instant::now() };
+        let clock = Reading::new(context.claimed_at, asked);
+        let mut stint = Stint { context, held, source, redactor, started: Instant::now(), clock };
         let mut lease = lease;
         loop {
             match self.page(lease, &mut stint, ending).await? {
@@ -209,8 +218,9 @@ impl PageHandler {
         stint: &mut Stint,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        if stint.context.deletion {
-            return self.deletion_page(lease, stint, ending).await;
+        match stint.context.kind {
+            SliceKind::Walk | SliceKind::Documents | SliceKind::Stragglers | SliceKind::Confirm => {}
+            SliceKind::Check | SliceKind::Deletion => return self.closing_page(lease, stint, ending).await,
         }
         if stint.context.limited {
             match self.admission(&lease, stint).await? {
@@ -219,19 +229,24 @@ impl PageHandler {
                 Admitted::Aborted(abort) => return self.aborted(lease, stint, abort).await,
             }
         }
+        if matches!(stint.context.kind, SliceKind::Stragglers | SliceKind::Confirm) {
+            return self.asking_page(lease, stint, ending).await;
+        }
+        let as_of = self.as_of(stint).await?;
         let fetched = {
             let begun = Instant::now();
             tokio::select! {
                 biased;
                 abort = stint.held.aborted() => Err(abort),
-                fetched = self.fetch(&stint.context, &*stint.source) => {
+                fetched = self.fetch(&stint.context, lease.page(), &*stint.source) => {
                     histogram!("page_fetch_seconds").record(begun.elapsed().as_secs_f64());
                     Ok(fetched)
                 }
             }
         };
         match fetched {
-            Ok(Ok(page)) => self.settle_page(lease, stint, page, ending).await,
+            Ok(Ok(page)) => self.settle_page(lease, stint, page, as_of, ending).await,
+            Ok(Err(FetchError::Expired { cause, body })) => self.start_over(lease, stint, cause, body).await,
             Ok(Err(error)) => self.fetch_failed(&lease, stint, error).await.map(Err),
             Err(abort) => self.aborted(lease, stint, abort).await,
         }
@@ -243,13 +258,24 @@ impl PageHandler {
         !ending.is_cancelled() && stint.started.elapsed() < self.pages.quantum * quanta
     }
 
-    async fn fetch(&self, context: &PageContext, source: &dyn Source) -> Result<FetchedPage, FetchError> {
+    async fn fetch(
+        &self,
+        context: &PageContext,
+        page: i32,
+        source: &dyn Source,
+    ) -> Result<FetchedPage, FetchError> {
         let budget = self.pages.budget;
         if let Some(ids) = &context.documents {
             return documents::fetch(context, ids, source, budget, &self.fetcher).await;
         }
-        let request =
-            PageRequest { cursor: context.cursor.as_deref(), ..PageRequest::first(&context.span, budget) };
+        let request = PageRequest {
+            span: &context.span,
+            cursor: context.cursor.as_deref(),
+            walk: &context.walk,
+            page,
+            open_end: context.open_end,
+            budget,
+        };
         source.fetch(request, &self.fetcher).await
     }
 
@@ -275,6 +301,31 @@ impl PageHandler {
         }
     }
 
+    /// The upstream refuses the cursor that was stored: the walk begins anew, once in each job.
+    async fn start_over(
+        &self,
+        lease: Lease,
+        stint: &mut Stint,
+        cause: String,
+        body: Option<String>,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        let cause = stint.redactor.redact(&cause).into_owned();
+        if !stint.context.started_over && self.store.start_over(&lease, &cause).await? {
+            tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), cause, "a walk begins anew");
+            stint.context.started_over = true;
+            stint.context.cursor = None;
+            stint.context.anchor = None;
+            stint.context.walk = Walk::from_page(lease.page());
+            return Ok(Ok(lease));
+        }
+        let cause = format!(
+            "{cause}; the walk has begun anew before, so the upstream's cursors do not live as long as it takes: ask for \
+             smaller slices or larger pages, and resume the job or start anew"
+        );
+        let body = body.map(|body| stint.redactor.redact(&body).into_owned());
+        self.fail_page(&lease, &stint.context, cause, body).await.map(Err)
+    }
+
     async fn fetch_failed(
         &self,
         lease: &Lease,
@@ -288,8 +339,8 @@ impl PageHandler {
             FetchError::Transient { cause, body } => {
                 self.back_off(lease, stint, redacted(cause), body.map(redacted)).await
             }
-            FetchError::RateLimited { retry_after, .. } => {
-                self.rate_limited(lease, context, retry_after).await
+            FetchError::RateLimited { retry_after, forbidden, .. } => {
+                self.rate_limited(lease, context, Rest { retry_after, forbidden }).await
             }
             FetchError::Permanent { cause, body } | FetchError::Expired { cause, body } => {
                 self.fail_page(lease, context, redacted(cause), body.map(redacted)).await
@@ -299,7 +350,7 @@ impl PageHandler {
                     right: SkipRight::Unusable(lease),
                     cause: redacted(cause),
                     body: body.map(redacted),
-                    next: stint.source.after(context.cursor.as_deref(), &Walk::NEW),
+                    next: stint.source.after(context.cursor.as_deref(), &context.walk),
                 };
                 self.give_up(lease, context, poison).await
             }

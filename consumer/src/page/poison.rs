@@ -52,13 +52,13 @@ impl PageHandler {
         // A source that cannot be opened is the connection's fault.
         if let Ok(Opened { source, .. }) = self.sources.of(context) {
             let right = SkipRight::Deaths { ring, at_least, worker: self.worker };
-            let next = source.after(context.cursor.as_deref(), &common::walk::Walk::NEW);
+            let next = source.after(context.cursor.as_deref(), &context.walk);
             let poison = Poison { right, cause: cause.clone(), body: None, next };
             if let Some(next) = self.skipped(ring, context, &poison).await? {
                 return Ok(next);
             }
         }
-        let error = JobError { cause, slice: Some(ring.slice), page: Some(ring.page), body: None };
+        let error = JobError { slice: Some(ring.slice), page: Some(ring.page), ..JobError::of_job(cause) };
         let right = FailRight::Deaths { slice: ring.slice, at_least };
         self.fail_job(ring.job, &error, right).await?;
         Ok(Next::Over(Outcome::JobFailed))
@@ -82,6 +82,7 @@ impl PageHandler {
             body: poison.body.as_deref(),
             next: poison.next.as_deref(),
             anchor: anchor.as_deref(),
+            walk: context.walk.clone().skipping(place.page),
         };
         let skipped = self.store.skip(&skip).await?;
         if skipped == Skipped::Refused {

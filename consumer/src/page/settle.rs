@@ -1,16 +1,18 @@
 //! Settling a fetched page, and finding out what became of it when the answer does not say.
 
+use super::clock::Reading;
+use super::judged::{failures, judged, of_walk};
 use super::poison::Poison;
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
 use crate::disposition::Outcome;
-use crate::source::{Content, FetchedPage, ParsedRecord};
+use crate::source::FetchedPage;
+use chrono::{DateTime, Utc};
 use common::credentials::Redactor;
 use common::schema::Fields;
 use common::slice::Ring;
 use common::store::StoreError;
-use common::store::slices::{
-    Lease, PageRecord, Reach, Settled, Settlement, SkipRight, Tally, Verdict, Whereabouts,
-};
+use common::store::slices::{Lease, PageRecord, Settled, Settlement, SkipRight, Tally, Verdict, Whereabouts};
+use common::walk::Walk;
 use metrics::{counter, histogram};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,6 +33,13 @@ impl Patience<'_> {
     }
 }
 
+/// Where a slice stands after a settle.
+pub(super) struct State {
+    pub(super) cursor: Option<String>,
+    pub(super) anchor: Option<String>,
+    pub(super) walk: Walk,
+}
+
 /// What becomes of a page whose settle may have happened.
 pub(super) enum Doubt {
     /// It has not: settle it again.
@@ -45,6 +54,7 @@ impl PageHandler {
         lease: Lease,
         stint: &mut Stint,
         page: FetchedPage,
+        as_of: DateTime<Utc>,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
         let next = match checked_next(&lease, stint, &page) {
@@ -55,12 +65,15 @@ impl PageHandler {
             anchor: next_anchor(lease.page(), &stint.context, next.as_ref()),
             next,
             total: page.total,
-            // A job over documents leaves out what lies between them: it says nothing about what is known.
-            reach: if stint.context.documents.is_none() { reach(&page.records) } else { Reach::default() },
             go_on: self.goes_on(stint, ending),
-            records: page.records.into_iter().map(|record| judged(record, &stint.redactor)).collect(),
+            as_of,
             filled: 0,
+            ..of_walk(&stint.context, &page, &stint.redactor)
         };
+        settlement.warnings.extend(failures(&page.records, &stint.redactor));
+        let kind = stint.context.kind;
+        settlement.records =
+            page.records.into_iter().map(|record| judged(record, kind, &stint.redactor)).collect();
         settlement.filled = filled(stint.context.schema.as_ref(), &settlement.records).await;
         // The bytes are counted until the settle is over.
         let _reservation = page.reservation;
@@ -83,12 +96,14 @@ impl PageHandler {
         let mut said = false;
         loop {
             let page = lease.page();
+            let asked = Instant::now();
             let (back, settled) = self.settler.settle(lease, settlement).await?;
             settlement = back;
             match settled {
                 Ok(Settled::Fenced(fenced)) => lease = fenced,
                 Ok(settled) => {
-                    return self.settled(settled, stint, settlement.next, settlement.anchor).await;
+                    let Settlement { next: cursor, anchor, walk, .. } = settlement;
+                    return self.settled(settled, stint, State { cursor, anchor, walk }, asked).await;
                 }
                 Err((kept, error @ StoreError::Refused(_))) => {
                     if !self.convict(&mut settlement.records, &stint.redactor).await? {
@@ -145,13 +160,13 @@ impl PageHandler {
         Ok(Doubt::Again(lease))
     }
 
-    /// What follows a settle; the cursor and the anchor are those of the next page.
+    /// What follows a settle that was asked for at this time.
     pub(super) async fn settled(
         &self,
         settled: Settled,
         stint: &mut Stint,
-        cursor: Option<String>,
-        anchor: Option<String>,
+        state: State,
+        asked: Instant,
     ) -> Result<Result<Lease, Next>, StoreError> {
         if stint.context.suspect {
             // It did not kill us after all.
@@ -159,10 +174,15 @@ impl PageHandler {
             self.store.suspect_cleared(self.worker).await?;
         }
         Ok(match settled {
-            Settled::Kept(lease, tally) => {
+            Settled::Kept(lease, tally, at) => {
                 count(&tally);
-                stint.context.cursor = cursor;
-                stint.context.anchor = anchor;
+                if let Some(at) = at {
+                    stint.clock = Reading::new(at, asked);
+                }
+                stint.context.cursor = state.cursor;
+                stint.context.anchor = state.anchor;
+                stint.context.walk = state.walk;
+                stint.context.forbidden_rests = 0;
                 stint.context.attempts = 0;
                 Ok(lease)
             }
@@ -189,11 +209,16 @@ impl PageHandler {
         lease: &mut Lease,
         stint: &mut Stint,
     ) -> Result<Option<Next>, StoreError> {
-        let now = self.store.whereabouts(lease).await?;
+        let asked = Instant::now();
+        let Some(now) = self.store.whereabouts(lease).await? else {
+            return Ok(Some(Next::Over(Outcome::GivenUp)));
+        };
         Ok(Some(match now.whereabouts {
             Whereabouts::Ours => {
                 stint.context.cursor = now.cursor;
                 stint.context.anchor = now.anchor;
+                stint.context.walk = now.walk;
+                stint.clock = Reading::new(now.read_at, asked);
                 stint.held.go_on();
                 return Ok(None);
             }
@@ -226,7 +251,7 @@ impl PageHandler {
                 .iter()
                 .filter_map(|record| match &record.verdict {
                     Verdict::Store { payload, .. } => Some(&**payload),
-                    Verdict::Defer | Verdict::Fail { .. } => None,
+                    Verdict::Defer | Verdict::Fail { .. } | Verdict::Absent => None,
                 })
                 .collect();
             if payloads.is_empty() {
@@ -249,29 +274,6 @@ impl PageHandler {
         }
         Ok(convicted)
     }
-}
-
-fn reach(records: &[ParsedRecord]) -> Reach {
-    let mut reach = Reach::default();
-    for record in records {
-        match record.content {
-            Content::Stored { .. } => reach.newest = reach.newest.max(record.time),
-            Content::Deferred => {
-                reach.oldest_deferred = [reach.oldest_deferred, record.time].into_iter().flatten().min();
-            }
-            Content::Failed { .. } => {}
-        }
-    }
-    reach
-}
-
-fn judged(record: ParsedRecord, redactor: &Redactor) -> PageRecord {
-    let verdict = match record.content {
-        Content::Stored { hash, payload } => Verdict::Store { hash, payload },
-        Content::Deferred => Verdict::Defer,
-        Content::Failed { reason } => Verdict::Fail { reason: redactor.redact(&reason).into_owned() },
-    };
-    PageRecord { key: record.key, time: record.time, verdict }
 }
 
 /// After so many bytes of records, others have their turn.

@@ -175,7 +175,7 @@ const RECORD: usize = 100;
 fn bytes(page: &Settlement) -> usize {
     let of_record = |verdict: &Verdict| match verdict {
         Verdict::Store { payload, .. } => payload.len(),
-        Verdict::Defer => 0,
+        Verdict::Defer | Verdict::Absent => 0,
         Verdict::Fail { reason } => reason.len(),
     };
     page.records.iter().map(|record| RECORD + record.key.len() + of_record(&record.verdict)).sum()

@@ -105,6 +105,11 @@ pub enum Content {
     },
     /// It is not importable yet: a later sync will find it finished.
     Deferred,
+    /// The upstream was asked for its id, and says that it is gone.
+    Gone {
+        /// What it answered, in words.
+        reason: String,
+    },
     /// It cannot be read or stored.
     Failed {
         /// Why, in words that can be stored.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::slice::Slicing;
-use serde::Deserialize;
+pub use common::store::jobs::{TimeIs, TotalIs};
 
 use super::{SourceError, registry};
 
@@ -58,30 +58,6 @@ impl Default for Planning {
             straggler_days: 14,
         }
     }
-}
-
-/// What an upstream's total is worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TotalIs {
-    /// It counts the records that the request asks for.
-    #[default]
-    Exact,
-    /// It may be wrong: nothing is judged by it.
-    Estimate,
-    /// It counts the list without its date filters: it is judged by only where no lower bound was sent.
-    Unfiltered,
-}
-
-/// What the time of a record is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeIs {
-    /// When it was created: it never changes.
-    #[default]
-    Created,
-    /// When it was last changed.
-    Updated,
 }
 
 /// How jobs of a connection are planned. Needs no credentials.

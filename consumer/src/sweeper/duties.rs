@@ -106,8 +106,11 @@ impl Sweeper {
         for job in self.store.unfinished(self.batch()).await? {
             match self.store.finish(job).await? {
                 Finished::Completed => tracing::info!(%job, "a job is completed"),
+                Finished::Failed => {
+                    tracing::warn!(%job, "a job failed: not one of its records could be stored")
+                }
                 // Its slice is rung by the duty that refills.
-                Finished::Deleting(_) | Finished::Not => {}
+                Finished::Goes(..) | Finished::Not => {}
             }
         }
         Ok(())
@@ -157,7 +160,7 @@ impl Sweeper {
             self.can_publish()?;
             let hours = self.config.no_progress.as_secs_f64() / 3600.0;
             let cause = format!("no page was settled for {hours:.1} h");
-            let error = JobError { cause, slice: None, page: None, body: None };
+            let error = JobError::of_job(cause);
             if self.store.fail(job, &error, FailRight::Silence(self.config.no_progress)).await? {
                 tracing::warn!(%job, cause = error.cause, "a job failed");
                 self.bell.abort(job).await;

@@ -139,7 +139,7 @@ async fn each_record_is_judged_by_itself() {
                 match &record.content {
                     Content::Stored { .. } => "stored",
                     Content::Deferred => "deferred",
-                    Content::Failed { .. } => "failed",
+                    Content::Failed { .. } | Content::Gone { .. } => "failed",
                 },
             )
         })

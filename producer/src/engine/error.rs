@@ -103,6 +103,15 @@ pub enum EngineError {
         /// Its mode.
         mode: JobMode,
     },
+    /// Its walks were over, and what they lack can only be found by another job.
+    #[error("job {job} is {status}: its lists were read to their ends, and what they lacked cannot be found by going on; start \
+             another job", status = status.word())]
+    StartAnew {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        status: JobStatus,
+    },
     /// A connection that cannot be made.
     #[error("{field}: {reason}")]
     Connection {

@@ -47,7 +47,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NoJob`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::NotResumable`],
-    /// [`EngineError::ResumedBefore`], [`EngineError::ModeNotResumable`] or [`EngineError::Store`]; after the last the new
+    /// [`EngineError::ResumedBefore`], [`EngineError::ModeNotResumable`], [`EngineError::StartAnew`] or [`EngineError::Store`]; after the last the new
     /// job may or may not be there.
     pub async fn resume(&self, tenant: TenantId, job: JobId, by: &str) -> Result<JobView, EngineError> {
         let (resumed, connection) = match self.store.resume(job, Some(tenant), Some(by)).await? {
@@ -62,6 +62,7 @@ impl Engine {
             ResumeOutcome::WrongMode { status, mode } => {
                 return Err(EngineError::ModeNotResumable { job, status, mode });
             }
+            ResumeOutcome::Anew { status } => return Err(EngineError::StartAnew { job, status }),
             ResumeOutcome::NoConnection(connection) => return Err(EngineError::NoConnection(connection)),
             ResumeOutcome::Unknown => return Err(EngineError::NoJob(job)),
         };

@@ -142,7 +142,9 @@ impl From<EngineError> for Problem {
             EngineError::NotPausable { job, status } => {
                 Self::wrong_state("not_pausable", detail, job, status)
             }
-            EngineError::NotResumable { job, status } | EngineError::ModeNotResumable { job, status, .. } => {
+            EngineError::NotResumable { job, status }
+            | EngineError::StartAnew { job, status }
+            | EngineError::ModeNotResumable { job, status, .. } => {
                 Self::wrong_state("not_resumable", detail, job, status)
             }
             EngineError::ResumedBefore { job, status, successor } => {

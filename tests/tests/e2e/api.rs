@@ -9,6 +9,7 @@ use common::slice::Slicing;
 use common::store::slices::{Claim, ClaimRequest, Suspicion};
 use common::telemetry::Metrics;
 use harness::fixture::Fixture;
+use harness::plan::plan;
 use producer::api_key::ApiKey;
 use producer::config::ApiConfig;
 use producer::engine::Engine;
@@ -192,7 +193,7 @@ async fn a_cancel_is_repeatable_until_the_job_is_over() -> Result<()> {
     let job = id_of(&job)?;
     // No consumer runs: this test holds the page itself, so that the job stays cancelling.
     let plannable = fixture.store.plannable(job).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, None::<Slicing>).await?);
+    assert!(fixture.store.plan(&plannable, &plan(&plannable, None::<Slicing>)).await?);
     let ring =
         fixture.store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let token = LeaseToken::random();

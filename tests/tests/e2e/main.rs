@@ -55,6 +55,7 @@ mod sweeper;
 mod tenants;
 mod tls;
 mod together;
+mod truth;
 mod upstream_bodies;
 mod upstream_limits;
 mod upstream_places;

@@ -8,6 +8,7 @@ use common::job::JobStatus;
 use common::store::connections::NewConnection;
 use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome};
 use harness::fixture::{Account, Fixture};
+use harness::plan::plan;
 use harness::sample_upstream::{Options, TenantOptions};
 use producer::engine::{Engine, EngineError};
 use serde_json::json;
@@ -180,7 +181,7 @@ async fn a_pause_and_a_cancel_at_the_same_moment() -> Result<()> {
         let job = fixture.accept(account.connection).await?;
         if round % 2 == 0 {
             let plannable = fixture.store.plannable(job).await?.context("pending")?;
-            assert!(fixture.store.plan(&plannable, None).await?);
+            assert!(fixture.store.plan(&plannable, &plan(&plannable, None)).await?);
         }
         let store = fixture.store.clone();
         let pausing = tokio::spawn(async move { store.pause(job, None, None).await });
@@ -201,14 +202,14 @@ async fn the_time_of_a_pause_is_not_silence() -> Result<()> {
     let job = fixture.accept(account.connection).await?;
     let store = &fixture.store;
     let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, None).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
     fixture.database.execute("update jobs set started_at = now() - interval '2 days'").await?;
     fixture
         .database
         .execute("update slices set status = 'waiting', attempts = 3, not_before = now()")
         .await?;
     let day = Duration::from_secs(24 * 60 * 60);
-    let error = JobError { cause: "silence".to_owned(), slice: None, page: None, body: None };
+    let error = JobError::of_job("silence".to_owned());
     assert_eq!(store.stuck(day, 10).await?, [job]);
 
     store.pause(job, None, None).await?;
@@ -232,7 +233,7 @@ async fn a_paused_job_takes_no_room_from_its_tenant() -> Result<()> {
     // Its doorbell is rung, and lost.
     let job = fixture.accept(account.connection).await?;
     let plannable = fixture.store.plannable(job).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, None).await?);
+    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)).await?);
     let lost = fixture.store.refill(account.tenant, LONG).await?.pop().context("a slice is rung")?;
     fixture.store.pause(job, None, None).await?;
 

@@ -6,7 +6,7 @@ use common::ids::{JobId, LeaseToken, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::slice::Slicing;
 use common::store::jobs::{CancelRequest, CancelTarget, Finished, StartOutcome, StartRequest};
-use common::store::slices::{Claim, ClaimRequest, Lease, Reach, Settled, Settlement, Suspicion};
+use common::store::slices::{Claim, ClaimRequest, Lease, Settled, Settlement, Suspicion};
 use common::store::{Store, StoreError};
 use futures::future::{join_all, try_join_all};
 use harness::fixture::{Account, Fixture};
@@ -48,7 +48,7 @@ async fn pending(store: &Store, account: Account, days: i64) -> Result<JobId> {
 /// What a planner does.
 async fn plan(store: Store, account: Account, job: JobId) -> Result<bool, StoreError> {
     let Some(plannable) = store.plannable(job).await? else { return Ok(false) };
-    let planned = store.plan(&plannable, DAYS).await?;
+    let planned = store.plan(&plannable, &harness::plan::plan(&plannable, DAYS)).await?;
     if planned {
         store.refill(account.tenant, Duration::from_secs(2)).await?;
     }
@@ -175,7 +175,7 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
     for _ in 0..20 {
         let job = pending(&fixture.store, account, 3).await?;
         let plannable = fixture.store.plannable(job).await?.context("pending")?;
-        fixture.store.plan(&plannable, DAYS).await?;
+        fixture.store.plan(&plannable, &harness::plan::plan(&plannable, DAYS)).await?;
         let rings = fixture.store.refill(account.tenant, Duration::from_secs(2)).await?;
         assert_eq!(rings.len(), 3);
         let leases = try_join_all(rings.into_iter().map(async |ring| {
@@ -207,15 +207,7 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
 
 /// What a worker does with a slice's last page.
 async fn settle_and_finish(store: Store, lease: Lease) -> Result<bool> {
-    let page = Settlement {
-        records: Vec::new(),
-        next: None,
-        anchor: None,
-        total: None,
-        reach: Reach::default(),
-        go_on: true,
-        filled: 0,
-    };
+    let page = Settlement { go_on: true, whole: true, ..Settlement::default() };
     let settled = store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
     let Settled::SliceDone(_, job) = settled else { anyhow::bail!("not done: {settled:?}") };
     Ok(store.finish(job).await? == Finished::Completed)

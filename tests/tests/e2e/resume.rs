@@ -6,8 +6,9 @@ use common::command::StartCommand;
 use common::ids::{JobId, LeaseToken, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::store::jobs::{CancelRequest, CancelTarget, ResumeOutcome};
-use common::store::slices::{Claim, ClaimRequest, Reach, Settled, Settlement, Suspicion};
+use common::store::slices::{Claim, ClaimRequest, Settled, Settlement, Suspicion};
 use harness::fixture::{Account, Fixture};
+use harness::plan::plan;
 use harness::sample_upstream::{Answer, Options, TenantOptions};
 use producer::engine::{Engine, EngineError};
 use serde_json::json;
@@ -186,21 +187,13 @@ async fn nothing_done_and_all_done_are_checkpoints() -> Result<()> {
     // Cancelled after its last page, before it was finished.
     let done = fixture.accept(account.connection).await?;
     let plannable = fixture.store.plannable(done).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, None).await?);
+    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)).await?);
     let ring = fixture.store.refill(account.tenant, LEASE).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
     let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
     let claim = ClaimRequest { ring, redelivered: false, worker, token, lease: LEASE, suspicion };
     let Claim::Claimed(claimed) = fixture.store.claim(&claim).await? else { bail!("not claimed") };
-    let page = Settlement {
-        records: Vec::new(),
-        next: None,
-        anchor: None,
-        total: None,
-        reach: Reach::default(),
-        go_on: false,
-        filled: 0,
-    };
+    let page = Settlement { go_on: false, whole: true, ..Settlement::default() };
     let settled = fixture.store.settle(claimed.0, &page, LEASE).await.map_err(|(_, error)| error)?;
     assert!(matches!(settled, Settled::SliceDone(..)), "{settled:?}");
     cancel(&fixture, done).await?;

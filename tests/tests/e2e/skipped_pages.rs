@@ -7,8 +7,10 @@ use common::job::JobStatus;
 use common::retry::RetryPolicy;
 use common::store::jobs::{JobView, ResumeOutcome};
 use common::store::slices::{Claim, ClaimRequest, PoisonPolicy, Skip, SkipRight, Skipped, Suspicion};
+use common::walk::Walk;
 use futures::TryStreamExt;
 use harness::fixture::{Account, Fixture};
+use harness::plan::plan;
 use harness::sample_upstream::{Answer, Asked, Options, TenantOptions};
 use producer::explain::explain;
 use serde_json::{Value, json};
@@ -243,7 +245,7 @@ async fn a_skip_is_fenced() -> Result<()> {
     let store = &fixture.store;
     let job = fixture.accept(account.connection).await?;
     let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, None).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
     let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
     let (worker, lease) = (WorkerId::random(), Duration::from_secs(60));
@@ -256,7 +258,14 @@ async fn a_skip_is_fenced() -> Result<()> {
         suspicion,
     };
     let Claim::Claimed(first) = store.claim(&request(ring, false)).await? else { bail!("not claimed") };
-    let skip = |right, next| Skip { right, cause: "it is bad", body: None, next, anchor: None };
+    let skip = |right, next| Skip {
+        right,
+        cause: "it is bad",
+        body: None,
+        next,
+        anchor: None,
+        walk: Walk::default(),
+    };
 
     assert_eq!(store.skip(&skip(SkipRight::Unusable(&first.0), None)).await?, Skipped::Refused, "not wanted");
     assert!(skips(&fixture, account).await?);

@@ -7,6 +7,7 @@ use common::store::Store;
 use common::store::connections::{NewConnection, no_credentials};
 use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome, ResumeOutcome};
 use harness::database::Database;
+use harness::plan::plan;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ impl World {
         };
         let leased = matches!(event, JobEvent::CancelRequested { leased: true }) && slice == "ready"
             || status == JobStatus::Cancelling && event == JobEvent::CancelOverdue;
-        let full = status == JobStatus::Running && event == (JobEvent::AllDone { deletion_due: true });
+        let full = status == JobStatus::Running && event == (JobEvent::AllDone { slice_due: true });
         let mode = if full { "full" } else { "range" };
         let (tenant, connection) = (tenant.0, connection.0);
         self.database
@@ -72,7 +73,7 @@ impl World {
         match event {
             JobEvent::Planned => {
                 if let Some(plannable) = self.store.plannable(job).await? {
-                    self.store.plan(&plannable, None).await?;
+                    self.store.plan(&plannable, &plan(&plannable, None)).await?;
                 }
             }
             JobEvent::AllDone { .. } => drop(self.store.finish(job).await?),
@@ -90,7 +91,7 @@ impl World {
             JobEvent::LastLeaseEnded => drop(self.store.end_cancel(job).await?),
             JobEvent::CancelOverdue => drop(self.store.force_cancel(job).await?),
             JobEvent::Failed => {
-                let error = JobError { cause: "broken".to_owned(), slice: None, page: None, body: None };
+                let error = JobError::of_job("broken".to_owned());
                 self.store.fail(job, &error, FailRight::Job).await?;
             }
         }
@@ -106,8 +107,8 @@ async fn the_store_obeys_the_transition_function() -> Result<()> {
     let world = World { database, store, tenant };
     let events = [
         JobEvent::Planned,
-        JobEvent::AllDone { deletion_due: false },
-        JobEvent::AllDone { deletion_due: true },
+        JobEvent::AllDone { slice_due: false },
+        JobEvent::AllDone { slice_due: true },
         JobEvent::CancelRequested { leased: false },
         JobEvent::CancelRequested { leased: true },
         JobEvent::LastLeaseEnded,

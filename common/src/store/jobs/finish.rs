@@ -1,11 +1,12 @@
-//! Finishing: what follows when every slice of a job is done. For most jobs that is their end; a full sync deletes first
-//! what it has not seen.
+//! Finishing: what follows when every slice of a job is done. Its walks are judged, unless their counters decide; a full sync
+//! then deletes what it proved gone. Then the job is completed, and what it makes known is written down.
 
 use super::super::{Store, StoreError, events};
-use super::lock;
+use super::{JobError, fail_locked, lock};
 use crate::contract::EventKind;
 use crate::ids::{JobId, TenantId};
-use crate::job::{JobEvent, JobMode, JobStatus};
+use crate::job::{JobEvent, JobMode};
+use crate::slice::SliceKind;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -16,22 +17,63 @@ pub enum Finished {
     Not,
     /// This call completed it.
     Completed,
-    /// This call made its deletion slice. The slices of its tenant are to be refilled, or the sweeper does it.
-    Deleting(TenantId),
+    /// This call failed it: not one of its records could be stored.
+    Failed,
+    /// This call made the slice that follows. The slices of the tenant are to be refilled, or the sweeper does it.
+    Goes(SliceKind, TenantId),
 }
+
+/// So many records that all fail are no accident.
+const ALL_FAILED: i64 = 10;
 
 /// A job whose slices are all done.
 struct Walked {
     mode: JobMode,
-    /// Whether its deletion slice is among them.
+    /// Which slices that follow a walk are there.
+    checked: bool,
+    confirmed: bool,
     deleted: bool,
     /// Why nothing may be deleted.
     gap: Option<String>,
+    check_due: bool,
+    confirm_due: bool,
+    processed: i64,
+    failed: i64,
+    first_failure: Option<String>,
+}
+
+impl Walked {
+    /// The slice that follows; `None` is the end.
+    fn following(&self) -> Option<SliceKind> {
+        let deletes = self.mode == JobMode::Full && self.gap.is_none();
+        if self.check_due && !self.checked {
+            Some(SliceKind::Check)
+        } else if deletes && self.confirm_due && !self.confirmed {
+            Some(SliceKind::Confirm)
+        } else if deletes && !self.deleted {
+            Some(SliceKind::Deletion)
+        } else {
+            None
+        }
+    }
+
+    /// Why the job fails, though its slices are done.
+    fn failure(&self) -> Option<String> {
+        let all_failed = self.failed == self.processed && self.processed >= ALL_FAILED;
+        all_failed.then(|| {
+            let first = self.first_failure.as_deref().unwrap_or("see the job's results");
+            format!(
+                "all {} records failed, so nothing was stored; the first: {first}. Repair the connection's settings \
+                 (`backhaul admin connection test` shows what they find), and start anew",
+                self.processed
+            )
+        })
+    }
 }
 
 impl Store {
-    /// Completes a job whose slices are all done, or begins the deletion of a full sync that has walked them all. Runs after
-    /// the commit of the last settle, since two last settles in one moment do not see each other. Idempotent.
+    /// Goes on with a job whose slices are all done: makes the slice that follows, or completes it. Runs after the commit of
+    /// the last settle, since two last settles in one moment do not see each other. Idempotent.
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper finishes the job later.
@@ -39,26 +81,24 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let Some(locked) = lock(&mut transaction, job).await? else { return Ok(Finished::Not) };
         let Some(walked) = walked(&mut transaction, job).await? else { return Ok(Finished::Not) };
-        let deletion_due = match walked.mode {
-            JobMode::Range | JobMode::Incremental => false,
-            JobMode::Full => !walked.deleted && walked.gap.is_none(),
-        };
-        let finished = match locked.status.next(JobEvent::AllDone { deletion_due }) {
-            None => return Ok(Finished::Not),
-            Some(JobStatus::Completed) => {
+        let following = walked.following();
+        if locked.status.next(JobEvent::AllDone { slice_due: following.is_some() }).is_none() {
+            return Ok(Finished::Not);
+        }
+        let finished = match (walked.failure(), following) {
+            (Some(cause), _) => {
+                let error = JobError { cause, slice: None, page: None, body: None, anew: true };
+                fail_locked(&mut transaction, job, &error).await?;
+                Finished::Failed
+            }
+            (None, Some(kind)) => {
+                begin(&mut transaction, job, kind).await?;
+                Finished::Goes(kind, locked.tenant)
+            }
+            (None, None) => {
                 let gap = walked.gap.filter(|_| walked.mode == JobMode::Full);
                 complete(&mut transaction, job, gap.as_deref()).await?;
                 Finished::Completed
-            }
-            Some(
-                JobStatus::Pending
-                | JobStatus::Running
-                | JobStatus::Cancelling
-                | JobStatus::Failed
-                | JobStatus::Cancelled,
-            ) => {
-                begin_deletion(&mut transaction, job).await?;
-                Finished::Deleting(locked.tenant)
             }
         };
         self.commit_told(transaction).await?;
@@ -68,41 +108,67 @@ impl Store {
 
 /// `None` while a slice is not done.
 async fn walked(transaction: &mut PgConnection, job: JobId) -> Result<Option<Walked>, StoreError> {
-    Ok(sqlx::query_as!(
-        Walked,
-        r#"select mode as "mode: JobMode", walk_gap(id) as gap,
-                  exists (select from slices where job_id = $1 and deletion) as "deleted!"
-             from jobs
-            where id = $1 and not exists (select from slices where job_id = $1 and status <> 'done')"#,
-        job.0
-    )
-    .fetch_optional(transaction)
-    .await?)
+    Ok(sqlx::query_file_as!(Walked, "src/store/sql/walked.sql", job.0).fetch_optional(transaction).await?)
 }
 
 async fn complete(transaction: &mut PgConnection, job: JobId, gap: Option<&str>) -> Result<(), StoreError> {
     sqlx::query!(
-        "update jobs set status = 'completed', finished_at = now(), paused = false, covered_to = coverage(jobs),
-                deletion_left_out = $2
+        "update jobs set status = 'completed', finished_at = now(), paused = false, deletion_left_out = $2
           where id = $1",
         job.0,
         gap
     )
     .execute(&mut *transaction)
     .await?;
+    sqlx::query!("update passes set ended_at = now() where job_id = $1", job.0)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query_file!("src/store/sql/know.sql", job.0).execute(&mut *transaction).await?;
+    close_stragglers(transaction, job).await?;
     let told = gap.map_or_else(|| json!({}), |gap| json!({ "deletion_left_out": gap }));
     events::record(transaction, job, EventKind::Completed, told).await
 }
 
-/// The slice comes after all others. It processes no records, so its total is known.
-async fn begin_deletion(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
-    sqlx::query!("insert into deletions (job_id) values ($1)", job.0).execute(&mut *transaction).await?;
+/// What a job over documents has stored is no straggler any more.
+async fn close_stragglers(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, deletion, total)
-         select id, (select coalesce(max(slice) + 1, 0) from slices where job_id = $1), tenant_id, connection_id, date_from,
-                date_to, true, 0
-           from jobs where id = $1",
+        "update stragglers t set closed_at = now(), closed_by = 'stored'
+           from jobs j
+           join page_log p on p.job_id = j.id
+          cross join lateral unnest(p.keys, string_to_array(p.outcomes, null)) as k (key, outcome)
+          where j.id = $1 and j.documents is not null and k.outcome in ('+', '~', '=')
+            and t.connection_id = j.connection_id and t.stream = j.stream and t.external_id = k.key
+            and t.closed_at is null",
         job.0
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// The slice comes after all others. It processes no records, so its total is known.
+async fn begin(transaction: &mut PgConnection, job: JobId, kind: SliceKind) -> Result<(), StoreError> {
+    if kind == SliceKind::Check {
+        sqlx::query!("insert into checks (job_id) values ($1)", job.0).execute(&mut *transaction).await?;
+        sqlx::query!(
+            "insert into passes (connection_id, stream, pass, job_id, scope, began_at)
+             select j.connection_id, j.stream,
+                    coalesce((select max(pass) from passes p
+                               where p.connection_id = j.connection_id and p.stream = j.stream), 0) + 1,
+                    j.id, j.scope, j.started_at
+               from jobs j where j.id = $1 and j.mode = 'full' and j.scope is not null",
+            job.0
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
+    sqlx::query!(
+        "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, kind, total)
+         select id, (select coalesce(max(slice) + 1, 0) from slices where job_id = $1), tenant_id, connection_id, date_from,
+                date_to, $2, 0
+           from jobs where id = $1",
+        job.0,
+        kind as SliceKind
     )
     .execute(transaction)
     .await?;

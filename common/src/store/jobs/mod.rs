@@ -16,7 +16,7 @@ pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};
 pub use explain::{JobSituation, SkippedPage, SliceSituation};
 pub use finish::Finished;
 pub use pause::PauseOutcome;
-pub use plan::Plannable;
+pub use plan::{Known, Plan, Plannable, TimeIs, TotalIs};
 pub use resume::ResumeOutcome;
 pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobSchema, JobView, SliceCounts};
@@ -32,7 +32,7 @@ use sqlx::PgConnection;
 use std::time::Duration;
 
 /// Why a job failed; stored and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
     /// What happened, in words.
     pub cause: String,
@@ -42,6 +42,17 @@ pub struct JobError {
     pub page: Option<i32>,
     /// The first KiB of the upstream's answer.
     pub body: Option<String>,
+    /// Whether it cannot be resumed: its walks are over, and what they lack can only be found by another job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
+}
+
+impl JobError {
+    /// An error of the job as a whole.
+    #[must_use]
+    pub fn of_job(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), ..Self::default() }
+    }
 }
 
 /// What gives the right to fail a job. A worker that was taken for dead must not fail it on its way out.
@@ -136,24 +147,29 @@ impl Store {
         if locked.status.next(JobEvent::Failed).is_none() || !right.holds(&mut transaction, job).await? {
             return Ok(false);
         }
-        sqlx::query!(
-            "update slices set status = 'failed', not_before = null, lease_token = null, leased_ring = null,
-                    worker = null, leased_until = null
-              where job_id = $1 and status in ('queued', 'ready', 'waiting')",
-            job.0
-        )
-        .execute(&mut *transaction)
-        .await?;
-        let error = serde_json::to_value(error).unwrap_or_default();
-        sqlx::query!(
-            "update jobs set status = 'failed', finished_at = now(), error = $2, paused = false where id = $1",
-            job.0,
-            error
-        )
-        .execute(&mut *transaction)
-        .await?;
-        events::record(&mut transaction, job, EventKind::Failed, error).await?;
+        fail_locked(&mut transaction, job, error).await?;
         self.commit_told(transaction).await?;
         Ok(true)
     }
+}
+
+/// Closes what is open of a job, and makes it failed. Its row is locked.
+async fn fail_locked(transaction: &mut PgConnection, job: JobId, error: &JobError) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update slices set status = 'failed', not_before = null, lease_token = null, leased_ring = null,
+                    worker = null, leased_until = null
+              where job_id = $1 and status in ('queued', 'ready', 'waiting')",
+        job.0
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let error = serde_json::to_value(error).unwrap_or_default();
+    sqlx::query!(
+        "update jobs set status = 'failed', finished_at = now(), error = $2, paused = false where id = $1",
+        job.0,
+        error
+    )
+    .execute(&mut *transaction)
+    .await?;
+    events::record(transaction, job, EventKind::Failed, error).await
 }

@@ -3,10 +3,11 @@
 use super::super::{Store, StoreError, events};
 use super::{Locked, lock};
 use crate::contract::EventKind;
-use crate::ids::{JobId, TenantId};
+use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
-use crate::slice::{Slicing, Span};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::slice::Span;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -17,37 +18,82 @@ pub struct Plannable {
     pub job: JobId,
     /// Its tenant.
     pub tenant: TenantId,
+    /// Its connection.
+    pub connection: ConnectionId,
     /// What it pulls.
     pub mode: JobMode,
-    /// The span to cut.
+    /// The span that was asked for.
     pub span: Span,
-    /// How far the connection is known without a gap.
-    pub covered_to: Option<DateTime<Utc>>,
     /// The kind of source of the connection.
     pub source: String,
+    /// The upstream's address.
+    pub base_url: String,
     /// The settings of the connection.
     pub settings: Value,
     /// How many documents the job is over; none for a job over a span.
     pub documents: Option<i32>,
 }
 
+/// What a job is planned with, beside its spans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The spans of its walks, in order of time; none for a job over documents.
+    pub spans: Vec<Span>,
+    /// A hash of the settings that decide which records are listed, identified and dated.
+    pub fingerprint: String,
+    /// The same settings.
+    pub canonical: Value,
+    /// The lower bound of all that is asked for, by its settings.
+    pub floor: Option<DateTime<Utc>>,
+    /// Whether the list is read by counting.
+    pub counted: bool,
+    /// What the upstream's total means.
+    pub total_is: TotalIs,
+    /// What the time of a record means.
+    pub time_is: Option<TimeIs>,
+    /// Whether records can be fetched by their ids.
+    pub by_id: bool,
+    /// For how many days a record that could not be stored holds back what is known.
+    pub straggler_days: i32,
+}
+
+/// What the total that an upstream names means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "total_is", rename_all = "snake_case")]
+pub enum TotalIs {
+    /// As many records as the list has within the bounds that were asked for.
+    #[default]
+    Exact,
+    /// Nothing that can be relied on.
+    Estimate,
+    /// As many as there are without bounds.
+    Unfiltered,
+}
+
+/// What the time of a record means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "time_is", rename_all = "snake_case")]
+pub enum TimeIs {
+    /// When the record was made; it never changes.
+    #[default]
+    Created,
+    /// When it was last changed.
+    Updated,
+}
+
+/// What is known of a connection, in one scope: everything that happened from `from` (or from the beginning) up to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The lower bound; `None` is the beginning.
+    pub from: Option<DateTime<Utc>>,
+    /// The mark.
+    pub to: DateTime<Utc>,
+}
+
 /// How many ids a slice has: enough for its pages to be worth a doorbell, few enough to be fetched beside the others'.
 const DOCUMENTS_PER_SLICE: i32 = 200;
-
-impl Plannable {
-    /// Finds where an incremental job begins: so much before the end of what is known. With nothing known, it has no lower
-    /// bound. The span of a job of another mode stays as it was asked for.
-    pub fn reach_back(&mut self, overlap: TimeDelta) {
-        match self.mode {
-            JobMode::Range | JobMode::Full => {}
-            JobMode::Incremental => {
-                let latest = self.span.to - TimeDelta::microseconds(1);
-                let from = self.covered_to.and_then(|known| known.checked_sub_signed(overlap));
-                self.span.from = from.map(|from| from.min(latest));
-            }
-        }
-    }
-}
 
 impl Store {
     /// What the planner needs, if the job is pending.
@@ -56,13 +102,9 @@ impl Store {
     /// When the database cannot be read.
     pub async fn plannable(&self, job: JobId) -> Result<Option<Plannable>, StoreError> {
         let row = sqlx::query!(
-            r#"select j.tenant_id as "tenant: TenantId", j.mode as "mode: JobMode", j.date_from, j.date_to, c.source,
-                      c.settings, j.documents, before.covered_to as "covered_to?"
+            r#"select j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId",
+                      j.mode as "mode: JobMode", j.date_from, j.date_to, c.source, c.base_url, c.settings, j.documents
                  from jobs j join connections c on c.id = j.connection_id
-                 left join lateral (
-                        select covered_to from jobs where connection_id = j.connection_id and status = 'completed'
-                           and documents is null
-                         order by created_at desc, id desc limit 1) before on true
                 where j.id = $1 and j.status = 'pending'"#,
             job.0
         )
@@ -71,13 +113,36 @@ impl Store {
         Ok(row.map(|row| Plannable {
             job,
             tenant: row.tenant,
+            connection: row.connection,
             mode: row.mode,
-            covered_to: row.covered_to,
             span: Span { from: row.date_from, to: row.date_to },
             source: row.source,
+            base_url: row.base_url,
             settings: row.settings,
             documents: row.documents,
         }))
+    }
+
+    /// What is known of a connection in the scope with this fingerprint.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn known(
+        &self,
+        connection: ConnectionId,
+        fingerprint: &str,
+    ) -> Result<Option<Known>, StoreError> {
+        Ok(sqlx::query_as!(
+            Known,
+            r#"select s.known_from as from, s.known_to as "to!"
+                 from streams s join scopes c
+                   on c.connection_id = s.connection_id and c.stream = s.stream and c.scope = s.scope
+                where s.connection_id = $1 and s.stream = 'main' and c.fingerprint = $2"#,
+            connection.0,
+            fingerprint
+        )
+        .fetch_optional(&self.pool)
+        .await?)
     }
 
     /// Plans a pending job: all its slices and `running`, in one transaction. A paused one too; its slices then
@@ -85,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the plan is then there.
-    pub async fn plan(&self, plannable: &Plannable, slicing: Option<Slicing>) -> Result<bool, StoreError> {
+    pub async fn plan(&self, plannable: &Plannable, plan: &Plan) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let Some(locked) = lock(&mut transaction, plannable.job).await? else { return Ok(false) };
         if locked.status.next(JobEvent::Planned).is_none() {
@@ -97,23 +162,21 @@ impl Store {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        let (slices, resumed) = match slices {
-            0 if plannable.documents.is_some() => {
-                (share_out(&mut transaction, plannable.job, &locked).await?, false)
+        // A resumed job goes on within the span that its slices were cut from, and with what that job was planned with.
+        let slices = if slices > 0 {
+            slices
+        } else {
+            let version = version(&mut transaction, plannable, plan).await?;
+            note(&mut transaction, plannable, plan, version).await?;
+            if plannable.documents.is_some() {
+                share_out(&mut transaction, plannable.job, &locked).await?
+            } else {
+                cut(&mut transaction, plannable.job, &locked, &plan.spans).await?
             }
-            0 => (cut(&mut transaction, plannable, &locked, slicing).await?, false),
-            resumed => (resumed, true),
         };
-        // A resumed job goes on within the span that its slices were cut from.
-        sqlx::query!(
-            "update jobs set status = 'running', started_at = now(), date_from = case when $3 then date_from else $2 end
-              where id = $1",
-            plannable.job.0,
-            plannable.span.from,
-            resumed
-        )
-        .execute(&mut *transaction)
-        .await?;
+        sqlx::query!("update jobs set status = 'running', started_at = now() where id = $1", plannable.job.0)
+            .execute(&mut *transaction)
+            .await?;
         events::record(&mut transaction, plannable.job, EventKind::Started, json!({ "slices": slices }))
             .await?;
         self.commit_told(transaction).await?;
@@ -121,11 +184,110 @@ impl Store {
     }
 }
 
+/// The version of the connection's settings, and its scope.
+struct Version {
+    version: i32,
+    scope: i32,
+}
+
+/// Finds the version of the settings that the job is planned with, or makes it.
+async fn version(
+    transaction: &mut PgConnection,
+    plannable: &Plannable,
+    plan: &Plan,
+) -> Result<Version, StoreError> {
+    // Those who plan jobs of one connection wait for each other here.
+    sqlx::query!(
+        "insert into streams (connection_id) values ($1) on conflict (connection_id, stream) do nothing",
+        plannable.connection.0
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "select scope from streams where connection_id = $1 and stream = 'main' for update",
+        plannable.connection.0
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into scopes (connection_id, scope, fingerprint, canonical)
+         select $1, coalesce((select max(scope) from scopes where connection_id = $1 and stream = 'main'), 0) + 1, $2, $3
+             on conflict (connection_id, stream, fingerprint) do nothing",
+        plannable.connection.0,
+        plan.fingerprint,
+        plan.canonical
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into settings_versions (connection_id, version, scope, source, base_url, settings)
+         select $1, coalesce((select max(version) from settings_versions
+                               where connection_id = $1 and stream = 'main'), 0) + 1,
+                c.scope, $3, $4, $5
+           from scopes c
+          where c.connection_id = $1 and c.stream = 'main' and c.fingerprint = $2
+            and not exists (select from settings_versions v
+                             where v.connection_id = $1 and v.stream = 'main' and v.scope = c.scope and v.source = $3
+                               and v.base_url = $4 and v.settings = $5)",
+        plannable.connection.0,
+        plan.fingerprint,
+        plannable.source,
+        plannable.base_url,
+        plannable.settings
+    )
+    .execute(&mut *transaction)
+    .await?;
+    Ok(sqlx::query_as!(
+        Version,
+        "select v.version, v.scope
+           from settings_versions v
+           join scopes c on c.connection_id = v.connection_id and c.stream = v.stream and c.scope = v.scope
+          where v.connection_id = $1 and v.stream = 'main' and c.fingerprint = $2 and v.source = $3
+            and v.base_url = $4 and v.settings = $5
+          order by v.version desc limit 1",
+        plannable.connection.0,
+        plan.fingerprint,
+        plannable.source,
+        plannable.base_url,
+        plannable.settings
+    )
+    .fetch_one(transaction)
+    .await?)
+}
+
+/// Notes on the job what it is planned with.
+async fn note(
+    transaction: &mut PgConnection,
+    plannable: &Plannable,
+    plan: &Plan,
+    version: Version,
+) -> Result<(), StoreError> {
+    let from = plan.spans.first().map_or(plannable.span.from, |span| span.from);
+    sqlx::query!(
+        "update jobs set date_from = $2, settings_version = $3, scope = $4, floor = $5, counted = $6, total_is = $7,
+                time_is = $8, by_id = $9, straggler_days = $10
+          where id = $1",
+        plannable.job.0,
+        from,
+        version.version,
+        version.scope,
+        plan.floor,
+        plan.counted,
+        plan.total_is as TotalIs,
+        plan.time_is as Option<TimeIs>,
+        plan.by_id,
+        plan.straggler_days
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
 /// Shares the documents of a job out, and returns among how many slices. What there is to fetch is known from the beginning.
 async fn share_out(transaction: &mut PgConnection, job: JobId, locked: &Locked) -> Result<i64, StoreError> {
     let slices = sqlx::query!(
-        "insert into slices (job_id, slice, tenant_id, connection_id, span_to, ids_from, ids_to, total)
-         select j.id, first / $4, $2, $3, j.date_to, first, least(first + $4, j.documents),
+        "insert into slices (job_id, slice, tenant_id, connection_id, kind, span_to, ids_from, ids_to, total)
+         select j.id, first / $4, $2, $3, 'documents', j.date_to, first, least(first + $4, j.documents),
                 least(first + $4, j.documents) - first
            from jobs j cross join lateral generate_series(0, j.documents - 1, $4) as first
           where j.id = $1",
@@ -139,22 +301,20 @@ async fn share_out(transaction: &mut PgConnection, job: JobId, locked: &Locked) 
     Ok(i64::try_from(slices.rows_affected()).unwrap_or(i64::MAX))
 }
 
-/// Cuts the span, and returns into how many slices.
+/// Makes the slices of these spans, and returns how many.
 async fn cut(
     transaction: &mut PgConnection,
-    plannable: &Plannable,
+    job: JobId,
     locked: &Locked,
-    slicing: Option<Slicing>,
+    spans: &[Span],
 ) -> Result<i64, StoreError> {
-    // The planner has seen whether there are too many.
-    let spans = Slicing::cut(slicing, plannable.span).unwrap_or_else(|_too_many| vec![plannable.span]);
     let from: Vec<Option<DateTime<Utc>>> = spans.iter().map(|span| span.from).collect();
     let to: Vec<DateTime<Utc>> = spans.iter().map(|span| span.to).collect();
     sqlx::query!(
         "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to)
          select $1, (ord - 1)::int, $2, $3, span_from, span_to
            from unnest($4::timestamptz[], $5::timestamptz[]) with ordinality as s (span_from, span_to, ord)",
-        plannable.job.0,
+        job.0,
         locked.tenant.0,
         locked.connection.0,
         from.as_slice() as &[Option<DateTime<Utc>>],

@@ -48,6 +48,11 @@ pub enum ResumeOutcome {
         /// The mode.
         mode: JobMode,
     },
+    /// Refused: its walks were over, and what they lack can only be found by another job.
+    Anew {
+        /// How the job had ended.
+        status: JobStatus,
+    },
     /// Refused: the connection has been deleted.
     NoConnection(ConnectionId),
     /// No such job (of this tenant).
@@ -114,7 +119,7 @@ async fn refusal(
         }
     }
     let found = sqlx::query!(
-        r#"select mode as "mode: JobMode",
+        r#"select mode as "mode: JobMode", coalesce((error ->> 'anew')::boolean, false) as "anew!",
                   (select id from jobs where connection_id = $2 and status in ('pending', 'running') and documents is null
                                        and this.documents is null) as "active: JobId",
                   (select id from jobs where resumed_from = $1) as "successor: JobId"
@@ -126,6 +131,8 @@ async fn refusal(
     .await?;
     Ok(if !found.mode.is_resumable() {
         Some(ResumeOutcome::WrongMode { status, mode: found.mode })
+    } else if found.anew {
+        Some(ResumeOutcome::Anew { status })
     } else if let Some(active) = found.active {
         Some(ResumeOutcome::Active { connection, active })
     } else {
@@ -142,8 +149,10 @@ async fn copy(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, resumed_from,
-                           schema_id, documents)
-         select $2, tenant_id, connection_id, mode, date_from, date_to, name, $3, id, schema_id, documents
+                           schema_id, documents, stream, settings_version, scope, floor, counted, total_is, time_is,
+                           by_id, straggler_days)
+         select $2, tenant_id, connection_id, mode, date_from, date_to, name, $3, id, schema_id, documents, stream,
+                settings_version, scope, floor, counted, total_is, time_is, by_id, straggler_days
            from jobs where id = $1",
         ended.0,
         job.0,
@@ -160,11 +169,27 @@ async fn copy(
     .await?;
     sqlx::query!(
         "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, ids_from, ids_to, filled, status, cursor, anchor, total,
-                             newest_at, oldest_deferred_at, inserted, updated, unchanged, deferred, failed, deleted)
+                             kind, walk, upstream_total, first_asked_at, newest_at, oldest_met_at, newest_met_at, whole,
+                             inserted, updated, unchanged, deferred, failed, deleted)
          select $2, slice, tenant_id, connection_id, span_from, span_to, ids_from, ids_to, filled,
                 (case when status = 'done' then 'done' else 'queued' end)::slice_status, cursor, anchor, total,
-                newest_at, oldest_deferred_at, inserted, updated, unchanged, deferred, failed, deleted
-           from slices where job_id = $1",
+                kind,
+                -- Pages are numbered anew: where the walk began is told from here.
+                walk || jsonb_build_object('first_page', coalesce((walk ->> 'first_page')::int, 0) - page),
+                upstream_total, first_asked_at, newest_at, oldest_met_at, newest_met_at, whole,
+                inserted, updated, unchanged, deferred, failed, deleted
+           from slices where job_id = $1 and kind in ('walk', 'documents', 'stragglers')",
+
+        ended.0,
+        job.0
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "insert into warnings (job_id, slice, kind, count, text)
+         select $2, w.slice, w.kind, w.count, w.text
+           from warnings w join slices s on s.job_id = w.job_id and s.slice = w.slice
+          where w.job_id = $1 and s.kind in ('walk', 'documents', 'stragglers')",
         ended.0,
         job.0
     )
@@ -176,7 +201,7 @@ async fn copy(
          select $2, s.slice, s.page + coalesce(c.pages, 0), s.inserted, s.updated, s.unchanged, s.deferred, s.failed,
                 s.deleted, s.pages_skipped + coalesce(c.pages_skipped, 0), s.filled
            from slices s left join carried c on c.job_id = s.job_id and c.slice = s.slice
-          where s.job_id = $1",
+          where s.job_id = $1 and s.kind in ('walk', 'documents', 'stragglers')",
         ended.0,
         job.0
     )

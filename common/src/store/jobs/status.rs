@@ -3,6 +3,7 @@
 use super::super::{Store, StoreError};
 use crate::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use crate::job::{Counters, JobMode, JobStatus};
+use crate::warning::Warning;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -98,6 +99,14 @@ pub struct JobView {
     pub documents: Option<i32>,
     /// Values of its rows that are not null, as they were when the job fetched them; 0 without a schema.
     pub filled: i64,
+    /// What the upstream last said of the total, over all slices; never overwritten by what was processed.
+    pub upstream_total: Option<i64>,
+    /// Whether every walk that has ended is whole; unknown while none has.
+    pub whole: Option<bool>,
+    /// What may differ from the upstream, by kind.
+    pub warnings: Vec<Warning>,
+    /// What is expected and harmless, by kind.
+    pub notes: Vec<Warning>,
 }
 
 /// Which jobs to list. Newest first (or oldest), in pages: `after` is the (created_at, id) of the last job of the page before.
@@ -151,10 +160,14 @@ struct Row {
     schema: Option<Json<JobSchema>>,
     documents: Option<i32>,
     filled: i64,
+    upstream_total: Option<i64>,
+    whole: Option<bool>,
+    warnings: Json<Vec<Warning>>,
 }
 
 impl From<Row> for JobView {
     fn from(row: Row) -> Self {
+        let (notes, warnings) = row.warnings.0.into_iter().partition(|warning| warning.kind.is_note());
         Self {
             id: row.id,
             tenant: row.tenant,
@@ -185,6 +198,10 @@ impl From<Row> for JobView {
             schema: row.schema.map(|schema| schema.0),
             documents: row.documents,
             filled: row.filled,
+            upstream_total: row.upstream_total,
+            whole: row.whole,
+            warnings,
+            notes,
         }
     }
 }
@@ -193,7 +210,9 @@ impl JobView {
     /// Progress in per cent, where the total is known.
     #[must_use]
     pub fn percent(&self) -> Option<u8> {
-        self.counters.percent(self.total, self.status == JobStatus::Completed)
+        let percent = self.counters.percent(self.total, self.status == JobStatus::Completed);
+        // What is not whole is not all of it.
+        if self.whole == Some(false) { percent.map(|percent| percent.min(99)) } else { percent }
     }
 
     /// Records per second, from the start of the job to its last page, without what it carries; unknown in the first

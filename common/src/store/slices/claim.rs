@@ -4,9 +4,12 @@ use super::super::{Store, StoreError};
 use super::{Lease, PoisonPolicy, each};
 use crate::credentials::Sealed;
 use crate::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
+use crate::job::JobMode;
 use crate::schema::Fields;
-use crate::slice::{Ring, Span};
+use crate::slice::{Ring, SliceKind, Span};
+use crate::walk::Walk;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use std::collections::HashMap;
@@ -66,6 +69,24 @@ pub enum Claim {
     },
 }
 
+/// What a job was planned with: it walks to its end with that, whatever becomes of its connection's settings meanwhile.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Planned {
+    /// The kind of source.
+    pub source: String,
+    /// The upstream's address.
+    pub base_url: String,
+    /// The settings.
+    pub settings: Value,
+}
+
+// Settings may be long.
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planned").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
 /// What a fetch needs to know.
 #[derive(Clone)]
 pub struct PageContext {
@@ -93,8 +114,26 @@ pub struct PageContext {
     pub credentials: Option<Sealed>,
     /// The connection's settings.
     pub settings: Value,
-    /// Whether it is the deletion of a full sync: nothing is fetched.
-    pub deletion: bool,
+    /// What the slice is for.
+    pub kind: SliceKind,
+    /// What its walk has shown so far.
+    pub walk: Walk,
+    /// What the job pulls.
+    pub mode: JobMode,
+    /// The scope in which the job was planned; none for a job that was planned without one.
+    pub scope: Option<i32>,
+    /// Whether the list is read by counting.
+    pub counted: bool,
+    /// Whether nothing is too new: a full sync of an upstream whose times are those of the last change.
+    pub open_end: bool,
+    /// Rests that the upstream asked for by 403, since the last settled page.
+    pub forbidden_rests: i32,
+    /// Whether the walk began anew in this job, since its cursor was refused.
+    pub started_over: bool,
+    /// What the job was planned with, where that is not what the connection has by now.
+    pub planned: Option<Planned>,
+    /// The time of the database at the claim.
+    pub claimed_at: DateTime<Utc>,
     /// Whether the connection has a limit of requests per second: each page is admitted first.
     pub limited: bool,
     /// What the connection wants of a page that can never be settled.
@@ -105,6 +144,20 @@ pub struct PageContext {
     pub documents: Option<Vec<String>>,
     /// The fields by which the job's rows are counted.
     pub schema: Option<Fields>,
+}
+
+impl PageContext {
+    /// The kind of source that the job was planned with.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.planned.as_ref().map_or(&self.source, |planned| &planned.source)
+    }
+
+    /// The settings that the job was planned with.
+    #[must_use]
+    pub fn settings(&self) -> &Value {
+        self.planned.as_ref().map_or(&self.settings, |planned| &planned.settings)
+    }
 }
 
 // Settings and sealed credentials would only be noise in a log.
@@ -207,7 +260,16 @@ struct Row {
     credentials_nonce: Option<Vec<u8>>,
     credentials: Option<Vec<u8>>,
     settings: Value,
-    deletion: bool,
+    kind: SliceKind,
+    walk: Json<Walk>,
+    mode: JobMode,
+    scope: Option<i32>,
+    counted: bool,
+    open_end: bool,
+    forbidden_rests: i32,
+    started_over: bool,
+    planned: Option<Json<Planned>>,
+    claimed_at: DateTime<Utc>,
     limited: bool,
     on_poison_page: PoisonPolicy,
     narrow: bool,
@@ -230,7 +292,16 @@ impl Row {
             base_url: self.base_url,
             credentials: sealed(self.credentials_key, self.credentials_nonce, self.credentials),
             settings: self.settings,
-            deletion: self.deletion,
+            kind: self.kind,
+            walk: self.walk.0,
+            mode: self.mode,
+            scope: self.scope,
+            counted: self.counted,
+            open_end: self.open_end,
+            forbidden_rests: self.forbidden_rests,
+            started_over: self.started_over,
+            planned: self.planned.map(|planned| planned.0),
+            claimed_at: self.claimed_at,
             limited: self.limited,
             on_poison_page: self.on_poison_page,
             narrow: self.narrow,

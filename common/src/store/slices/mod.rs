@@ -1,18 +1,19 @@
 //! Slices and their leases. A [`Lease`] is made only by a claim, and every write of its page carries its token: the
 //! fence. Renewal and expiry are liveness; the token is safety.
 
+mod by_id;
 mod claim;
-mod deletion;
+mod closing;
 mod release;
 mod settle;
-mod settle_together;
+
 mod skip;
 
-pub use claim::{Claim, ClaimRequest, PageContext, Suspicion};
-pub use deletion::{DeletionPage, DeletionSettled};
+pub use by_id::ToConfirm;
+pub use claim::{Claim, ClaimRequest, PageContext, Planned, Suspicion};
+pub use closing::{ClosingPage, ClosingSettled, Refusal};
 pub use release::{SliceNow, Whereabouts};
-pub use settle::{PageRecord, Reach, Settled, Settlement, Tally, Verdict};
-pub use settle_together::{SettledTogether, Together};
+pub use settle::{PageRecord, Reach, Settled, SettledTogether, Settlement, Tally, Together, Verdict};
 pub use skip::{PoisonPolicy, Skip, SkipRight, Skipped};
 
 use crate::ids::{ConnectionId, JobId, LeaseToken, WorkerId};

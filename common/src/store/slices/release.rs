@@ -5,7 +5,10 @@ use super::super::{Store, StoreError};
 use super::Lease;
 use crate::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
 use crate::slice::{Ring, SliceStatus};
+use crate::walk::Walk;
+use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
+use sqlx::types::Json;
 use std::time::Duration;
 
 /// Where a slice stands, seen by the holder of a lease on it.
@@ -34,25 +37,29 @@ pub struct SliceNow {
     pub cursor: Option<String>,
     /// See [`super::PageContext::anchor`].
     pub anchor: Option<String>,
+    /// See [`super::PageContext::walk`].
+    pub walk: Walk,
+    /// The time of the database.
+    pub read_at: DateTime<Utc>,
 }
 
 impl Store {
-    /// Reads a slice for the holder of a lease. If the lease is ours it is moved to the slice's page.
+    /// Reads a slice for the holder of a lease. If the lease is ours it is moved to the slice's page. `None` if there is no
+    /// such slice any more.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn whereabouts(&self, lease: &mut Lease) -> Result<SliceNow, StoreError> {
+    pub async fn whereabouts(&self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
         let row = sqlx::query!(
-            r#"select status as "status: SliceStatus", page, ring, cursor, anchor, lease_token as "token: LeaseToken"
+            r#"select status as "status: SliceStatus", page, ring, cursor, anchor, lease_token as "token: LeaseToken",
+                      walk as "walk: Json<Walk>", now() as "read_at!"
                  from slices where job_id = $1 and slice = $2"#,
             lease.job.0,
             lease.slice
         )
         .fetch_optional(&self.pool)
         .await?;
-        let Some(row) = row else {
-            return Ok(SliceNow { whereabouts: Whereabouts::Lost, cursor: None, anchor: None });
-        };
+        let Some(row) = row else { return Ok(None) };
         let ours = row.token == Some(lease.token);
         let whereabouts = match row.status {
             SliceStatus::Ready if ours => {
@@ -71,7 +78,13 @@ impl Store {
             | SliceStatus::Cancelled
             | SliceStatus::Failed => Whereabouts::Lost,
         };
-        Ok(SliceNow { whereabouts, cursor: row.cursor, anchor: row.anchor })
+        Ok(Some(SliceNow {
+            whereabouts,
+            cursor: row.cursor,
+            anchor: row.anchor,
+            walk: row.walk.0,
+            read_at: row.read_at,
+        }))
     }
 
     /// Ends a lease without a result, if it is still ours: the page is free again. True if it was ours.
@@ -151,6 +164,7 @@ impl Store {
         connection: ConnectionId,
         asked: Option<Duration>,
         first: Duration,
+        forbidden: bool,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
         // Pages that were in flight together meet the same limit: only the first of them lengthens the pause.
@@ -170,17 +184,48 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         let written = sqlx::query!(
-            "update slices set status = 'queued', last_error = 'the upstream asked for a pause (429)',
+            "update slices set status = 'queued', last_error = 'the upstream asked for a pause',
+                    forbidden_rests = forbidden_rests + $5::boolean::int,
                     lease_token = null, leased_ring = null, worker = null, leased_until = null
               where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'",
             lease.job.0,
             lease.slice,
             lease.token.0,
-            lease.page
+            lease.page,
+            forbidden
         )
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        Ok(written.rows_affected() == 1)
+    }
+
+    /// Begins a slice's walk anew, since the upstream refuses the cursor that the walk had stored. Once per slice and job.
+    /// Pages are numbered on; the lease stays. False if it was done before, or the lease is not ours any more.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn start_over(&self, lease: &Lease, cause: &str) -> Result<bool, StoreError> {
+        let walk = serde_json::to_string(&Walk::from_page(lease.page)).unwrap_or_default();
+        let written = sqlx::query!(
+            "with over as (
+                 update slices set cursor = null, anchor = null, walk = $5::text::jsonb, upstream_total = null,
+                        started_over = true, attempts = 0
+                  where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'
+                    and not started_over
+                 returning job_id, slice)
+             insert into warnings (job_id, slice, kind, count, text)
+             select job_id, slice, 'started_over', 1, left($6, 500) from over
+                 on conflict (job_id, slice, kind) do nothing",
+            lease.job.0,
+            lease.slice,
+            lease.token.0,
+            lease.page,
+            walk,
+            cause
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(written.rows_affected() == 1)
     }
 

@@ -4,6 +4,7 @@ use super::super::{Store, StoreError};
 use super::Lease;
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
 use crate::slice::{Ring, SliceStatus};
+use crate::walk::Walk;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct Skip<'a> {
     pub next: Option<&'a str>,
     /// The cursor to compare later ones with.
     pub anchor: Option<&'a str>,
+    /// What the walk has shown, without the page.
+    pub walk: Walk,
 }
 
 /// By what right a page is skipped.
@@ -122,7 +125,8 @@ impl Store {
             at_least,
             worker.0,
             matches!(skip.right, SkipRight::Exhausted(_)),
-            json!({ "cause": skip.cause, "body": skip.body })
+            json!({ "cause": skip.cause, "body": skip.body }),
+            serde_json::to_string(&skip.walk).unwrap_or_default()
         )
         .fetch_optional(&self.pool)
         .await?;

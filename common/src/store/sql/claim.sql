@@ -36,7 +36,13 @@ with settings as materialized (
 ), decided as materialized (
     select s.*, c.source, c.base_url, c.credentials_key, c.credentials_nonce, c.credentials, c.settings,
            c.requests_per_second is not null as limited, c.on_poison_page,
-           c.max_pages_in_flight is not null as narrow, j.schema_id,
+           c.max_pages_in_flight is not null as narrow, j.schema_id, j.mode, j.scope, j.counted,
+           -- The last slice of a full sync up to now, of an upstream whose times are those of the last change.
+           j.mode = 'full' and coalesce(j.time_is = 'updated', false) and j.date_from is null and j.date_to >= j.created_at
+               and s.span_to = j.date_to as open_end,
+           -- What the job was planned with, where that is not what the connection has by now.
+           case when (v.source, v.base_url, v.settings) is distinct from (c.source, c.base_url, c.settings)
+                then jsonb_build_object('source', v.source, 'base_url', v.base_url, 'settings', v.settings) end as planned,
            case
                when s.fate <> 'claimed' then s.fate
                when j.status <> 'running' or c.deleted_at is not null then 'stale'
@@ -46,6 +52,8 @@ with settings as materialized (
                else 'claimed'
            end as verdict
       from seen s join jobs j on j.id = s.job_id join connections c on c.id = s.connection_id
+      left join settings_versions v
+        on v.connection_id = j.connection_id and v.stream = j.stream and v.version = j.settings_version
 ), suspect as (
     update workers w set suspect_job = d.job_id, suspect_slice = d.slice
       from decided d
@@ -67,7 +75,9 @@ select 1::bigint as "nth!", verdict as "verdict!: Verdict", page as "page!", cur
        cardinality(charged) as "charges!", lease_token is not null as "taken_over!",
        span_from, span_to as "span_to!", tenant_id as "tenant_id!: TenantId",
        connection_id as "connection_id!: ConnectionId", source as "source!", base_url as "base_url!",
-       credentials_key, credentials_nonce, credentials, settings as "settings!", deletion as "deletion!", limited as "limited!",
+       credentials_key, credentials_nonce, credentials, settings as "settings!", kind as "kind!: SliceKind", walk as "walk!: Json<Walk>",
+       mode as "mode!: JobMode", scope, counted as "counted!", open_end as "open_end!", forbidden_rests as "forbidden_rests!", started_over as "started_over!", planned as "planned: Json<Planned>", now() as "claimed_at!",
+       limited as "limited!",
        on_poison_page as "on_poison_page!: PoisonPolicy", narrow as "narrow!",
        -- All ids of the slice, for every page of the stint: at most 200.
        case when ids_from is not null and verdict in ('won', 'claimed') then

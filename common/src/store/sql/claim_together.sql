@@ -23,8 +23,15 @@ with settings as materialized (
 ), open as materialized (
     select f.*, c.source, c.base_url, c.credentials_key, c.credentials_nonce, c.credentials, c.settings,
            c.requests_per_second is not null as limited, c.on_poison_page,
-           c.max_pages_in_flight is not null as narrow, j.schema_id
+           c.max_pages_in_flight is not null as narrow, j.schema_id, j.mode, j.scope, j.counted,
+           -- The last slice of a full sync up to now, of an upstream whose times are those of the last change.
+           j.mode = 'full' and coalesce(j.time_is = 'updated', false) and j.date_from is null and j.date_to >= j.created_at
+               and f.span_to = j.date_to as open_end,
+           case when (v.source, v.base_url, v.settings) is distinct from (c.source, c.base_url, c.settings)
+                then jsonb_build_object('source', v.source, 'base_url', v.base_url, 'settings', v.settings) end as planned
       from free f join jobs j on j.id = f.job_id join connections c on c.id = f.connection_id
+      left join settings_versions v
+        on v.connection_id = j.connection_id and v.stream = j.stream and v.version = j.settings_version
      where j.status = 'running' and not j.paused and c.deleted_at is null
        and (c.paused_until is null or c.paused_until <= now())
 )
@@ -37,7 +44,8 @@ returning o.nth as "nth!", 'claimed' as "verdict!: Verdict", o.page as "page!", 
           0 as "charges!", false as "taken_over!", o.span_from, o.span_to as "span_to!",
           o.tenant_id as "tenant_id!: TenantId", o.connection_id as "connection_id!: ConnectionId", o.source as "source!",
           o.base_url as "base_url!", o.credentials_key, o.credentials_nonce, o.credentials, o.settings as "settings!",
-          o.deletion as "deletion!", o.limited as "limited!", o.on_poison_page as "on_poison_page!: PoisonPolicy",
+          o.kind as "kind!: SliceKind", o.walk as "walk!: Json<Walk>", o.mode as "mode!: JobMode", o.scope,
+          o.counted as "counted!", o.open_end as "open_end!", o.forbidden_rests as "forbidden_rests!", o.started_over as "started_over!", o.planned as "planned: Json<Planned>", now() as "claimed_at!", o.limited as "limited!", o.on_poison_page as "on_poison_page!: PoisonPolicy",
           o.narrow as "narrow!",
           case when o.ids_from is not null then
               (select array_agg(d.id order by d.place) from documents d

@@ -16,7 +16,10 @@ select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id a
        j.resumed_from as "resumed_from: JobId", c.records as "carried!", s.total,
        (select json_build_object('id', h.id, 'name', h.name, 'fields', jsonb_array_length(h.fields))
           from schemas h where h.id = j.schema_id) as "schema: Json<JobSchema>",
-       j.documents, s.filled as "filled!"
+       j.documents, s.filled as "filled!", s.upstream_total, s.whole,
+       (select coalesce(json_agg(w), '[]')
+          from (select kind, sum(count)::bigint as count, (array_agg(text order by slice))[1] as text
+                  from warnings where job_id = j.id group by kind order by kind) w) as "warnings!: Json<Vec<Warning>>"
   from jobs j
  cross join lateral (
         select count(*) as slices,
@@ -33,7 +36,9 @@ select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id a
                coalesce(sum(filled), 0)::bigint as filled,
                max(last_settled_at) as last_settled_at,
                -- Unknown until every slice knows its own.
-               case when count(*) = count(slices.total) and count(*) > 0 then sum(slices.total)::bigint end as total
+               case when count(*) = count(slices.total) and count(*) > 0 then sum(slices.total)::bigint end as total,
+               sum(slices.upstream_total) filter (where kind = 'walk')::bigint as upstream_total,
+               bool_and(whole) as whole
           from slices where slices.job_id = j.id) s
  cross join lateral (
         -- The counters of a resumed job's slices begin with what was carried; its pages do not.

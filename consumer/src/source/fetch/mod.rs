@@ -71,8 +71,13 @@ pub struct Body {
 pub enum Found {
     /// An answer with status 200.
     Body(Body),
-    /// The upstream does not have it, or takes its id for none: 400, 404, 410, 422. Why, in words.
-    Not(String),
+    /// The upstream does not have it, or takes its id for none: 400, 404, 410, 422.
+    Not {
+        /// The status.
+        status: StatusCode,
+        /// The same in words.
+        why: String,
+    },
 }
 
 impl Fetcher {
@@ -135,7 +140,7 @@ impl Fetcher {
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::NOT_FOUND
             | StatusCode::GONE
-            | StatusCode::UNPROCESSABLE_ENTITY) => Ok(Found::Not(status::cause(status))),
+            | StatusCode::UNPROCESSABLE_ENTITY) => Ok(Found::Not { status, why: status::cause(status) }),
             _ => Err(status::refusal(response, deadline).await),
         }
     }

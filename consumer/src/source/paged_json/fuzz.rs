@@ -112,7 +112,7 @@ fn record(record: &ParsedRecord, body: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(serde_json::from_str::<&RawValue>(payload).is_ok(), "no JSON: {}", payload);
         }
         Content::Deferred => prop_assert!(!record.key.is_empty()),
-        Content::Failed { reason } => short(reason)?,
+        Content::Failed { reason } | Content::Gone { reason } => short(reason)?,
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use common::slice::Span;
 use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use url::Url;
@@ -94,7 +95,8 @@ impl Items {
                 let bytes = body.bytes.len();
                 Ok((self.read(id, body), bytes))
             }
-            Found::Not(why) => Ok((failed(id, why), 0)),
+            Found::Not { status: StatusCode::NOT_FOUND | StatusCode::GONE, why } => Ok((gone(id, why), 0)),
+            Found::Not { why, .. } => Ok((failed(id, why), 0)),
         }
     }
 
@@ -136,7 +138,7 @@ impl Items {
         };
         match record.content {
             // What kept it from being read may be its very id.
-            Content::Failed { reason } => failed(id, reason),
+            Content::Failed { reason } | Content::Gone { reason } => failed(id, reason),
             Content::Stored { .. } | Content::Deferred if record.key != id => {
                 failed(id, format!("the upstream answered with another record, {}", quote(&record.key)))
             }
@@ -148,6 +150,10 @@ impl Items {
 fn failed(id: &str, reason: impl Into<String>) -> ParsedRecord {
     let content = Content::Failed { reason: reason.into() };
     ParsedRecord { key: id.to_owned(), time: None, version: None, content }
+}
+
+fn gone(id: &str, reason: String) -> ParsedRecord {
+    ParsedRecord { key: id.to_owned(), time: None, version: None, content: Content::Gone { reason } }
 }
 
 #[cfg(test)]

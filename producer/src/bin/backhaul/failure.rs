@@ -117,6 +117,7 @@ impl From<EngineError> for Failure {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::StartAnew { .. }
             | EngineError::Connection { .. }
             | EngineError::CannotSeal(_)
             | EngineError::NoSchema

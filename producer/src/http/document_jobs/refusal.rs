@@ -177,7 +177,8 @@ impl From<EngineError> for Refusal {
             | EngineError::NotPausable { .. }
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
-            | EngineError::ModeNotResumable { .. } => Self::conflict(why),
+            | EngineError::ModeNotResumable { .. }
+            | EngineError::StartAnew { .. } => Self::conflict(why),
             EngineError::CannotSeal(_) => Self::for_now(why),
             EngineError::Connection { .. } | EngineError::Invalid(_) => Self::bad_request(why),
             EngineError::Store(error) => Self::of_store(&error),

@@ -140,6 +140,7 @@ impl From<EngineError> for Refusal {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::StartAnew { .. }
             | EngineError::Connection { .. }
             | EngineError::CannotSeal(_)
             | EngineError::NoSchema

@@ -5,6 +5,7 @@ use common::contract::JobCounters;
 use common::ids::{ConnectionId, JobId};
 use common::job::{JobMode, JobStatus};
 use common::store::jobs::{JobView, SliceCounts};
+use common::warning::Warning;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -44,6 +45,12 @@ pub struct JobBody {
     /// Only of a full sync that is completed and has deleted nothing: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_left_out: Option<String>,
+    /// What the upstream last said of the total; never overwritten by what was processed.
+    pub upstream_total: Option<i64>,
+    /// What may differ from the upstream, by kind, with the first example of each.
+    pub warnings: Vec<Warning>,
+    /// What is expected and harmless, in the same form.
+    pub notes: Vec<Warning>,
 }
 
 impl From<&JobView> for JobBody {
@@ -72,6 +79,9 @@ impl From<&JobView> for JobBody {
             last_activity_at: job.last_activity_at,
             resumed_from: job.resumed_from,
             deletion_left_out: job.deletion_left_out.clone(),
+            upstream_total: job.upstream_total,
+            warnings: job.warnings.clone(),
+            notes: job.notes.clone(),
         }
     }
 }

@@ -40,6 +40,10 @@ fn running() -> JobView {
         schema: None,
         documents: None,
         filled: 0,
+        upstream_total: None,
+        whole: None,
+        warnings: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -199,6 +199,7 @@ impl From<EngineError> for Refusal {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::StartAnew { .. }
             | EngineError::NoSchema
             | EngineError::KeyReused => Self::new(StatusCode::BAD_REQUEST, why),
             EngineError::IdTaken(job) => {

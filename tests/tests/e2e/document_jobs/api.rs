@@ -8,6 +8,7 @@ use common::slice::Slicing;
 use common::store::slices::{Claim, ClaimRequest, Lease, Suspicion};
 use common::telemetry::Metrics;
 use harness::fixture::{Account, Fixture};
+use harness::plan::plan;
 use producer::api_key::ApiKey;
 use producer::config::ApiConfig;
 use producer::engine::{Engine, Rate};
@@ -257,7 +258,7 @@ impl World {
     pub(crate) async fn hold_page(&self, job: JobId) -> Result<Lease> {
         let store = &self.fixture.store;
         let plannable = store.plannable(job).await?.context("pending")?;
-        ensure!(store.plan(&plannable, None::<Slicing>).await?, "not planned");
+        ensure!(store.plan(&plannable, &plan(&plannable, None::<Slicing>)).await?, "not planned");
         let ring =
             store.refill(self.account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
         let claim = ClaimRequest {

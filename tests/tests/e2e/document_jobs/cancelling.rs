@@ -126,7 +126,7 @@ async fn what_is_over_or_not_there_is_refused() -> Result<()> {
     world.cancel(complete).await?.is(409, "conflict", "it is complete already")?;
     consumer.stop().await?;
     let failed = world.start(json!({})).await?;
-    let error = JobError { cause: "on purpose".to_owned(), slice: None, page: None, body: None };
+    let error = JobError::of_job("on purpose".to_owned());
     assert!(world.fixture.store.fail(failed, &error, FailRight::Job).await?);
     world.cancel(failed).await?.is(409, "conflict", "it is failed already")?;
     assert_eq!(world.job(failed).await?["error"]["message"], "on purpose");

@@ -69,7 +69,7 @@ async fn jobs_are_chosen_by_the_contracts_words() -> Result<()> {
     let documents = || world.start(json!({ "document_ids": ["a"] }));
     let pending = documents().await?;
     let failed = documents().await?;
-    let error = JobError { cause: "on purpose".to_owned(), slice: None, page: None, body: None };
+    let error = JobError::of_job("on purpose".to_owned());
     assert!(world.fixture.store.fail(failed, &error, FailRight::Job).await?);
     let cancelled = documents().await?;
     assert_eq!(world.cancel(cancelled).await?.status, 200);

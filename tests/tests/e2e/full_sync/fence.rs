@@ -4,20 +4,29 @@ use super::world::{ROWS, World};
 use anyhow::{Result, bail};
 use common::ids::{JobId, LeaseToken, WorkerId};
 use common::job::{JobMode, JobStatus};
+use common::slice::SliceKind;
 use common::store::Store;
 use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
 };
 use common::store::slices::{
-    Claim, ClaimRequest, DeletionPage, DeletionSettled, Lease, PageContext, Reach, Settled, Settlement,
-    Suspicion,
+    Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageContext, PageRecord, Reach, Refusal,
+    Settled, Settlement, Suspicion, Verdict,
 };
+use harness::plan::plan;
 use std::time::Duration;
 
 const LEASE: Duration = Duration::from_secs(300);
 /// No record is spared for its number.
-const ANY: DeletionPage = DeletionPage { rows: ROWS, any_number: true, go_on: true, renewal: LEASE };
-const GUARDED: DeletionPage = DeletionPage { any_number: false, ..ANY };
+const ANY: ClosingPage = ClosingPage {
+    rows: ROWS,
+    any_number: true,
+    at_once: true,
+    confirm_after: Duration::ZERO,
+    go_on: true,
+    renewal: LEASE,
+};
+const GUARDED: ClosingPage = ClosingPage { any_number: false, ..ANY };
 
 async fn claim(world: &World, redelivered: bool) -> Result<(Lease, PageContext)> {
     let store = &world.fixture.store;
@@ -46,8 +55,8 @@ async fn rung(world: &World) -> Result<common::slice::Ring> {
     Ok(common::slice::Ring { job: JobId(job), slice, page, ring })
 }
 
-/// Of 30 records that are stored a full sync has seen none: its deletion slice, claimed.
-async fn deletion() -> Result<(World, JobId, Lease)> {
+/// Of 30 records that are stored a full sync has met the first and the last: its check, claimed.
+async fn check() -> Result<(World, JobId, Lease)> {
     let (world, consumer) = World::synced(30).await?;
     consumer.stop().await?;
     let store = &world.fixture.store;
@@ -68,36 +77,67 @@ async fn deletion() -> Result<(World, JobId, Lease)> {
     let job = request.job;
     assert_eq!(store.start(&request).await?, StartOutcome::Accepted(job));
     let Some(plannable) = store.plannable(job).await? else { bail!("not pending") };
-    assert!(store.plan(&plannable, None).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
     let (lease, context) = claim(&world, false).await?;
-    assert!(!context.deletion);
+    assert_eq!(context.kind, SliceKind::Walk);
     assert_eq!(store.finish(job).await?, Finished::Not, "nothing is deleted before everything is walked");
-    let empty = Settlement {
-        records: Vec::new(),
-        next: None,
-        anchor: None,
-        total: None,
-        reach: Reach::default(),
+    let ends = [0, 29].map(|ordinal| world.fixture.upstream.created("acme", ordinal));
+    let met = |ordinal: u64, time| PageRecord {
+        key: world.fixture.upstream.id("acme", ordinal),
+        time,
+        version: None,
+        verdict: Verdict::Store { hash: [7; 32], payload: "{}".into() },
+    };
+    let page = Settlement {
+        records: vec![met(0, ends[0]), met(29, ends[1])],
+        as_of: store.clock().await?,
+        scope: context.scope,
+        reach: Reach { newest: ends[1], oldest_met: ends[0], newest_met: ends[1] },
         go_on: true,
-        filled: 0,
+        whole: true,
+        ..Settlement::default()
     };
     // A page of the walk is no page of a deletion.
-    let settled = store.settle_deletion(lease, &ANY).await.map_err(|(_, error)| error)?;
-    let DeletionSettled::Settled(Settled::Fenced(lease)) = settled else { bail!("not fenced: {settled:?}") };
-    let settled = store.settle(lease, &empty, LEASE).await.map_err(|(_, error)| error)?;
+    let settled = store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
+    let ClosingSettled::Settled(Settled::Fenced(lease)) = settled else { bail!("not fenced: {settled:?}") };
+    let settled = store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
     assert!(matches!(settled, Settled::SliceDone(..)), "{settled:?}");
-    assert_eq!(store.finish(job).await?, Finished::Deleting(world.account.tenant));
-    assert_eq!(store.finish(job).await?, Finished::Not, "the deletion slice is made once");
+    assert_eq!(store.finish(job).await?, Finished::Goes(SliceKind::Check, world.account.tenant));
+    assert_eq!(store.finish(job).await?, Finished::Not, "the check is made once");
     let (lease, context) = claim(&world, false).await?;
-    assert!(context.deletion);
+    assert_eq!(context.kind, SliceKind::Check);
+    Ok((world, job, lease))
+}
+
+/// The same, checked: its deletion slice, claimed.
+async fn deletion() -> Result<(World, JobId, Lease)> {
+    let (world, job, mut lease) = check().await?;
+    let store = &world.fixture.store;
+    loop {
+        match store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)? {
+            ClosingSettled::Settled(Settled::Kept(kept, tally, _)) => {
+                assert_eq!(tally.deleted, 0);
+                lease = kept;
+            }
+            ClosingSettled::Settled(Settled::SliceDone(..)) => break,
+            other @ (ClosingSettled::Settled(_)
+            | ClosingSettled::Refused { .. }
+            | ClosingSettled::Astray(_)) => {
+                bail!("neither kept nor done: {other:?}")
+            }
+        }
+    }
+    assert_eq!(store.finish(job).await?, Finished::Goes(SliceKind::Deletion, world.account.tenant));
+    let (lease, context) = claim(&world, false).await?;
+    assert_eq!(context.kind, SliceKind::Deletion);
     Ok((world, job, lease))
 }
 
 /// Goes on until a page has deleted something.
 async fn until_deleted(store: &Store, mut lease: Lease) -> Result<Lease> {
     loop {
-        let settled = store.settle_deletion(lease, &ANY).await.map_err(|(_, error)| error)?;
-        let DeletionSettled::Settled(Settled::Kept(kept, tally)) = settled else {
+        let settled = store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
+        let ClosingSettled::Settled(Settled::Kept(kept, tally, _)) = settled else {
             bail!("not kept: {settled:?}")
         };
         lease = kept;
@@ -124,8 +164,8 @@ async fn after_a_cancel_no_page_deletes() -> Result<()> {
     let store = &world.fixture.store;
     let lease = until_deleted(store, lease).await?;
     assert_eq!(store.cancel(&cancel(job)).await?, CancelOutcome::Cancelling { job, newly: true });
-    let settled = store.settle_deletion(lease, &ANY).await.map_err(|(_, error)| error)?;
-    let DeletionSettled::Settled(Settled::Fenced(lease)) = settled else { bail!("not fenced: {settled:?}") };
+    let settled = store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
+    let ClosingSettled::Settled(Settled::Fenced(lease)) = settled else { bail!("not fenced: {settled:?}") };
     assert_eq!(world.deleted().await?.len(), 10);
     assert!(store.release(&lease).await?);
     assert!(store.end_cancel(job).await?.is_some());
@@ -141,12 +181,12 @@ async fn after_a_failure_and_a_takeover_no_page_deletes() -> Result<()> {
     let lost = until_deleted(store, lease).await?;
     // The message comes back: another worker has the page by now.
     let (taken, _) = claim(&world, true).await?;
-    let settled = store.settle_deletion(lost, &ANY).await.map_err(|(_, error)| error)?;
-    assert!(matches!(settled, DeletionSettled::Settled(Settled::Fenced(_))), "{settled:?}");
-    let error = JobError { cause: "broken".to_owned(), slice: None, page: None, body: None };
+    let settled = store.settle_closing(lost, &ANY).await.map_err(|(_, error)| error)?;
+    assert!(matches!(settled, ClosingSettled::Settled(Settled::Fenced(_))), "{settled:?}");
+    let error = JobError::of_job("broken".to_owned());
     assert!(store.fail(job, &error, FailRight::Lease(&taken)).await?);
-    let settled = store.settle_deletion(taken, &ANY).await.map_err(|(_, error)| error)?;
-    assert!(matches!(settled, DeletionSettled::Settled(Settled::Fenced(_))), "{settled:?}");
+    let settled = store.settle_closing(taken, &ANY).await.map_err(|(_, error)| error)?;
+    assert!(matches!(settled, ClosingSettled::Settled(Settled::Fenced(_))), "{settled:?}");
     assert_eq!(world.deleted().await?.len(), 10);
     world.fixture.finish([]).await
 }
@@ -154,20 +194,20 @@ async fn after_a_failure_and_a_takeover_no_page_deletes() -> Result<()> {
 /// Whoever has the page after a refusal finds the same: it is not got over by dying.
 #[tokio::test]
 async fn a_refusal_is_found_again() -> Result<()> {
-    let (world, job, mut lease) = deletion().await?;
+    let (world, job, mut lease) = check().await?;
     let store = &world.fixture.store;
     for again in 0..3 {
         let refused = loop {
-            match store.settle_deletion(lease, &GUARDED).await.map_err(|(_, error)| error)? {
-                DeletionSettled::Settled(Settled::Kept(kept, tally)) => {
+            match store.settle_closing(lease, &GUARDED).await.map_err(|(_, error)| error)? {
+                ClosingSettled::Settled(Settled::Kept(kept, tally, _)) => {
                     assert_eq!((tally.deleted, again), (0, 0));
                     lease = kept;
                 }
-                DeletionSettled::Refused { lease, unseen, records } => {
-                    assert_eq!((unseen, records), (30, 30));
+                ClosingSettled::Refused { lease, refusal } => {
+                    assert_eq!(refusal, Refusal::TooMany { unseen: 28, records: 30 });
                     break lease;
                 }
-                other @ (DeletionSettled::Settled(_) | DeletionSettled::Astray(_)) => {
+                other @ (ClosingSettled::Settled(_) | ClosingSettled::Astray(_)) => {
                     bail!("neither kept nor refused: {other:?}")
                 }
             }
@@ -176,7 +216,7 @@ async fn a_refusal_is_found_again() -> Result<()> {
         lease = claim(&world, true).await?.0;
     }
     assert!(world.deleted().await?.is_empty());
-    let error = JobError { cause: "too many".to_owned(), slice: None, page: None, body: None };
+    let error = JobError::of_job("too many".to_owned());
     assert!(store.fail(job, &error, FailRight::Lease(&lease)).await?);
     world.fixture.finish([]).await
 }

@@ -52,7 +52,7 @@ async fn what_is_over_cannot_be_cancelled() -> Result<()> {
     consumer.stop().await?;
 
     let failed = agency.start().await?;
-    let error = JobError { cause: "on purpose".to_owned(), slice: None, page: None, body: None };
+    let error = JobError::of_job("on purpose".to_owned());
     assert!(agency.fixture.store.fail(failed, &error, FailRight::Job).await?);
     let cancelled = agency.start().await?;
     assert_eq!(agency.call(CANCEL, &json!({ "job_id": cancelled })).await?.status, 200);

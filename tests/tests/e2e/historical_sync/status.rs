@@ -55,8 +55,7 @@ async fn the_recent_job_is_the_newest_that_is_over() -> Result<()> {
     );
 
     let failed = agency.start().await?;
-    let error =
-        JobError { cause: "the upstream answered 401".to_owned(), slice: None, page: None, body: None };
+    let error = JobError::of_job("the upstream answered 401".to_owned());
     assert!(agency.fixture.store.fail(failed, &error, FailRight::Job).await?);
     let recent = agency.status().await?["recent_job"].take();
     assert_eq!(

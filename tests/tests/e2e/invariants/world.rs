@@ -12,10 +12,11 @@ use common::store::jobs::{
     StartRequest,
 };
 use common::store::slices::{
-    Claim, ClaimRequest, DeletionPage, DeletionSettled, Lease, PageRecord, Reach, Settled, Settlement,
-    Suspicion, Verdict,
+    Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageRecord, Settled, Settlement, Suspicion,
+    Verdict,
 };
 use harness::database::Database;
+use harness::plan::plan;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl World {
         world.cancel(cancelling).await?;
         drop(leases);
         let (failed, _) = world.running("failed").await?;
-        let error = JobError { cause: "broken".to_owned(), slice: None, page: None, body: None };
+        let error = JobError::of_job("broken".to_owned());
         assert!(world.store.fail(failed, &error, FailRight::Job).await?);
         world.running("running").await?;
         world.pending("pending").await?;
@@ -71,7 +72,7 @@ impl World {
     async fn over_documents(&self) -> Result<()> {
         let job = self.accepted("documents", vec!["d-a".to_owned(), "d-b".to_owned()]).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, None).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, None)).await?);
         let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one slice")?;
         let lease = self.settle(lease, "d-a", Some("1")).await?.context("kept")?;
         assert!(self.settle(lease, "d-b", None).await?.is_none());
@@ -114,7 +115,7 @@ impl World {
     async fn running(&self, name: &str) -> Result<(JobId, Vec<Lease>)> {
         let job = self.pending(name).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, Some(Slicing::days(1, 10))).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))).await?);
         let leases = self.claim_all().await?;
         assert_eq!(leases.len(), 2);
         Ok((job, leases))
@@ -148,7 +149,7 @@ impl World {
         self.cancel(broken).await?;
         let half = self.resume(broken, "half").await?;
         let plannable = self.store.plannable(half).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, None).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, None)).await?);
         let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one open slice")?;
         let lease = self.settle(lease, "s-c", Some("third")).await?.context("kept")?;
         self.store.release(&lease).await?;
@@ -172,19 +173,26 @@ impl World {
         self.database.execute(&format!("update jobs set mode = 'full' where id = '{job}'")).await?;
         self.database.execute(&name(job, "full")).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, Some(Slicing::days(1, 10))).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))).await?);
         for lease in self.claim_all().await? {
             assert!(self.settle(lease, "f-a", None).await?.is_none());
         }
         let [mut lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("a deletion slice")?;
-        let page = DeletionPage { rows: 100, any_number: false, go_on: true, renewal: LEASE };
+        let page = ClosingPage {
+            rows: 100,
+            any_number: false,
+            at_once: true,
+            confirm_after: LEASE,
+            go_on: true,
+            renewal: LEASE,
+        };
         loop {
-            match self.store.settle_deletion(lease, &page).await.map_err(|(_, error)| error)? {
-                DeletionSettled::Settled(Settled::Kept(kept, _)) => lease = kept,
-                DeletionSettled::Settled(Settled::SliceDone(..)) => break,
-                other @ (DeletionSettled::Settled(_)
-                | DeletionSettled::Refused { .. }
-                | DeletionSettled::Astray(_)) => bail!("neither kept nor done: {other:?}"),
+            match self.store.settle_closing(lease, &page).await.map_err(|(_, error)| error)? {
+                ClosingSettled::Settled(Settled::Kept(kept, _, _)) => lease = kept,
+                ClosingSettled::Settled(Settled::SliceDone(..)) => break,
+                other @ (ClosingSettled::Settled(_)
+                | ClosingSettled::Refused { .. }
+                | ClosingSettled::Astray(_)) => bail!("neither kept nor done: {other:?}"),
             }
         }
         assert_eq!(self.store.finish(job).await?, Finished::Completed);
@@ -201,20 +209,18 @@ impl World {
     async fn settle(&self, lease: Lease, key: &str, next: Option<&str>) -> Result<Option<Lease>> {
         let verdict = Verdict::Store { hash: [7; 32], payload: "{}".into() };
         let page = Settlement {
-            records: vec![PageRecord { key: key.to_owned(), time: None, verdict }],
+            records: vec![PageRecord { key: key.to_owned(), time: None, version: None, verdict }],
             next: next.map(ToOwned::to_owned),
-            anchor: None,
-            total: None,
-            reach: Reach::default(),
             go_on: true,
-            filled: 0,
+            whole: true,
+            ..Settlement::default()
         };
         let settled = self.store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
         if let Settled::SliceDone(_, job) = settled {
             self.store.finish(job).await?;
             return Ok(None);
         }
-        let Settled::Kept(lease, _) = settled else { bail!("not kept: {settled:?}") };
+        let Settled::Kept(lease, _, _) = settled else { bail!("not kept: {settled:?}") };
         Ok(Some(lease))
     }
 

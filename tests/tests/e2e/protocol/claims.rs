@@ -25,8 +25,13 @@ async fn traces(together: bool) -> Result<(String, String)> {
             &context;
         said +=
             &format!("{cursor:?} {anchor:?} {attempts} {suspect} {taken_over} {span:?} {source} {base_url} ");
-        said +=
-            &format!("{:?} {} {} {}\n", context.settings, context.deletion, context.limited, context.narrow);
+        said += &format!(
+            "{:?} {} {} {}\n",
+            context.settings,
+            context.kind == common::slice::SliceKind::Deletion,
+            context.limited,
+            context.narrow
+        );
         // The lease holds.
         assert!(matches!(world.settle(lease, &page(&[], Some("2"), true)).await?, Settled::Kept(..)));
     }

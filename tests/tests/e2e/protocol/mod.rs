@@ -21,6 +21,7 @@ use common::store::slices::{
 };
 use common::store::sweep::Expired;
 use harness::database::Database;
+use harness::plan::plan;
 use serde_json::json;
 use std::time::Duration;
 
@@ -129,8 +130,8 @@ async fn planned(store: &Store, tenant: TenantId, name: &str, days: u32) -> Resu
     };
     assert_eq!(store.start(&request).await?, StartOutcome::Accepted(request.job));
     let plannable = store.plannable(request.job).await?.context("pending")?;
-    assert!(store.plan(&plannable, Some(Slicing::days(1, 100))).await?);
-    assert!(!store.plan(&plannable, None).await?, "planned once");
+    assert!(store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 100)))).await?);
+    assert!(!store.plan(&plannable, &plan(&plannable, None)).await?, "planned once");
     Ok(request.job)
 }
 
@@ -138,16 +139,15 @@ fn page(ids: &[&str], next: Option<&str>, go_on: bool) -> Settlement {
     let record = |id: &&str| PageRecord {
         key: (*id).to_owned(),
         time: None,
+        version: None,
         verdict: Verdict::Store { hash: [1; 32], payload: json!({ "id": id }).to_string().into() },
     };
     Settlement {
         records: ids.iter().map(record).collect(),
         next: next.map(ToOwned::to_owned),
-        anchor: None,
-        total: None,
-        reach: Reach::default(),
         go_on,
-        filled: 0,
+        whole: true,
+        ..Settlement::default()
     }
 }
 
@@ -180,7 +180,7 @@ async fn one_delivery_wins_and_only_the_lost_holders_message_takes_over() -> Res
     let Settled::Fenced(mut lost) = world.settle(lost, &page(&["a"], Some("2"), true)).await? else {
         bail!("the lost holder settled")
     };
-    assert_eq!(world.store.whereabouts(&mut lost).await?.whereabouts, Whereabouts::Lost);
+    assert_eq!(world.store.whereabouts(&mut lost).await?.context("a slice")?.whereabouts, Whereabouts::Lost);
     world.store.give_back_charge(&lost).await?;
     assert_eq!(world.charges().await?, 0, "it was not dead after all");
 
@@ -232,20 +232,23 @@ async fn a_lost_answer_of_a_settle_is_found_out() -> Result<()> {
     let (lease, _) = claimed(world.claim_as(ring, false, worker, token, true).await?)?;
     let (mut twin, _) = claimed(world.claim_as(ring, false, worker, token, true).await?)?;
     // Kept: the twin, which never saw the answer, finds itself at the next page.
-    let Settled::Kept(lease, _) = world.settle(lease, &page(&["a"], Some("2"), true)).await? else {
+    let Settled::Kept(lease, _, _) = world.settle(lease, &page(&["a"], Some("2"), true)).await? else {
         bail!("not kept")
     };
     let Settled::Fenced(fenced) = world.settle(twin, &page(&["a"], Some("2"), true)).await? else {
         bail!("settled twice")
     };
     twin = fenced;
-    let now = world.store.whereabouts(&mut twin).await?;
+    let now = world.store.whereabouts(&mut twin).await?.context("a slice")?;
     assert_eq!((now.whereabouts, twin.page(), now.cursor.as_deref()), (Whereabouts::Ours, 1, Some("2")));
     // Released: the twin finds a doorbell to ring.
     let Settled::Ring(next, _) = world.settle(lease, &page(&["b"], Some("3"), false)).await? else {
         bail!("not released")
     };
-    assert_eq!(world.store.whereabouts(&mut twin).await?.whereabouts, Whereabouts::RingNext(next));
+    assert_eq!(
+        world.store.whereabouts(&mut twin).await?.context("a slice")?.whereabouts,
+        Whereabouts::RingNext(next)
+    );
     world.end().await
 }
 
@@ -255,7 +258,7 @@ async fn from_the_cancel_on_nothing_is_settled() -> Result<()> {
     let rings = world.rings().await?;
     let (held, _) = claimed(world.claim(rings[0], false, WorkerId::random()).await?)?;
     let (other, _) = claimed(world.claim(rings[1], false, WorkerId::random()).await?)?;
-    let Settled::Kept(other, _) = world.settle(other, &page(&["a"], Some("2"), true)).await? else {
+    let Settled::Kept(other, _, _) = world.settle(other, &page(&["a"], Some("2"), true)).await? else {
         bail!("not kept")
     };
     assert!(matches!(world.cancel().await?, CancelOutcome::Cancelling { newly: true, .. }));
@@ -263,7 +266,10 @@ async fn from_the_cancel_on_nothing_is_settled() -> Result<()> {
     let Settled::Fenced(mut held) = world.settle(held, &page(&["x"], None, false)).await? else {
         bail!("settled after the cancel")
     };
-    assert_eq!(world.store.whereabouts(&mut held).await?.whereabouts, Whereabouts::ClosedUnderUs);
+    assert_eq!(
+        world.store.whereabouts(&mut held).await?.context("a slice")?.whereabouts,
+        Whereabouts::ClosedUnderUs
+    );
     assert!(world.store.release(&held).await?);
     assert_eq!(world.store.end_cancel(world.job).await?, None, "a lease is left");
     // The other holder is gone; its message comes back.
@@ -295,7 +301,9 @@ async fn a_pause_lets_nothing_be_claimed_and_costs_no_attempt() -> Result<()> {
     let rings = world.rings().await?;
     let (lease, context) = claimed(world.claim(rings[0], false, WorkerId::random()).await?)?;
     let asked = Some(Duration::from_secs(60));
-    assert!(world.store.rate_limited(&lease, context.connection, asked, Duration::from_secs(1)).await?);
+    assert!(
+        world.store.rate_limited(&lease, context.connection, asked, Duration::from_secs(1), false).await?
+    );
     assert!(matches!(world.claim(rings[1], false, WorkerId::random()).await?, Claim::Paused));
     assert!(world.rings().await?.is_empty(), "a paused connection is not rung");
     let sql = "select bool_and(status = 'queued' and attempts = 0) from slices";
@@ -346,7 +354,7 @@ async fn a_page_that_kills_its_workers_is_isolated_and_then_given_up() -> Result
         }
     };
     assert!(matches!(verdict, Claim::Poisoned { deaths: 5, page: 0, .. }), "{verdict:?} after {deaths}");
-    let error = JobError { cause: "5 workers died".to_owned(), slice: Some(0), page: Some(0), body: None };
+    let error = JobError { slice: Some(0), page: Some(0), ..JobError::of_job("5 workers died".to_owned()) };
     assert!(world.store.fail(world.job, &error, FailRight::Deaths { slice: 0, at_least: 5 }).await?);
     assert_eq!(world.status().await?, JobStatus::Failed);
     world.end().await
@@ -366,7 +374,7 @@ async fn an_expired_lease_frees_its_page_and_the_sleeper_is_fenced() -> Result<(
     let held = [(lease.job(), lease.slice(), lease.token())];
     assert_eq!(world.store.renew(sleeper, &held, LEASE).await?, [lease.token()], "its renewal tells it");
     assert!(!world.store.back_off(&lease, LEASE, true, "late").await?);
-    let error = JobError { cause: "late".to_owned(), slice: Some(0), page: Some(0), body: None };
+    let error = JobError { slice: Some(0), page: Some(0), ..JobError::of_job("late".to_owned()) };
     assert!(!world.store.fail(world.job, &error, FailRight::Lease(&lease)).await?, "nor may it fail the job");
     claimed(world.claim(again, false, WorkerId::random()).await?)?;
     world.end().await

@@ -46,7 +46,7 @@ async fn each_page_has_an_answer_of_its_own() -> Result<()> {
     assert_eq!(pages.len(), 4, "they are given back");
     let settled = settled.map_err(|(_, error)| error)?;
     let [
-        Settled::Kept(kept, two),
+        Settled::Kept(kept, two, _),
         Settled::Ring(ring, one),
         Settled::SliceDone(none, job),
         Settled::Fenced(fenced),
@@ -69,9 +69,10 @@ async fn traces(together: bool) -> Result<String> {
     let record = |key: &str, hash: u8, payload: &str| PageRecord {
         key: key.to_owned(),
         time: Utc.with_ymd_and_hms(2026, 1, 1, hash.into(), 0, 0).single(),
+        version: None,
         verdict: Verdict::Store { hash: [hash; 32], payload: payload.into() },
     };
-    let other = |key: &str, verdict| PageRecord { key: key.to_owned(), time: None, verdict };
+    let other = |key: &str, verdict| PageRecord { key: key.to_owned(), time: None, version: None, verdict };
     let failed = |reason: &str| Verdict::Fail { reason: reason.to_owned() };
     for round in 0..2_u8 {
         let contents = [
@@ -90,7 +91,7 @@ async fn traces(together: bool) -> Result<String> {
             total: (place == 0).then_some(10),
             reach: Reach {
                 newest: Utc.with_ymd_and_hms(2026, 1, 2, round.into(), 0, 0).single(),
-                oldest_deferred: None,
+                ..Reach::default()
             },
             filled: i64::from(round),
             ..page(&[], Some("next").filter(|_| place < 2 || round == 0), round == 0)
@@ -107,14 +108,15 @@ async fn traces(together: bool) -> Result<String> {
         };
         held = settled
             .into_iter()
-            .filter_map(|settled| if let Settled::Kept(lease, _) = settled { Some(lease) } else { None })
+            .filter_map(|settled| if let Settled::Kept(lease, _, _) = settled { Some(lease) } else { None })
             .collect();
         assert_eq!(held.len(), if round == 0 { 3 } else { 0 });
     }
     let sql = "select string_agg(line, E'\\n' order by line) from (
                    select (slice, page, keys, outcomes, reasons, filled)::text from page_log
                    union all select (slice, status, page, cursor, anchor, total, ring, inserted, updated, unchanged, deferred,
-                                     failed, filled, newest_at, oldest_deferred_at, lease_token is null)::text from slices
+                                     failed, filled, newest_at, walk, whole, upstream_total, lease_token is null)::text from slices
+                   union all select (slice, kind, count, text)::text from warnings
                    union all select (external_id, hash, payload, revision, happened_at)::text from records) lines (line)";
     let traces = sqlx::query_scalar(sql).fetch_one(&world.database.pool).await?;
     world.end().await?;

@@ -1,0 +1,25 @@
+//! The deletion: the records that a full sync did not meet are marked, each as the comparison and its id's answer decided.
+
+use super::super::super::StoreError;
+use super::super::Lease;
+use super::{ClosingPage, Done};
+use sqlx::PgConnection;
+
+/// Marks the next records that were not met.
+pub(super) async fn mark(
+    transaction: &mut PgConnection,
+    lease: &Lease,
+    after: Option<&str>,
+    page: &ClosingPage,
+) -> Result<Done, StoreError> {
+    let row = sqlx::query_file!(
+        "src/store/sql/deletion_mark.sql",
+        lease.job.0,
+        lease.connection.0,
+        after.unwrap_or_default(),
+        i64::from(page.rows)
+    )
+    .fetch_one(transaction)
+    .await?;
+    Ok(Done { keys: row.deleted, ..Done::up_to(row.last) })
+}

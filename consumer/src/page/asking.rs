@@ -1,0 +1,124 @@
+//! A page that asks for records by their ids beside a walk: those that a full sync did not meet, and stragglers.
+//!
+//! That an id is gone is believed only beside an id that is there, before and after: an upstream that is being moved, or that
+//! answers 404 to everything for a minute, must not cost anybody a record.
+
+use super::{Next, PageHandler, Stint};
+use crate::source::{self, Content, FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
+use common::slice::SliceKind;
+use common::store::StoreError;
+use common::store::slices::{Lease, PageContext};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What a page asks for.
+struct Asked {
+    ids: Vec<String>,
+    /// An id that should be there.
+    control: Option<String>,
+    /// The cursor of the page after it.
+    next: Option<String>,
+}
+
+impl PageHandler {
+    pub(super) async fn asking_page(
+        &self,
+        lease: Lease,
+        stint: &mut Stint,
+        ending: &CancellationToken,
+    ) -> Result<Result<Lease, Next>, StoreError> {
+        let asked = match self.to_ask(&lease, stint).await? {
+            Ok(asked) => asked,
+            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Err),
+        };
+        let as_of = self.as_of(stint).await?;
+        let fetched = tokio::select! {
+            biased;
+            abort = stint.held.aborted() => Err(abort),
+            fetched = fetch(&asked, &stint.context, &*stint.source, self.pages.budget, &self.fetcher) => Ok(fetched),
+        };
+        let (page, trusted) = match fetched {
+            Ok(Ok(fetched)) => fetched,
+            Ok(Err(error)) => return self.fetch_failed(&lease, stint, error).await.map(Err),
+            Err(abort) => return self.aborted(lease, stint, abort).await,
+        };
+        let gone: Vec<&str> = page
+            .records
+            .iter()
+            .filter(|record| trusted && matches!(record.content, Content::Gone { .. }))
+            .map(|record| record.key.as_str())
+            .collect();
+        // Before the settle: should that be lost, the next page asks for the rest.
+        if stint.context.kind == SliceKind::Confirm {
+            self.store.confirm(&lease, as_of, &asked.ids, &gone).await?;
+        } else {
+            self.store.stragglers_asked(&lease, &asked.ids, &gone).await?;
+        }
+        self.settle_page(lease, stint, FetchedPage { next: asked.next, ..page }, as_of, ending).await
+    }
+
+    /// What the page asks for; `Err` is why it cannot be told. The cursor is the number of ids that were asked for before.
+    async fn to_ask(&self, lease: &Lease, stint: &Stint) -> Result<Result<Asked, String>, StoreError> {
+        let context = &stint.context;
+        let before = context.cursor.as_deref().map_or(Some(0), |cursor| cursor.parse::<usize>().ok());
+        let Some(before) = before else {
+            return Ok(Err("the slice's checkpoint cannot be read; start the job again".to_owned()));
+        };
+        let size = if context.limited { 1 } else { stint.source.items_per_page().max(1) };
+        if let Some(ids) = &context.documents {
+            let ids: Vec<String> = ids.iter().skip(before).take(size + 1).cloned().collect();
+            let control = match ids.first() {
+                Some(first) => self.store.stored_beside(context.connection, first).await?,
+                None => None,
+            };
+            return Ok(Ok(Asked::of(ids, size, before, control)));
+        }
+        let limit = match source::planning(context.source(), context.settings()) {
+            Ok(planning) => usize::try_from(planning.confirm_limit).unwrap_or(usize::MAX),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let left = limit.saturating_sub(before);
+        let most = u32::try_from(left.min(size + 1)).unwrap_or(u32::MAX);
+        let to_confirm = self.store.to_confirm(lease.job(), most).await?;
+        Ok(Ok(Asked::of(to_confirm.ids, size, before, to_confirm.control)))
+    }
+}
+
+impl Asked {
+    /// A page of `size` out of ids of which one more than that is there if there is a next page.
+    fn of(mut ids: Vec<String>, size: usize, before: usize, control: Option<String>) -> Self {
+        let next = (ids.len() > size).then(|| (before + size).to_string());
+        ids.truncate(size);
+        Self { ids, control, next }
+    }
+}
+
+/// The records, and whether "gone" is to be believed.
+async fn fetch(
+    asked: &Asked,
+    context: &PageContext,
+    source: &dyn Source,
+    budget: Duration,
+    http: &Fetcher,
+) -> Result<(FetchedPage, bool), FetchError> {
+    if asked.ids.is_empty() {
+        return Ok((FetchedPage::default(), false));
+    }
+    let budget = budget / 3;
+    let request = |ids| ItemsRequest { ids, one_at_a_time: context.narrow, budget };
+    let Some(control) = &asked.control else {
+        return Ok((source.fetch_items(request(&asked.ids), http).await?, false));
+    };
+    let control = std::slice::from_ref(control);
+    let before = is_there(&source.fetch_items(request(control), http).await?);
+    let page = source.fetch_items(request(&asked.ids), http).await?;
+    let after = is_there(&source.fetch_items(request(control), http).await?);
+    Ok((page, before && after))
+}
+
+fn is_there(page: &FetchedPage) -> bool {
+    page.records.iter().all(|record| match record.content {
+        Content::Stored { .. } | Content::Deferred => true,
+        Content::Gone { .. } | Content::Failed { .. } => false,
+    })
+}

@@ -1,0 +1,1 @@
+drop table repeatable_migrations, sweeps, markers, tombstones, commands, workers;

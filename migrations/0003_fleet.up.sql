@@ -1,0 +1,61 @@
+-- The fleet: who works, what was commanded, and what the sweeper remembers.
+
+-- One row per boot of a consumer process.
+create table workers (
+    id uuid primary key,
+    host text not null,
+    pid int not null,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    stopped_at timestamptz,
+    -- The suspect page it holds, if any: should the worker die, this page alone is charged.
+    suspect_job uuid,
+    suspect_slice int
+) with (fillfactor = 50);
+
+-- Commands that were applied, so that a repeat gets the first answer.
+create table commands (
+    id text primary key,
+    kind text not null,
+    -- An Idempotency-Key is a command's identity that holds for a day, and for one request only: a hash of that request.
+    request bytea check (octet_length(request) = 32),
+    answer jsonb not null,
+    received_at timestamptz not null default now()
+);
+create index commands_received on commands (received_at);
+
+-- Cancels that came before their start.
+create table tombstones (
+    job_id uuid primary key,
+    reason text,
+    requested_by text,
+    created_at timestamptz not null default now()
+);
+
+-- A numbered marker follows the doorbells through the pages queue: what was rung before a marker that came back, and
+-- was not taken, is lost. One row.
+create table markers (
+    one boolean primary key default true check (one),
+    published bigint not null default 0,
+    published_at timestamptz not null default '-infinity',
+    returned bigint not null default 0,
+    check (returned <= published)
+);
+insert into markers default values;
+
+-- When each duty of the sweeper last ran, and last succeeded.
+create table sweeps (
+    duty text primary key,
+    worker uuid not null,
+    ran_at timestamptz not null,
+    succeeded_at timestamptz,
+    error text
+);
+
+-- The files of repeatable/ that were applied: `backhaul migrate` applies those whose text is another one since.
+create table repeatable_migrations (
+    name text primary key,
+    -- BLAKE3 of the text.
+    hash bytea not null check (octet_length(hash) = 32),
+    applied_at timestamptz not null default now()
+);
