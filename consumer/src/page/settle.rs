@@ -259,7 +259,7 @@ fn reach(records: &[ParsedRecord]) -> Reach {
             Content::Deferred => {
                 reach.oldest_deferred = [reach.oldest_deferred, record.time].into_iter().flatten().min();
             }
-            Content::Failed { .. } => {}
+            Content::Gone { .. } | Content::Failed { .. } => {}
         }
     }
     reach
@@ -269,7 +269,9 @@ fn judged(record: ParsedRecord, redactor: &Redactor) -> PageRecord {
     let verdict = match record.content {
         Content::Stored { hash, payload } => Verdict::Store { hash, payload },
         Content::Deferred => Verdict::Defer,
-        Content::Failed { reason } => Verdict::Fail { reason: redactor.redact(&reason).into_owned() },
+        Content::Gone { reason } | Content::Failed { reason } => {
+            Verdict::Fail { reason: redactor.redact(&reason).into_owned() }
+        }
     };
     PageRecord { key: record.key, time: record.time, verdict }
 }

@@ -103,6 +103,11 @@ pub enum Content {
         /// The record's own bytes, verbatim: JSON that Postgres accepts as `jsonb`.
         payload: Payload,
     },
+    /// It was asked for by its id, and the upstream says that there is no such record any more.
+    Gone {
+        /// What it answered, in words that can be stored.
+        reason: String,
+    },
     /// It is not importable yet: a later sync will find it finished.
     Deferred,
     /// It cannot be read or stored.
