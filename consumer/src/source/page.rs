@@ -103,13 +103,13 @@ pub enum Content {
         /// The record's own bytes, verbatim: JSON that Postgres accepts as `jsonb`.
         payload: Payload,
     },
-    /// It is not importable yet: a later sync will find it finished.
-    Deferred,
-    /// The upstream was asked for its id, and says that it is gone.
+    /// It was asked for by its id, and the upstream says that there is no such record any more.
     Gone {
-        /// What it answered, in words.
+        /// What it answered, in words that can be stored.
         reason: String,
     },
+    /// It is not importable yet: a later sync will find it finished.
+    Deferred,
     /// It cannot be read or stored.
     Failed {
         /// Why, in words that can be stored.

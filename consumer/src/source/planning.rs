@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::slice::Slicing;
+use common::slice::{Slicing, Span};
 pub use common::store::jobs::{TimeIs, TotalIs};
 
 use super::{SourceError, registry};
@@ -38,6 +38,16 @@ pub struct Planning {
     pub delete_any_number: bool,
     /// For how many days a straggler holds back what is known, or is asked for by every job.
     pub straggler_days: u32,
+}
+
+impl Planning {
+    /// Refuses settings by which a job that begins with `dates.start` would need too many slices today.
+    pub fn check_start(&self, now: DateTime<Utc>) -> Result<(), SourceError> {
+        match Slicing::cut(self.slicing, Span { from: None, to: now }) {
+            Ok(_slices) => Ok(()),
+            Err(too_many) => Err(SourceError::settings(format!("dates.start: {too_many}"))),
+        }
+    }
 }
 
 impl Default for Planning {

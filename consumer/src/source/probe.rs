@@ -219,7 +219,7 @@ impl Mask {
 
     fn record(&self, record: &ParsedRecord) -> RecordSeen {
         let reason = match &record.content {
-            Content::Failed { reason } | Content::Gone { reason } => Some(self.text(reason)),
+            Content::Gone { reason } | Content::Failed { reason } => Some(self.text(reason)),
             Content::Stored { .. } | Content::Deferred => None,
         };
         RecordSeen {
@@ -247,7 +247,7 @@ impl Fate {
         match content {
             Content::Stored { .. } => Self::Stored,
             Content::Deferred => Self::Deferred,
-            Content::Failed { .. } | Content::Gone { .. } => Self::Failed,
+            Content::Gone { .. } | Content::Failed { .. } => Self::Failed,
         }
     }
 }

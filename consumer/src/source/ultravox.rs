@@ -5,13 +5,11 @@
 //! `created`. Calls that have not ended are deferred.
 
 use serde::Deserialize;
-
-use super::paged_json::{
-    Auth, Dates, Item, Next, OneOrMany, PageSize, PagedJson, Parameter, Records, Settings, SliceSettings,
-    default_item_page_size, default_items_at_once, default_overlap_hours,
-};
-use super::{Endpoint, Planning, Scope, SourceError};
+use serde_json::{Value, json};
 use url::Url;
+
+use super::paged_json::{PagedJson, Settings};
+use super::{Endpoint, Planning, Scope, SourceError};
 
 /// The name of this source in a connection's row.
 pub const KIND: &str = "ultravox";
@@ -44,9 +42,9 @@ impl Default for UltravoxSettings {
             slice_days: 7,
             max_slices: 1000,
             sort: None,
-            overlap_hours: default_overlap_hours(),
+            overlap_hours: 24,
             delete_any_number: false,
-            item_page_size: default_item_page_size(),
+            item_page_size: 20,
         }
     }
 }
@@ -57,51 +55,49 @@ pub fn open(endpoint: &Endpoint) -> Result<PagedJson, SourceError> {
 }
 
 /// How jobs of an Ultravox connection are planned.
-pub fn planning(settings: &serde_json::Value) -> Result<Planning, SourceError> {
+pub fn planning(settings: &Value) -> Result<Planning, SourceError> {
     let settings = preset(settings)?;
     settings.check()?;
-    Ok(settings.planning())
+    settings.planning()
 }
 
 /// What decides which calls an Ultravox connection lists.
-pub fn scope(base_url: &Url, settings: &serde_json::Value) -> Result<Scope, SourceError> {
-    planning(settings)?;
-    Ok(Scope::of(base_url, settings.clone()))
+pub fn scope(base_url: &Url, settings: &Value) -> Result<Scope, SourceError> {
+    let settings = preset(settings)?;
+    settings.check()?;
+    Ok(settings.scope(base_url))
 }
 
-fn preset(settings: &serde_json::Value) -> Result<Settings, SourceError> {
+fn preset(settings: &Value) -> Result<Settings, SourceError> {
     let ours = if settings.is_null() {
         UltravoxSettings::default()
     } else {
         serde_path_to_error::deserialize(settings)
             .map_err(|error| SourceError::settings(error.to_string()))?
     };
-    let parameter = |name: &str, value: &str| Parameter { name: name.to_owned(), value: value.to_owned() };
-    Ok(Settings {
-        path: "/api/calls".to_owned(),
-        query: ours.sort.iter().map(|sort| parameter("sort", sort)).collect(),
-        page_size: Some(PageSize { parameter: "pageSize".to_owned(), size: ours.page_size }),
-        records: Records {
-            pointer: "/results".to_owned(),
-            id: OneOrMany::One("/callId".to_owned()),
-            time: Some("/created".to_owned()),
-            deferred_when_null: Some("/ended".to_owned()),
+    let query: Vec<Value> = ours.sort.iter().map(|sort| json!({"name": "sort", "value": sort})).collect();
+    Settings::preset(&json!({
+        "path": "/api/calls",
+        "query": query,
+        "page_size": {"parameter": "pageSize", "size": ours.page_size},
+        "records": {"pointer": "/results", "id": "/callId", "time": "/created", "deferred_when_null": "/ended"},
+        "next": {"style": "next_url", "pointer": "/next"},
+        "total": "/total",
+        "dates": {
+            "whole_days": true,
+            // Both ends are inclusive, and days are UTC's.
+            "margin": 0,
+            // Without a bound, every call is listed.
+            "start": null,
+            "parameters": [
+                {"name": "fromDate", "value": "{from:rfc3339}"},
+                {"name": "toDate", "value": "{to:rfc3339}"},
+            ],
         },
-        next: Next::NextUrl { pointer: "/next".to_owned() },
-        total: Some("/total".to_owned()),
-        dates: Some(Dates {
-            whole_days: true,
-            parameters: vec![parameter("fromDate", "{from:rfc3339}"), parameter("toDate", "{to:rfc3339}")],
-        }),
-        auth: Some(Auth { header: "X-API-Key".to_owned(), value: "{api_key}".to_owned() }),
-        slicing: Some(SliceSettings { days: ours.slice_days, max_slices: ours.max_slices }),
-        overlap_hours: ours.overlap_hours,
-        delete_any_number: ours.delete_any_number,
-        item: Some(Item {
-            path: "/api/calls/{id}".to_owned(),
-            pointer: String::new(),
-            page_size: ours.item_page_size,
-            at_once: default_items_at_once(),
-        }),
-    })
+        "auth": {"header": "X-API-Key", "value": "{api_key}"},
+        "slicing": {"days": ours.slice_days, "max_slices": ours.max_slices},
+        "overlap_hours": ours.overlap_hours,
+        "delete_any_number": ours.delete_any_number,
+        "item": {"path": "/api/calls/{id}", "page_size": ours.item_page_size},
+    }))
 }

@@ -29,12 +29,15 @@ async fn html_with_status_200_is_unreadable() {
 #[tokio::test]
 async fn what_is_not_the_expected_json_is_unreadable() {
     for (body, words) in [
-        ("", "EOF while parsing a value"),
-        (r#"{"items":[{"id":"a"},{"id":"b"#, "EOF while parsing a string at line 1 column"),
+        (
+            r#"{"items":[{"id":"a"},{"id":"b"#,
+            "record 2 of the page: EOF while parsing a string at line 1 column",
+        ),
         (r#"{"items":[]} extra"#, "trailing characters at line 1 column 14"),
-        (r#"{"items":null}"#, "expected the array of records"),
         (r#"{"items":{"id":"a"}}"#, "expected the array of records"),
-        (r#"{"error":"maintenance"}"#, "no array of records at \"/items\""),
+        (r#"{"error":"maintenance"}"#, "no array of records at \"/items\", and an error: \"maintenance\""),
+        (r#"{"items":null,"errors":[1]}"#, "and an error: [1]"),
+        (r#"{"message":"maintenance"}"#, "no array of records at \"/items\"; if an answer without it"),
         (r#"["items"]"#, "no array of records"),
         ("7", "no array of records"),
         ("{\"items\":[\"\n\"]}", "control character"),
@@ -59,9 +62,13 @@ async fn next_leads_on_or_ends_the_list() {
 
 #[tokio::test]
 async fn next_is_followed_on_the_connections_own_host_only() {
-    for elsewhere in
-        ["http://example.org/list?c=2", "//example.org/list", "https://127.0.0.1/list", "ftp://x/"]
-    {
+    for elsewhere in [
+        "http://example.org/list?c=2",
+        "//example.org/list",
+        "http://localhost/list",
+        "ftp://x/",
+        "mailto:a@127.0.0.1",
+    ] {
         let cause = refused(json!({"items": [], "next": elsewhere}).to_string()).await;
         assert!(cause.contains("on another host"), "{cause}");
     }
@@ -82,9 +89,12 @@ async fn next_is_followed_on_the_connections_own_host_only() {
 
 #[tokio::test]
 async fn a_next_page_that_is_itself_is_a_cursor_loop() {
-    assert!(refused(r#"{"items":[],"next":"/list"}"#).await.contains("cursor loop"));
-    let upstream = Upstream::text(r#"{"items":[],"next":"/list?c=2"}"#).await;
+    let itself = |next: &str| json!({"items": [record("a")], "next": next}).to_string();
+    assert!(refused(itself("/list")).await.contains("cursor loop"));
+    let upstream = Upstream::text(itself("/list?c=2")).await;
     assert!(permanent(upstream.fetch_at("/list?c=2").await).contains("cursor loop"));
+    // Without records it is an upstream's way to say that there is nothing more.
+    assert_eq!(read(r#"{"items":[],"next":"/list"}"#).await.next, None);
     for unreadable in [json!(true), json!({}), json!("http://["), json!("x".repeat(20_000))] {
         let cause = refused(json!({"items": [], "next": unreadable}).to_string()).await;
         assert!(cause.starts_with("next page "), "{cause}");
@@ -96,7 +106,8 @@ async fn a_total_that_cannot_be_is_ignored() {
     let total =
         async |total: Value| read(json!({"items": [record("a")], "total": total}).to_string()).await.total;
     assert_eq!(total(json!(70)).await, Some(70));
-    for nonsense in [json!(0), json!(-1), json!(1.5), json!("70"), json!(null), json!(1e300)] {
+    assert_eq!((total(json!("70")).await, total(json!(70.0)).await), (Some(70), Some(70)));
+    for nonsense in [json!(0), json!(-1), json!(1.5), json!("many"), json!(null), json!(1e300)] {
         assert_eq!(total(nonsense).await, None);
     }
     assert_eq!(read(answer(&[])).await.total, None);
@@ -139,7 +150,7 @@ async fn each_record_is_judged_by_itself() {
                 match &record.content {
                     Content::Stored { .. } => "stored",
                     Content::Deferred => "deferred",
-                    Content::Failed { .. } | Content::Gone { .. } => "failed",
+                    Content::Gone { .. } | Content::Failed { .. } => "failed",
                 },
             )
         })

@@ -9,3 +9,4 @@ mod presets;
 mod refusals;
 mod styles;
 mod upstream;
+mod walker;

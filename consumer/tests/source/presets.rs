@@ -66,7 +66,8 @@ fn datasette() -> Value {
         "total": "/filtered_table_rows_count",
         "dates": {"parameters": [
             {"name": "time_hour__gte", "value": "{from:%Y-%m-%d %H:%M:%S}"},
-            {"name": "time_hour__lt", "value": "{to:%Y-%m-%d %H:%M:%S}"}]},
+            {"name": "time_hour__lt", "value": "{to:%Y-%m-%d %H:%M:%S}"}],
+            "start": null, "zone": "UTC"},
         "slicing": {"days": 30, "max_slices": 20},
     })
 }
@@ -93,7 +94,7 @@ async fn datasette_is_read_by_next_url() {
     assert_eq!(
         upstream.seen(),
         ["/flights/flights.json?_shape=objects&_labels=off&_size=1000\
-         &time_hour__gte=2026-01-01+00%3A00%3A00&time_hour__lt=2026-01-11+00%3A00%3A00",]
+         &time_hour__gte=2025-12-31+23%3A59%3A59&time_hour__lt=2026-01-11+00%3A00%3A01",]
     );
 }
 
@@ -161,6 +162,25 @@ fn wrong_settings_are_named() {
         (list(&|settings| settings["auth"]["header"] = json!("Host")), "auth.header"),
         (list(&|settings| settings["slicing"] = json!({"days": 1})), "needs dates.parameters"),
         (list(&|settings| settings["dates"] = json!({"parameters": [{"name": "a", "value": "{x}"}]})), "{x}"),
+        (
+            list(&|settings| settings["dates"] = json!({"parameters": [{"name": "a", "value": "{from}"}]})),
+            "dates.start",
+        ),
+        (list(&|settings| settings["total_is"] = json!("about")), "total_is"),
+        (list(&|settings| settings["limits"] = json!({"longest_rest": 0})), "limits.longest_rest"),
+        (list(&|settings| settings["confirm_after"] = json!(7)), "with its unit"),
+        (list(&|settings| settings["straggler_days"] = json!(0)), "straggler_days"),
+        (
+            list(&|settings| {
+                settings["next"] = json!({"style": "offset", "parameter": "o"});
+                settings["delete_at_once"] = json!(true);
+            }),
+            "delete_at_once",
+        ),
+        (
+            list(&|settings| settings["item"] = json!({"path": "/{id}", "gone": {"status": [403]}})),
+            "item.gone.status",
+        ),
     ] {
         assert!(error.contains(words) && !error.contains("s3cret"), "{error}");
     }

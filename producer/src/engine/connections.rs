@@ -1,6 +1,7 @@
 //! Connections, and the jobs of one: made here only if their source can work with them.
 
 use super::{Engine, EngineError, JobQuery};
+use chrono::Utc;
 use common::command::{MAX_TEXT_CHARS, OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
@@ -180,10 +181,11 @@ fn checked(draft: &ConnectionDraft) -> Result<String, EngineError> {
         credentials: Value::Object(draft.credentials.clone()),
         settings: Value::Object(draft.settings.clone()),
     };
-    let opened =
-        source::open(&endpoint).and_then(|_opened| source::planning(&endpoint.kind, &endpoint.settings));
+    let opened = source::open(&endpoint)
+        .and_then(|_opened| source::planning(&endpoint.kind, &endpoint.settings))
+        .and_then(|planning| planning.check_start(Utc::now()));
     match opened {
-        Ok(_planning) => Ok(endpoint.base_url.to_string()),
+        Ok(()) => Ok(endpoint.base_url.to_string()),
         Err(error) => wrong(error.field(), error.to_string()),
     }
 }

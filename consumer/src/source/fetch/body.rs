@@ -38,7 +38,7 @@ impl Allowance {
     }
 
     /// Waits until so many more bytes may be held.
-    async fn take(&self, bytes: usize) -> Result<(), FetchError> {
+    pub(super) async fn take(&self, bytes: usize) -> Result<(), FetchError> {
         let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if used > self.max {
             return Err(too_large(self.max));
@@ -47,6 +47,11 @@ impl Allowance {
             self.large.get_or_try_init(|| reserve(&self.large_pages, self.deadline)).await?;
         }
         Ok(())
+    }
+
+    /// So many bytes are not held any more.
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes.min(self.used.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
     /// The page's share of the budget, to be kept as long as its records.

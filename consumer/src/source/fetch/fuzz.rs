@@ -1,12 +1,13 @@
 //! Fuzz tests of the addresses that a name or a URL can lead to, and of an answer's headers. See the crate `fuzz`.
 
+use super::RestRules;
 use super::address::{check_literal, is_public};
 use super::status::verdict;
 use crate::source::FetchError;
 use ::fuzz::proptest::prelude::*;
 use ::fuzz::{run, text};
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use url::Url;
@@ -89,13 +90,22 @@ fn spelled_addresses() {
 
 #[test]
 fn headers_of_refusals() {
-    let valid = ["7", "Wed, 21 Oct 2015 07:28:30 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "1.5"];
+    let valid = [
+        "7",
+        "Wed, 21 Oct 2015 07:28:30 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "1.5",
+        "1704848400000",
+        "limit=100, remaining=0, reset=30",
+        "\"day\";r=0;t=30",
+    ];
     run("Retry-After", text(&valid), |value| {
         let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
-        let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
-        match verdict(StatusCode::TOO_MANY_REQUESTS, &headers, None) {
+        let limit = HeaderName::from_static("ratelimit");
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, value.clone()), (limit, value)]);
+        match verdict(StatusCode::TOO_MANY_REQUESTS, &headers, &RestRules::DEFAULT, None) {
             FetchError::RateLimited { retry_after, .. } => {
-                let within = Duration::from_secs(1)..=Duration::from_secs(3600);
+                let within = Duration::from_secs(1)..=RestRules::DEFAULT.longest;
                 prop_assert!(retry_after.is_none_or(|after| within.contains(&after)), "{:?}", retry_after);
             }
             other @ (FetchError::Transient { .. }

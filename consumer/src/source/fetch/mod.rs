@@ -7,16 +7,21 @@
 mod address;
 mod body;
 mod config;
+mod encoding;
 mod exchange;
 #[cfg(test)]
 mod fuzz;
+mod limits;
 mod status;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
+};
 use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -27,6 +32,7 @@ use super::error::quote;
 pub use body::Allowance;
 pub use config::{FetchConfig, FetchConfigError};
 pub use exchange::{Exchange, Exchanges};
+pub use limits::RestRules;
 
 /// How many redirects are followed, all on the connection's own scheme, host and port.
 const MAX_REDIRECTS: usize = 3;
@@ -51,32 +57,47 @@ pub struct Get<'a> {
     pub auth: Option<&'a (HeaderName, HeaderValue)>,
     /// How long the whole exchange may take.
     pub budget: Duration,
+    /// How the upstream asks to be left alone.
+    pub rest: &'a RestRules,
 }
 
-/// The whole body of an answer with status 200.
+impl Get<'_> {
+    /// Without credentials, and with what the standards say about limits.
+    #[must_use]
+    pub fn new(url: Url, budget: Duration) -> Self {
+        static STANDARD: RestRules = RestRules::DEFAULT;
+        Self { url, auth: None, budget, rest: &STANDARD }
+    }
+}
+
+/// The whole body of an answer: of one with status 200, or the empty one of 204.
 #[derive(Debug)]
 pub struct Body {
-    /// The bytes, decompressed.
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The bytes, decoded.
     pub bytes: Vec<u8>,
+    /// Whether the answer said where its body ends. Else the end of the connection is its end, and may be a cut.
+    pub is_framed: bool,
     /// Where the answer came from, redirects followed.
     pub url: Url,
     /// The answer's content type, for error messages.
     pub content_type: String,
-    /// The values of its `Link` headers, in order.
-    pub links: Vec<String>,
+    /// The answer's headers.
+    pub headers: HeaderMap,
 }
 
-/// What came of asking for one record.
+/// What came of a GET.
 #[derive(Debug)]
-pub enum Found {
-    /// An answer with status 200.
+pub enum Answered {
+    /// The upstream has answered what it was asked.
     Body(Body),
-    /// The upstream does not have it, or takes its id for none: 400, 404, 410, 422.
-    Not {
-        /// The status.
+    /// It refuses, for now or for good.
+    Refused {
+        /// With which status.
         status: StatusCode,
-        /// The same in words.
-        why: String,
+        /// What that means.
+        error: FetchError,
     },
 }
 
@@ -98,6 +119,8 @@ impl Fetcher {
             // One connection per page in flight. Over HTTP/2 a page that waits for the byte budget would hold the
             // flow-control window of the page that it waits for; and an aborted page would not close its connection.
             .http1_only()
+            // Control characters in a cookie must cost nothing. What is left out has no meaning that could be relied on.
+            .http1_ignore_invalid_headers_in_responses(true)
             .pool_max_idle_per_host(slots)
             .pool_idle_timeout(Duration::from_secs(30))
             .build()?;
@@ -125,23 +148,24 @@ impl Fetcher {
 
     /// Gets one body, which counts as part of a page. Dropping the future closes the connection.
     pub async fn get(&self, get: Get<'_>, allowance: &Allowance) -> Result<Body, FetchError> {
-        let (response, deadline) = self.answer(&get).await?;
-        if response.status() != StatusCode::OK {
-            return Err(status::refusal(response, deadline).await);
+        match self.ask(get, allowance).await? {
+            Answered::Body(body) => Ok(body),
+            Answered::Refused { error, .. } => Err(error),
         }
-        read(response, allowance, get.budget, deadline).await
     }
 
-    /// Gets one body of several, where an answer may say that there is none.
-    pub async fn find(&self, get: Get<'_>, allowance: &Allowance) -> Result<Found, FetchError> {
+    /// The same, where a refusal may mean something else than an error.
+    pub async fn ask(&self, get: Get<'_>, allowance: &Allowance) -> Result<Answered, FetchError> {
         let (response, deadline) = self.answer(&get).await?;
-        match response.status() {
-            StatusCode::OK => Ok(Found::Body(read(response, allowance, get.budget, deadline).await?)),
-            status @ (StatusCode::BAD_REQUEST
-            | StatusCode::NOT_FOUND
-            | StatusCode::GONE
-            | StatusCode::UNPROCESSABLE_ENTITY) => Ok(Found::Not { status, why: status::cause(status) }),
-            _ => Err(status::refusal(response, deadline).await),
+        let status = response.status();
+        match status {
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::NO_CONTENT => {
+                read(response, allowance, get.budget, deadline).await.map(Answered::Body)
+            }
+            _ => {
+                let error = status::refusal(response, get.rest, deadline).await;
+                Ok(Answered::Refused { status, error })
+            }
         }
     }
 
@@ -152,7 +176,13 @@ impl Fetcher {
         }
         let deadline = Instant::now() + get.budget;
         let mut noted = self.watched.as_ref().map(|exchanges| exchanges.begin(&get.url));
-        let mut request = self.client.get(get.url.clone()).header(ACCEPT, "application/json");
+        let mut request = self
+            .client
+            .get(get.url.clone())
+            .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, encoding::ACCEPTED)
+            // Pages from a cache may be of different times, and then records are missing between them.
+            .header(CACHE_CONTROL, "no-cache");
         if let Some((name, value)) = get.auth {
             request = request.header(name, value);
         }
@@ -170,16 +200,22 @@ impl Fetcher {
 }
 
 async fn read(
-    response: Response,
+    mut response: Response,
     allowance: &Allowance,
     budget: Duration,
     deadline: Instant,
 ) -> Result<Body, FetchError> {
-    let (url, content_type) = (response.url().clone(), content_type(&response));
-    let links = response.headers().get_all(LINK).iter();
-    let links = links.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-    match tokio::time::timeout_at(deadline, body::read(response, allowance)).await {
-        Ok(bytes) => Ok(Body { bytes: bytes?, url, content_type, links }),
+    let (status, url) = (response.status(), response.url().clone());
+    let headers = std::mem::take(response.headers_mut());
+    let layers = encoding::Layers::of(&headers);
+    let mut content_type = content_type(&headers);
+    if let Some(unknown) = &layers.unknown {
+        content_type = format!("{content_type}, encoded as {unknown}");
+    }
+    let is_framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    let reading = async { encoding::decode(body::read(response, allowance).await?, layers, allowance).await };
+    match tokio::time::timeout_at(deadline, reading).await {
+        Ok(bytes) => Ok(Body { status, bytes: bytes?, is_framed, url, content_type, headers }),
         Err(_elapsed) => Err(too_late(budget)),
     }
 }
@@ -211,14 +247,14 @@ fn judge_redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Whether two URLs have the same scheme, host and port.
-pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
+fn same_origin(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme()
         && one.host() == other.host()
         && one.port_or_known_default() == other.port_or_known_default()
 }
 
-fn content_type(response: &Response) -> String {
-    let value = response.headers().get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     value.map_or_else(|| "not given".to_owned(), |value| quote(&value))
 }
 

@@ -1,22 +1,21 @@
-//! What an answer other than 200 means.
+//! What an answer means that is not what was asked for.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
+use super::RestRules;
+use super::encoding::{Layers, beginning};
 use crate::source::FetchError;
 use crate::source::error::{EXCERPT_BYTES, excerpt};
-
-/// An upstream may ask to be left alone for this long, no less and no more.
-const RETRY_AFTER_WITHIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
 /// How long the beginning of an error's body is waited for. What has come until then has to do.
 const EXCERPT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Turns an answer other than 200 into an error. Nothing in its body is trusted to have a form.
-pub(super) async fn refusal(mut response: Response, deadline: Instant) -> FetchError {
+pub(super) async fn refusal(mut response: Response, rules: &RestRules, deadline: Instant) -> FetchError {
     let mut start = Vec::new();
     let reading = async {
         while start.len() < EXCERPT_BYTES
@@ -30,42 +29,40 @@ pub(super) async fn refusal(mut response: Response, deadline: Instant) -> FetchE
     if timeout_at(deadline, reading).await.is_err() {
         tracing::debug!("the body of an answer that refuses did not end in time");
     }
-    verdict(response.status(), response.headers(), Some(excerpt(&start)))
+    let start = beginning(&start, Layers::of(response.headers()), EXCERPT_BYTES);
+    verdict(response.status(), response.headers(), rules, Some(excerpt(&start)))
 }
 
 pub(super) fn cause(status: StatusCode) -> String {
     format!("the upstream answered {status}")
 }
 
-pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: Option<String>) -> FetchError {
+pub(super) fn verdict(
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &RestRules,
+    body: Option<String>,
+) -> FetchError {
     let cause = cause(status);
+    let limited = |forbidden| FetchError::RateLimited {
+        retry_after: rules.rest(headers),
+        forbidden,
+        body: body.clone(),
+    };
     match status {
-        StatusCode::TOO_MANY_REQUESTS => {
-            FetchError::RateLimited { retry_after: retry_after(headers), forbidden: false, body }
+        StatusCode::TOO_MANY_REQUESTS => limited(false),
+        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(RETRY_AFTER) => limited(false),
+        // Some say so that a limit is reached; without a sign of that it is about the credentials.
+        StatusCode::FORBIDDEN if headers.contains_key(RETRY_AFTER) || rules.is_used_up(headers) => {
+            limited(true)
         }
-        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(RETRY_AFTER) => {
-            FetchError::RateLimited { retry_after: retry_after(headers), forbidden: false, body }
+        // Accepted: what was asked for is still being made.
+        StatusCode::ACCEPTED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
+            FetchError::Transient { cause, body }
         }
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => FetchError::Transient { cause, body },
         status if status.is_server_error() => FetchError::Transient { cause, body },
         _ => FetchError::Permanent { cause, body },
     }
-}
-
-/// Reads `Retry-After`: seconds, or a date. `None` for anything else.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let (least, most) = RETRY_AFTER_WITHIN;
-    let asked = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number can hold are a very long time.
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
-    } else {
-        let until = httpdate::parse_http_date(value).ok()?;
-        // The upstream's own clock, if it tells: ours may differ.
-        let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-        until.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default()
-    };
-    Some(asked.clamp(least, most))
 }
 
 #[cfg(test)]
@@ -75,48 +72,35 @@ mod tests {
     fn answer(status: u16, headers: &[(&'static str, &str)]) -> FetchError {
         let headers =
             headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect();
-        verdict(StatusCode::from_u16(status).unwrap(), &headers, None)
+        verdict(StatusCode::from_u16(status).unwrap(), &headers, &RestRules::DEFAULT, None)
     }
 
-    fn limited(seconds: Option<u64>) -> FetchError {
-        FetchError::RateLimited {
-            retry_after: seconds.map(Duration::from_secs),
-            forbidden: false,
-            body: None,
-        }
-    }
-
-    #[test]
-    fn retry_after_is_read_in_every_form() {
-        for (value, seconds) in [
-            ("7", Some(7)),
-            ("0", Some(1)),
-            ("86400", Some(3600)),
-            ("99999999999999999999999999", Some(3600)),
-            ("-5", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
-            ("Wed, 21 Oct 2015 07:00:00 GMT", Some(1)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(3600)),
-        ] {
-            let headers = [("retry-after", value), ("date", "Wed, 21 Oct 2015 07:28:00 GMT")];
-            assert_eq!(answer(429, &headers), limited(seconds), "{value:?}");
-        }
-        assert_eq!(answer(429, &[]), limited(None));
-        // Long ago by this machine's clock.
-        assert_eq!(answer(429, &[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")]), limited(Some(1)));
+    fn limited(seconds: Option<u64>, forbidden: bool) -> FetchError {
+        FetchError::RateLimited { retry_after: seconds.map(Duration::from_secs), forbidden, body: None }
     }
 
     #[test]
     fn every_status_has_a_verdict() {
-        assert_eq!(answer(503, &[("retry-after", "9")]), limited(Some(9)));
-        for transient in [408, 425, 500, 502, 503, 504, 599] {
+        assert_eq!(answer(429, &[("retry-after", "9")]), limited(Some(9), false));
+        assert_eq!(answer(429, &[]), limited(None, false));
+        assert_eq!(answer(503, &[("retry-after", "9")]), limited(Some(9), false));
+        for transient in [202, 408, 425, 500, 502, 503, 504, 599] {
             assert!(matches!(answer(transient, &[]), FetchError::Transient { .. }), "{transient}");
         }
-        for permanent in [204, 206, 302, 304, 400, 401, 403, 404, 410, 422, 451] {
+        for permanent in [206, 302, 304, 400, 401, 403, 404, 410, 422, 451] {
             assert!(matches!(answer(permanent, &[]), FetchError::Permanent { .. }), "{permanent}");
         }
+    }
+
+    #[test]
+    fn a_403_is_about_a_limit_only_with_a_sign_of_it() {
+        assert_eq!(answer(403, &[("retry-after", "60")]), limited(Some(60), true));
+        let github = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "99")];
+        assert_eq!(answer(403, &github), limited(Some(99), true));
+        for [left, reset] in [["5", "99"], ["0", "0"], ["0", "soon"]] {
+            let headers = [("x-ratelimit-remaining", left), ("x-ratelimit-reset", reset)];
+            assert!(matches!(answer(403, &headers), FetchError::Permanent { .. }), "{left} {reset}");
+        }
+        assert!(matches!(answer(401, &github), FetchError::Permanent { .. }));
     }
 }

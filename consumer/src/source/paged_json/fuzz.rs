@@ -4,11 +4,14 @@ use super::pointer::{MAX_POINTERS, Pointer};
 use super::scan::{List, scan, scan_list};
 use super::text::ReadError;
 use super::*;
-use crate::source::fetch::same_origin;
-use crate::source::{Content, ParsedRecord};
+use crate::source::fetch::Body;
+use crate::source::{Content, ParsedRecord, Reservation};
 use ::fuzz::proptest::prelude::*;
 use ::fuzz::{document, run, text};
 use chrono::Datelike;
+use common::slice::Span;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, LINK};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -36,10 +39,12 @@ fn settings(next: &Value) -> Value {
         "records": {"pointer": "/results", "id": "/callId", "time": "/created", "deferred_when_null": "/ended"},
         "next": next,
         "total": "/total",
-        "dates": {"whole_days": true, "parameters": [
+        "dates": {"whole_days": true, "start": {"from": "all"}, "zone": "Europe/Berlin", "margin": "2 days", "parameters": [
             {"name": "from", "value": "{from:%Y-%m-%d %H:%M:%S}"}, {"name": "to", "value": "{to:unix}..{last:date}"}]},
         "auth": {"header": "X-API-Key", "value": "Key {api_key}"},
-        "slicing": {"days": 7, "max_slices": 100}
+        "slicing": {"days": 7, "max_slices": 100},
+        "limits": {"longest_rest": "1h", "reset_header": "x-reset"},
+        "item": {"path": "/calls/{id}", "gone": {"pointer": "/gone", "value": true}}
     })
 }
 
@@ -56,8 +61,16 @@ fn by_cursor() -> PagedJson {
     open(&settings(&json!({"style": "cursor", "pointer": "/next", "parameter": "after"}))).unwrap()
 }
 
+fn same_origin(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
+}
+
 fn span(from: Option<&str>, to: &str) -> Span {
     Span { from: from.map(|from| from.parse().unwrap()), to: to.parse().unwrap() }
+}
+
+fn at<'a>(span: &'a Span, cursor: Option<&'a str>) -> PageRequest<'a> {
+    PageRequest { cursor, ..PageRequest::first(span, std::time::Duration::from_secs(1)) }
 }
 
 fn january() -> Span {
@@ -69,15 +82,29 @@ fn read(source: &PagedJson, body: &[u8]) -> Result<FetchedPage, FetchError> {
 }
 
 fn read_at(source: &PagedJson, cursor: Option<&str>, body: &[u8]) -> Result<FetchedPage, FetchError> {
-    let asked = source.requests.url(&january(), cursor).unwrap();
-    let links = vec!["<?cursor=l>; rel=next".to_owned()];
-    let body =
-        Body { bytes: body.to_vec(), url: asked.clone(), content_type: "application/json".to_owned(), links };
-    let (requests, shape) = (Arc::clone(&source.requests), Arc::clone(&source.shape));
-    let cursor = cursor.map(ToOwned::to_owned);
-    let (span, max_records, reservation) = (january(), MAX_RECORDS, Reservation::default());
-    let walk = Walk::NEW;
-    Reading { requests, shape, asked, cursor, span, walk, max_records, body, reservation }.read()
+    let url = source.requests.url(&at(&january(), cursor)).unwrap();
+    let body = Body {
+        status: StatusCode::OK,
+        bytes: body.to_vec(),
+        is_framed: true,
+        url: url.clone(),
+        content_type: "application/json".to_owned(),
+        headers: HeaderMap::from_iter([(LINK, HeaderValue::from_static("<?cursor=l>; rel=next"))]),
+    };
+    Reading {
+        requests: Arc::clone(&source.requests),
+        shape: Arc::clone(&source.shape),
+        url,
+        cursor: cursor.map(ToOwned::to_owned),
+        walk: Walk::NEW,
+        page: 0,
+        span: january(),
+        asked: source.requests.asked(&january(), false),
+        max_records: MAX_RECORDS,
+        body,
+        reservation: Reservation::default(),
+    }
+    .read()
 }
 
 fn short(cause: &str) -> Result<(), TestCaseError> {
@@ -112,7 +139,7 @@ fn record(record: &ParsedRecord, body: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(serde_json::from_str::<&RawValue>(payload).is_ok(), "no JSON: {}", payload);
         }
         Content::Deferred => prop_assert!(!record.key.is_empty()),
-        Content::Failed { reason } | Content::Gone { reason } => short(reason)?,
+        Content::Gone { reason } | Content::Failed { reason } => short(reason)?,
     }
     Ok(())
 }
@@ -135,7 +162,7 @@ fn goes_on(source: &PagedJson, cursor: &str) -> Result<(), TestCaseError> {
     prop_assert!(!cursor.is_empty() && cursor.len() <= 16 << 10 && !cursor.contains('\0'));
     let url = source
         .requests
-        .url(&january(), Some(cursor))
+        .url(&at(&january(), Some(cursor)))
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert!(same_origin(&url, &Url::parse(BASE).unwrap()), "{}", url);
     prop_assert!(
@@ -203,15 +230,16 @@ fn next_pages() {
     ];
     run("next pages", text(&valid), |next| {
         let Ok(next) = String::from_utf8(next.0) else { return Ok(()) };
-        let body = json!({ "results": [], "next": next }).to_string();
+        let there = json!({"callId": "a", "created": "2026-01-01"});
+        let body = json!({ "results": [there], "next": next }).to_string();
         for source in [&by_url, &by_cursor] {
-            let asked = source.requests.url(&january(), None).unwrap();
+            let asked = source.requests.url(&at(&january(), None)).unwrap();
             match read(source, body.as_bytes()).map(|page| page.next) {
                 Ok(None) => prop_assert!(next.is_empty(), "{:?} ends the list", next),
                 Ok(Some(cursor)) => {
                     goes_on(source, &cursor)?;
                     // Else a page that names itself would be walked for ever.
-                    let there = source.requests.url(&january(), Some(&cursor)).unwrap();
+                    let there = source.requests.url(&at(&january(), Some(&cursor))).unwrap();
                     let again = read_at(source, Some(&cursor), body.as_bytes());
                     prop_assert!(
                         again.is_err() || next.starts_with(['?', '#']) || there != asked,
@@ -257,8 +285,10 @@ fn settings_of_connections() {
             prop_assert!(value.is_sensitive() && !["host", "connection", "te"].contains(&name.as_str()));
         }
         for span in &spans {
-            let url =
-                opened.requests.url(span, None).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let url = opened
+                .requests
+                .url(&at(span, None))
+                .map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert!(same_origin(&url, &Url::parse(BASE).unwrap()), "{}", url);
             prop_assert!(!url.as_str().contains(SECRET), "{}", url);
         }
@@ -277,7 +307,7 @@ fn base_urls() {
         };
         match PagedJson::new(&base, &json!({ "api_key": SECRET }), &settings) {
             Ok(opened) => {
-                let url = opened.requests.url(&january(), None).unwrap();
+                let url = opened.requests.url(&at(&january(), None)).unwrap();
                 prop_assert!(same_origin(&url, &base) && url.host().is_some(), "{}", url);
                 prop_assert!(url.username().is_empty() && url.password().is_none(), "{}", url);
                 prop_assert!(matches!(url.scheme(), "http" | "https"), "{}", url);
@@ -332,8 +362,14 @@ fn lists() {
             let Ok(body) = std::str::from_utf8(&body) else { return Ok(()) };
             let (mut places, mut alone) = ([None; MAX_POINTERS], [None; MAX_POINTERS]);
             let (found, alone) = (&mut places[..outside.len()], &mut alone[..outside.len()]);
-            let mut list =
-                List { pointer: 0, max: MAX_RECORDS, inside: &inside, items: None, found: Vec::new() };
+            let mut list = List {
+                pointer: 0,
+                max: MAX_RECORDS,
+                inside: &inside,
+                begun: 0,
+                items: None,
+                found: Vec::new(),
+            };
             let read = scan_list(body, &outside, found, &mut list);
             if read == Err(ReadError::TooMany(MAX_RECORDS)) {
                 return Ok(());

@@ -6,7 +6,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use common::slice::Span;
 use futures::{StreamExt, TryStreamExt, stream};
-use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use url::Url;
@@ -15,9 +14,10 @@ use super::pointer::Pointer;
 use super::record::{Judge, RecordShape};
 use super::request::check_base;
 use super::scan::scan;
-use super::settings::{Item, Records, pointer};
+use super::settings::{Gone, Item, Records, pointer};
+use super::time::Zone;
 use crate::source::error::quote;
-use crate::source::fetch::{Allowance, Body, Found, Get};
+use crate::source::fetch::{Allowance, Answered, Body, Get, RestRules};
 use crate::source::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, ParsedRecord, SourceError};
 
 /// Why a job over documents cannot be done.
@@ -27,29 +27,53 @@ pub(crate) const NO_ITEM: &str = "the connection's settings do not say how a rec
 /// An id belongs to the records of any time.
 const ALWAYS: Span = Span { from: None, to: DateTime::<Utc>::MAX_UTC };
 
+/// What upstreams answer for an id that they take for none.
+const NO_SUCH: [u16; 4] = [400, 404, 410, 422];
+
 /// How records are fetched by their ids.
 #[derive(Debug)]
 pub(super) struct Items {
     base: Url,
     /// The path, before and behind the id.
     path: (String, String),
-    pointer: Pointer,
+    /// Where the record is in the answer, and then where it may say that the record is gone.
+    pointers: Vec<Pointer>,
+    gone: Gone,
     record: RecordShape,
     per_page: usize,
     at_once: usize,
 }
 
+/// What all requests of a page share.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    auth: Option<&'a (HeaderName, HeaderValue)>,
+    rest: &'a RestRules,
+    deadline: Instant,
+    http: &'a Fetcher,
+    allowance: &'a Allowance,
+}
+
 impl Items {
-    pub(super) fn new(base_url: &Url, item: &Item, records: &Records) -> Result<Self, SourceError> {
+    pub(super) fn new(
+        base_url: &Url,
+        item: &Item,
+        records: &Records,
+        zone: &Zone,
+    ) -> Result<Self, SourceError> {
         check_base(base_url)?;
         let path = format!("{}{}", base_url.path().trim_end_matches('/'), item.path);
         let (before, behind) = path.split_once("{id}").unwrap_or((&path, ""));
         let size = |number: u32| usize::try_from(number).unwrap_or(1);
+        let mut pointers = vec![pointer("item.pointer", &item.pointer)?];
+        pointers
+            .extend(item.gone.pointer.as_ref().map(|gone| pointer("item.gone.pointer", gone)).transpose()?);
         Ok(Self {
             base: base_url.clone(),
             path: (before.to_owned(), behind.to_owned()),
-            pointer: pointer("item.pointer", &item.pointer)?,
-            record: RecordShape::new(records)?,
+            pointers,
+            gone: item.gone.clone(),
+            record: RecordShape::new(records, zone)?,
             per_page: size(item.page_size),
             at_once: size(item.at_once),
         })
@@ -59,18 +83,19 @@ impl Items {
         self.per_page
     }
 
-    /// One record for each id, in their order. Whatever is about one id alone is a failed record.
+    /// One record for each id, in their order. Whatever is about one id alone is a failed record, or one that is gone.
     pub(super) async fn fetch(
         &self,
         request: ItemsRequest<'_>,
         auth: Option<&(HeaderName, HeaderValue)>,
+        rest: &RestRules,
         http: &Fetcher,
     ) -> Result<FetchedPage, FetchError> {
         let allowance = http.allowance(request.budget);
         let deadline = Instant::now() + request.budget;
+        let asking = Asking { auth, rest, deadline, http, allowance: &allowance };
         let at_once = if request.one_at_a_time { 1 } else { self.at_once };
-        let asked: Vec<_> =
-            request.ids.iter().map(|id| self.one(id, auth, deadline, http, &allowance)).collect();
+        let asked: Vec<_> = request.ids.iter().map(|id| self.one(id, asking)).collect();
         let records: Vec<(ParsedRecord, usize)> = stream::iter(asked).buffered(at_once).try_collect().await?;
         let bytes = records.iter().map(|(_, bytes)| bytes).sum();
         let records = records.into_iter().map(|(record, _)| record).collect();
@@ -78,25 +103,27 @@ impl Items {
         Ok(FetchedPage { records, bytes, reservation, ..FetchedPage::default() })
     }
 
-    async fn one(
-        &self,
-        id: &str,
-        auth: Option<&(HeaderName, HeaderValue)>,
-        deadline: Instant,
-        http: &Fetcher,
-        allowance: &Allowance,
-    ) -> Result<(ParsedRecord, usize), FetchError> {
+    async fn one(&self, id: &str, asking: Asking<'_>) -> Result<(ParsedRecord, usize), FetchError> {
+        let Asking { auth, rest, deadline, http, allowance } = asking;
         let Some(url) = self.url(id) else {
             return Ok((failed(id, "the id cannot be part of a path"), 0));
         };
         let budget = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match http.find(Get { url, auth, budget }, allowance).await? {
-            Found::Body(body) => {
+        match http.ask(Get { auth, rest, ..Get::new(url, budget) }, allowance).await? {
+            Answered::Body(body) => {
                 let bytes = body.bytes.len();
                 Ok((self.read(id, body), bytes))
             }
-            Found::Not { status: StatusCode::NOT_FOUND | StatusCode::GONE, why } => Ok((gone(id, why), 0)),
-            Found::Not { why, .. } => Ok((failed(id, why), 0)),
+            Answered::Refused { status, error } => match error {
+                // A limit or a fault says nothing about the record.
+                FetchError::Permanent { cause, .. } if self.gone.status.contains(&status.as_u16()) => {
+                    Ok((gone(id, cause), 0))
+                }
+                FetchError::Permanent { cause, .. } if NO_SUCH.contains(&status.as_u16()) => {
+                    Ok((failed(id, cause), 0))
+                }
+                error => Err(error),
+            },
         }
     }
 
@@ -126,12 +153,21 @@ impl Items {
             Ok(text) => Arc::new(text),
             Err(error) => return unreadable(error.utf8_error().to_string()),
         };
-        let mut found = [None];
-        if let Err(error) = scan(&text, std::slice::from_ref(&self.pointer), &mut found) {
+        let mut found = [None; 2];
+        let places = found.get_mut(..self.pointers.len()).unwrap_or_default();
+        if let Err(error) = scan(&text, &self.pointers, places) {
             return unreadable(error.explain(&text));
         }
-        let [Some(record)] = found else {
-            return failed(id, format!("the answer has no record at {:?}", self.pointer.to_string()));
+        let [record, sign] = found;
+        if self.gone.is_said_by(sign) {
+            return gone(
+                id,
+                format!("the upstream says that the record is gone: {}", quote(sign.unwrap_or_default())),
+            );
+        }
+        let Some(record) = record else {
+            let pointer = self.pointers.first().map(ToString::to_string).unwrap_or_default();
+            return failed(id, format!("the answer has no record at {pointer:?}"));
         };
         let Ok(record) = Judge::new(&self.record, ALWAYS, &text).alone(record) else {
             return failed(id, "the record's time is beyond the calendar");
@@ -147,29 +183,28 @@ impl Items {
     }
 }
 
+fn gone(id: &str, reason: impl Into<String>) -> ParsedRecord {
+    let content = Content::Gone { reason: reason.into() };
+    ParsedRecord { key: id.to_owned(), time: None, version: None, content }
+}
+
 fn failed(id: &str, reason: impl Into<String>) -> ParsedRecord {
     let content = Content::Failed { reason: reason.into() };
     ParsedRecord { key: id.to_owned(), time: None, version: None, content }
 }
 
-fn gone(id: &str, reason: String) -> ParsedRecord {
-    ParsedRecord { key: id.to_owned(), time: None, version: None, content: Content::Gone { reason } }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::paged_json::OneOrMany;
+    use reqwest::StatusCode;
+    use reqwest::header::HeaderMap;
 
     fn items(path: &str) -> Items {
-        let item = Item { path: path.to_owned(), pointer: "/data".to_owned(), page_size: 20, at_once: 4 };
-        let records = Records {
-            pointer: String::new(),
-            id: OneOrMany::One("/id".to_owned()),
-            time: None,
-            deferred_when_null: Some("/ended".to_owned()),
-        };
-        Items::new(&"https://up.example/base/".parse().unwrap(), &item, &records).unwrap()
+        let item = serde_json::json!({"path": path, "pointer": "/data", "gone": {"pointer": "/deleted", "value": true}});
+        let records = serde_json::json!({"pointer": "", "id": "/id", "deferred_when_null": "/ended"});
+        let (item, records) =
+            (serde_json::from_value(item).unwrap(), serde_json::from_value(records).unwrap());
+        Items::new(&"https://up.example/base/".parse().unwrap(), &item, &records, &Zone::default()).unwrap()
     }
 
     #[test]
@@ -190,7 +225,9 @@ mod tests {
     fn read(id: &str, body: &str) -> ParsedRecord {
         let url = "https://up.example/".parse().unwrap();
         let content_type = "text/html".to_owned();
-        let body = Body { bytes: body.as_bytes().to_vec(), url, content_type, links: Vec::new() };
+        let bytes = body.as_bytes().to_vec();
+        let (status, headers) = (StatusCode::OK, HeaderMap::new());
+        let body = Body { status, bytes, is_framed: true, url, content_type, headers };
         items("/calls/{id}").read(id, body)
     }
 
@@ -214,6 +251,24 @@ mod tests {
             assert_eq!(record.key, "7");
             let Content::Failed { reason } = record.content else { panic!("{body}") };
             assert!(reason.contains(words), "{body}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_gone_where_the_answer_says_so() {
+        for gone in [r#"{"deleted": true}"#, r#"{"data": {"id": 7, "ended": "x"}, "deleted": true}"#] {
+            let record = read("7", gone);
+            assert!(
+                matches!(&record.content, Content::Gone { reason } if reason.contains("is gone: true")),
+                "{record:?}"
+            );
+            assert_eq!(record.key, "7");
+        }
+        for there in [
+            r#"{"data": {"id": 7, "ended": "x"}, "deleted": false}"#,
+            r#"{"data": {"id": 7, "ended": "x"}, "deleted": "true"}"#,
+        ] {
+            assert!(matches!(read("7", there).content, Content::Stored { .. }), "{there}");
         }
     }
 }

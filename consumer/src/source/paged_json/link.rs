@@ -6,13 +6,13 @@ use std::str::Chars;
 /// The target of the first link whose relation is `next`, as it is written: a URL, absolute or relative.
 ///
 /// `fields` are the values of every `Link` header of an answer, in order. Links about something else than the answer
-/// (with an `anchor`) do not count.
+/// (with an `anchor`) do not count, and one that says `results=false` leads to nothing, as Sentry has it.
 pub(super) fn next<'v>(fields: impl IntoIterator<Item = &'v str>) -> Result<Option<String>, String> {
     for field in fields {
         let mut reader = Reader { rest: field.chars().peekable() };
         while let Some(link) = reader.link()? {
             if link.is_next && !link.is_elsewhere {
-                return Ok(Some(link.target));
+                return Ok(Some(link.target).filter(|_| !link.is_empty));
             }
         }
     }
@@ -24,6 +24,7 @@ struct Link {
     target: String,
     is_next: bool,
     is_elsewhere: bool,
+    is_empty: bool,
 }
 
 struct Reader<'v> {
@@ -48,7 +49,8 @@ impl Reader<'_> {
                 None => return Err("a link's < has no >".to_owned()),
             }
         }
-        let mut link = Link { target: target.trim().to_owned(), is_next: false, is_elsewhere: false };
+        let target = target.trim().to_owned();
+        let mut link = Link { target, is_next: false, is_elsewhere: false, is_empty: false };
         let mut has_rel = false;
         loop {
             self.blanks();
@@ -64,6 +66,7 @@ impl Reader<'_> {
                 link.is_next = value.split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"));
             }
             link.is_elsewhere |= name == "anchor";
+            link.is_empty |= name == "results" && value.eq_ignore_ascii_case("false");
         }
     }
 
@@ -128,6 +131,7 @@ mod tests {
             ", ,</x>; rel=prev,,</n>; crossorigin; ;rel=next,",
             "</x,y;rel=next>; rel=prev, < /n >; rel=next",
             "</n>; rel=next, </other>; rel=next",
+            "</p>; rel=prev; results=false, </n>; rel=next; results=true",
             "</x>; rel=next; anchor=\"/elsewhere\", </n>; rel=next",
         ] {
             assert_eq!(read(field).as_deref(), Some("/n"), "{field}");
@@ -145,6 +149,8 @@ mod tests {
             "</p>; title=next",
             "</p>",
             "</p>; rel",
+            "</n>; rel=\"next\"; results=\"false\"; cursor=\"0:100:0\"",
+            "</n>; results=false; rel=next",
         ] {
             assert_eq!(read(field), None, "{field}");
         }

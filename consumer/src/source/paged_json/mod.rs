@@ -1,48 +1,58 @@
 //! A source for JSON over HTTP whose lists come in pages: nearly everything about the upstream is a setting.
 //!
-//! One page's way: `request` makes its URL, the process's fetcher gets the body, `answer` splits it by JSON pointers in one
-//! pass and without building a tree (`scan`), `record` judges each record, and `paging` reads where the next page is.
+//! One page's way: `request` makes its URL, the process's fetcher gets the body, `reading` has it split by JSON pointers in
+//! one pass and without building a tree (`answer`, `scan`) and each record judged (`record`), the style of paging says
+//! where the next page is (`styles`), and `walking` whether the walk goes on there.
 
 mod answer;
+mod asked;
+mod dates;
+mod figures;
 #[cfg(test)]
 mod fuzz;
+mod ids;
 mod item;
 mod link;
-mod next;
-mod paging;
 mod pointer;
+mod reading;
 mod record;
+mod refusal;
 mod request;
 mod scan;
+mod secrets;
 mod settings;
 pub(super) mod storable;
+mod styles;
 mod template;
 mod text;
 mod time;
+mod walking;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use common::slice::Span;
 use common::walk::Walk;
 use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::fetch::{Body, Get};
+use super::fetch::{Answered, Get, RestRules};
 use super::{
-    Endpoint, FetchError, FetchedPage, Fetcher, ItemsRequest, PageRequest, Planning, Reservation, Scope,
-    Source, SourceError,
+    Endpoint, FetchError, FetchedPage, Fetcher, ItemsRequest, PageRequest, Planning, Scope, Source,
+    SourceError,
 };
 use answer::AnswerShape;
 use item::Items;
 pub(crate) use item::NO_ITEM;
-pub use next::Next;
-use paging::Answered;
+use reading::Reading;
+use refusal::Refusals;
 use request::Requests;
 pub use settings::{
-    Auth, Dates, Item, OneOrMany, PageSize, Parameter, Records, Settings, SliceSettings,
-    default_item_page_size, default_items_at_once, default_overlap_hours,
+    Absent, Auth, Dates, Ends, Gone, Item, Length, Limits, Next, OneOrMany, PageSize, Parameter, Place,
+    Records, Settings, SliceSettings, Start, Style,
 };
+pub use styles::{Cursor, LastId, LinkHeader, NextUrl, Offset, PageNumber};
 
 /// The name of this source in a connection's row.
 pub const KIND: &str = "paged_json";
@@ -56,6 +66,8 @@ pub struct PagedJson {
     requests: Arc<Requests>,
     shape: Arc<AnswerShape>,
     auth: Option<(HeaderName, HeaderValue)>,
+    rest: RestRules,
+    refusals: Refusals,
     items: Option<Items>,
 }
 
@@ -72,33 +84,54 @@ impl PagedJson {
         settings: &Settings,
     ) -> Result<Self, SourceError> {
         settings.check()?;
+        let requests = Requests::new(base_url, credentials, settings)?;
+        let refusals = Refusals::new(settings, requests.style().traits());
         Ok(Self {
-            requests: Arc::new(Requests::new(base_url, settings)?),
-            shape: Arc::new(AnswerShape::new(settings)?),
+            shape: Arc::new(AnswerShape::new(settings, requests.style())?),
+            requests: Arc::new(requests),
             items: settings
                 .item
                 .as_ref()
-                .map(|item| Items::new(base_url, item, &settings.records))
+                .map(|item| Items::new(base_url, item, &settings.records, &settings.zone()?))
                 .transpose()?,
             auth: settings.auth.as_ref().map(|auth| auth.header(credentials)).transpose()?,
+            rest: settings.limits.rules()?,
+            refusals,
         })
+    }
+
+    fn reading(&self, request: PageRequest<'_>) -> Result<Get<'_>, FetchError> {
+        let url = self.requests.url(&request)?;
+        Ok(Get { auth: self.auth.as_ref(), rest: &self.rest, ..Get::new(url, request.budget) })
     }
 }
 
 #[async_trait]
 impl Source for PagedJson {
     async fn fetch(&self, request: PageRequest<'_>, http: &Fetcher) -> Result<FetchedPage, FetchError> {
-        let asked = self.requests.url(request.span, request.cursor)?;
-        let get = Get { url: asked.clone(), auth: self.auth.as_ref(), budget: request.budget };
+        let get = self.reading(request)?;
+        let url = get.url.clone();
         let allowance = http.allowance(request.budget);
-        let body = http.get(get, &allowance).await?;
+        let body = match http.ask(get, &allowance).await? {
+            Answered::Body(body) if self.refusals.is_end(body.status, &request) => {
+                return Ok(reading::ended(request.walk));
+            }
+            Answered::Body(body) => body,
+            Answered::Refused { status, error } => return self.refusals.judge(status, error, &request),
+        };
         let reading = Reading {
             requests: Arc::clone(&self.requests),
             shape: Arc::clone(&self.shape),
-            asked,
+            url,
             cursor: request.cursor.map(ToOwned::to_owned),
-            span: *request.span,
             walk: request.walk.clone(),
+            page: request.page,
+            span: if request.open_end {
+                Span { to: DateTime::<Utc>::MAX_UTC, ..*request.span }
+            } else {
+                *request.span
+            },
+            asked: self.requests.asked(request.span, request.open_end),
             max_records: http.config().max_page_records,
             body,
             reservation: allowance.into_reservation(),
@@ -114,8 +147,8 @@ impl Source for PagedJson {
     }
 
     /// Known for pages by number, and by offset if a page size is asked for.
-    fn after(&self, cursor: Option<&str>, _walk: &Walk) -> Option<String> {
-        self.requests.paging().after(cursor)
+    fn after(&self, cursor: Option<&str>, walk: &Walk) -> Option<String> {
+        self.requests.style().after(cursor, walk)
     }
 
     fn items_per_page(&self) -> usize {
@@ -128,58 +161,7 @@ impl Source for PagedJson {
         http: &Fetcher,
     ) -> Result<FetchedPage, FetchError> {
         let items = self.items.as_ref().ok_or_else(|| FetchError::permanent(NO_ITEM))?;
-        items.fetch(request, self.auth.as_ref(), http).await
-    }
-}
-
-/// Everything that reading a body needs, so that it can move to another thread. The body's reservation goes along,
-/// and is given back only when the bytes are gone.
-struct Reading {
-    requests: Arc<Requests>,
-    shape: Arc<AnswerShape>,
-    asked: Url,
-    cursor: Option<String>,
-    span: Span,
-    walk: Walk,
-    max_records: usize,
-    body: Body,
-    reservation: Reservation,
-}
-
-impl Reading {
-    fn read(self) -> Result<FetchedPage, FetchError> {
-        let Body { bytes, url, content_type, links } = self.body;
-        let text = String::from_utf8(bytes)
-            .map(Arc::new)
-            .map_err(|error| FetchError::unreadable(&content_type, error.utf8_error(), error.as_bytes()))?;
-        let answer = self
-            .shape
-            .split(&text, self.max_records)
-            .map_err(|error| FetchError::unreadable(&content_type, error, text.as_bytes()))?;
-        let next = self.requests.paging().next(&Answered {
-            answer: &answer,
-            links: &links,
-            from: &url,
-            asked: &self.asked,
-            cursor: self.cursor.as_deref(),
-        })?;
-        let mut page = FetchedPage {
-            records: Vec::with_capacity(answer.records.len()),
-            next,
-            total: answer.total(),
-            bytes: text.len(),
-            reservation: self.reservation,
-            walk: self.walk,
-            ..FetchedPage::default()
-        };
-        let judge = self.shape.judge(self.span, &text);
-        for (record, found) in answer.each() {
-            match judge.record(record, found) {
-                Ok(record) => page.records.push(record),
-                Err(outside) => page.drop_outside(outside, true),
-            }
-        }
-        Ok(page)
+        items.fetch(request, self.auth.as_ref(), &self.rest, http).await
     }
 }
 
@@ -187,11 +169,12 @@ impl Reading {
 pub fn planning(settings: &serde_json::Value) -> Result<Planning, SourceError> {
     let settings = Settings::read(settings)?;
     settings.check()?;
-    Ok(settings.planning())
+    settings.planning()
 }
 
 /// What decides which records a connection with these settings lists.
 pub fn scope(base_url: &Url, settings: &serde_json::Value) -> Result<Scope, SourceError> {
-    planning(settings)?;
-    Ok(Scope::of(base_url, settings.clone()))
+    let settings = Settings::read(settings)?;
+    settings.check()?;
+    Ok(settings.scope(base_url))
 }

@@ -10,28 +10,36 @@ use common::slice::Span;
 use super::pointer::{MAX_POINTERS, Pointer};
 use super::scan::{Item, scan};
 use super::settings::{Records, pointer};
-use super::time::parse_time;
+use super::time::{TimeFormat, Zone};
 use crate::source::error::quote;
-use crate::source::{Content, Outside, ParsedRecord, SourceError};
+use crate::source::{Content, Outside, ParsedRecord, SourceError, Version};
 
 /// Longest key that is stored: it is part of an index.
 const MAX_KEY_BYTES: usize = 512;
 
+/// An id has no more parts than this: there are as many pointers as bits, and the time, the sign of deferral and the version
+/// have one each.
+const MAX_IDS: usize = MAX_POINTERS - 3;
+
 /// Where the known parts of a record are.
 #[derive(Debug)]
 pub(super) struct RecordShape {
-    /// The parts of the id, then the time and the sign of deferral, if they are known.
+    /// The parts of the id, then the time, the sign of deferral and the version, if they are known.
     pointers: Vec<Pointer>,
     ids: usize,
     time: Option<usize>,
     deferred: Option<usize>,
+    version: Option<usize>,
+    format: TimeFormat,
+    /// The zone of times without an offset.
+    zone: Zone,
 }
 
 impl RecordShape {
-    pub(super) fn new(records: &Records) -> Result<Self, SourceError> {
+    pub(super) fn new(records: &Records, zone: &Zone) -> Result<Self, SourceError> {
         let ids = records.id.as_slice();
-        if ids.is_empty() || ids.len() > MAX_POINTERS - 2 {
-            return Err(SourceError::settings("records.id: needs between 1 and 30 pointers"));
+        if ids.is_empty() || ids.len() > MAX_IDS {
+            return Err(SourceError::settings(format!("records.id: needs between 1 and {MAX_IDS} pointers")));
         }
         let mut pointers =
             ids.iter().map(|id| pointer("records.id", id)).collect::<Result<Vec<_>, SourceError>>()?;
@@ -42,7 +50,9 @@ impl RecordShape {
         };
         let time = add("records.time", &records.time)?;
         let deferred = add("records.deferred_when_null", &records.deferred_when_null)?;
-        Ok(Self { pointers, ids: ids.len(), time, deferred })
+        let version = add("records.version", &records.version)?;
+        let (ids, format, zone) = (ids.len(), records.format()?, zone.clone());
+        Ok(Self { pointers, ids, time, deferred, version, format, zone })
     }
 
     /// What to look for in a record.
@@ -103,7 +113,7 @@ impl<'s, 'de> Judge<'s, 'de> {
             hash: blake3::hash(json.as_bytes()).into(),
             payload: Payload::within(self.answer, json),
         };
-        Ok(ParsedRecord { key, time: known_time, version: None, content })
+        Ok(ParsedRecord { key, time: known_time, version: parts.version(), content })
     }
 
     /// The same of a record that stands alone in the answer, or of nothing that is JSON.
@@ -136,10 +146,27 @@ impl<'de> Parts<'_, 'de> {
         let Some(index) = self.shape.time else { return Ok(None) };
         let json =
             self.part(index).ok_or_else(|| format!("the record has no time at {:?}", self.name(index)))?;
-        text(json)
-            .and_then(|text| parse_time(&text))
-            .map(Some)
-            .ok_or_else(|| format!("{} at {:?} cannot be read as a time", quote(json), self.name(index)))
+        self.shape.format.read(json, &self.shape.zone).map(Some).ok_or_else(|| {
+            format!(
+                "{} at {:?} cannot be read as a time; records.time_format says how times are written",
+                quote(json),
+                self.name(index)
+            )
+        })
+    }
+
+    /// What cannot be read is no version: then the time of the fetch decides.
+    fn version(&self) -> Option<Version> {
+        let json = self.part(self.shape.version?)?;
+        let written = text(json);
+        let written = written.as_deref().or_else(|| number(json))?.trim();
+        let whole = written.split_once('.').map_or(written, |(whole, _)| whole);
+        if let Ok(number) = whole.parse() {
+            return Some(number);
+        }
+        let time = self.shape.format.read(json, &self.shape.zone);
+        let time = time.or_else(|| TimeFormat::Rfc3339.read(json, &self.shape.zone));
+        time.map(|time| time.timestamp_micros())
     }
 
     fn key(&self) -> Result<String, String> {
@@ -199,16 +226,14 @@ mod tests {
             to: "2026-01-02T00:00:00Z".parse().unwrap(),
         };
         let answer = Arc::new(json.to_owned());
-        Judge::new(&RecordShape::new(records).unwrap(), span, &answer).alone(&answer).ok()
+        Judge::new(&RecordShape::new(records, &Zone::default()).unwrap(), span, &answer).alone(&answer).ok()
     }
 
     fn calls() -> Records {
-        Records {
-            pointer: "/results".to_owned(),
-            id: OneOrMany::One("/callId".to_owned()),
-            time: Some("/created".to_owned()),
-            deferred_when_null: Some("/ended".to_owned()),
-        }
+        let records = serde_json::json!({
+            "pointer": "/results", "id": "/callId", "time": "/created", "deferred_when_null": "/ended",
+        });
+        serde_json::from_value(records).unwrap()
     }
 
     fn reason(json: &str) -> (String, String) {
@@ -294,13 +319,65 @@ mod tests {
         assert_eq!(long.key.len(), MAX_KEY_BYTES);
         let parts = |count: usize| {
             let id = OneOrMany::Many((0..count).map(|part| format!("/{part}")).collect());
-            RecordShape::new(&Records { id, ..calls() })
+            RecordShape::new(&Records { id, ..calls() }, &Zone::default())
         };
-        assert!(parts(1).is_ok() && parts(MAX_POINTERS - 2).is_ok());
-        assert!(parts(0).is_err() && parts(MAX_POINTERS - 1).is_err());
+        assert!(parts(1).is_ok() && parts(MAX_IDS).is_ok());
+        assert!(parts(0).is_err() && parts(MAX_IDS + 1).is_err());
         let deep = |levels: usize| Pointer::parse(&"/a".repeat(levels));
         assert!(deep(16).is_ok());
         assert!(deep(17).unwrap_err().contains("deeper than 16 levels"));
+    }
+
+    #[test]
+    fn a_version_is_a_number_or_a_time_and_may_be_missing() {
+        let records = Records { version: Some("/v".to_owned()), ..calls() };
+        let version = |json: &str| {
+            let json = format!(r#"{{"callId":"a","created":"2026-01-01T01:00:00Z","ended":"x","v":{json}}}"#);
+            judged(&records, &json).unwrap().version
+        };
+        for (json, number) in [
+            ("7", Some(7)),
+            (r#""7""#, Some(7)),
+            ("-7.9", Some(-7)),
+            ("9007199254740993", Some(9_007_199_254_740_993)),
+            (r#""2024-01-10T00:00:00.000001Z""#, Some(1_704_844_800_000_001)),
+            ("null", None),
+            ("99999999999999999999", None),
+            (r#""v7""#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(version(json), number, "{json}");
+        }
+        assert_eq!(
+            judged(&calls(), r#"{"callId":"a","created":"2026-01-01T01:00:00Z","ended":"x","v":7}"#)
+                .unwrap()
+                .version,
+            None
+        );
+    }
+
+    #[test]
+    fn a_time_is_read_by_its_format_and_zone() {
+        let time = |format: &str, zone: &str, json: &str| {
+            let records = Records { time_format: Some(format.to_owned()), ..calls() };
+            let json = format!(r#"{{"callId":"a","created":{json},"ended":"x"}}"#);
+            let answer = Arc::new(json);
+            let shape = RecordShape::new(&records, &Zone::named(zone).unwrap()).unwrap();
+            let span = Span { from: None, to: DateTime::<Utc>::MAX_UTC };
+            Judge::new(&shape, span, &answer).alone(&answer).unwrap().time
+        };
+        let midnight = Some("2024-01-10T00:00:00Z".parse().unwrap());
+        for (format, zone, json) in [
+            ("unix", "UTC", "1704844800"),
+            ("unix_ms", "UTC", r#""1704844800000""#),
+            ("rfc2822", "UTC", r#""Wed, 10 Jan 2024 01:00:00 +0100""#),
+            ("%d/%m/%Y %H:%M", "UTC", r#""10/01/2024 00:00""#),
+            ("%d/%m/%Y %H:%M", "Asia/Tokyo", r#""10/01/2024 09:00""#),
+            ("%Y%m%d", "UTC", "20240110"),
+        ] {
+            assert_eq!(time(format, zone, json), midnight, "{format} {json}");
+        }
+        assert_eq!(time("unix", "UTC", r#""2024-01-10""#), None);
     }
 
     #[test]
@@ -311,8 +388,8 @@ mod tests {
     #[test]
     fn keys_of_several_parts_do_not_collide() {
         let key = |a: &str, b: &str| {
-            let id = OneOrMany::Many(vec!["/a".to_owned(), "/b".to_owned()]);
-            let records = Records { pointer: String::new(), id, time: None, deferred_when_null: None };
+            let records = serde_json::json!({"pointer": "", "id": ["/a", "/b"]});
+            let records: Records = serde_json::from_value(records).unwrap();
             judged(&records, &format!(r#"{{"a":{a},"b":{b}}}"#)).unwrap().key
         };
         assert_eq!(key("12", r#""UA""#), "12|UA");

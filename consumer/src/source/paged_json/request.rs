@@ -1,25 +1,34 @@
 //! Makes the URL of a page.
 
+use common::slice::Span;
+use common::walk::Walk;
+use common::warning::{Warning, WarningKind};
+use serde_json::Value;
 use url::Url;
 
-use super::paging::{Paging, Place};
-use super::settings::Settings;
-use super::template::{DateTemplate, whole_days};
-use crate::source::{FetchError, SourceError};
-use common::slice::Span;
+use super::asked::Asked;
+use super::dates::DateQuery;
+use super::secrets::Secrets;
+use super::settings::{Absent, Settings};
+use super::styles::{self, Place, Style};
+use super::walking::Rules;
+use crate::source::{FetchError, PageRequest, SourceError, TotalIs};
 
 /// What every page of a connection is asked with.
 #[derive(Debug)]
 pub(super) struct Requests {
     /// The list's URL with everything but its dates.
     list: Url,
-    dates: Vec<(String, DateTemplate)>,
-    whole_days: bool,
-    paging: Paging,
+    dates: DateQuery,
+    style: Box<dyn Style>,
+    secrets: Secrets,
+    total_is: TotalIs,
+    rules: Rules,
+    absent_is_empty: bool,
 }
 
 impl Requests {
-    pub(super) fn new(base_url: &Url, settings: &Settings) -> Result<Self, SourceError> {
+    pub(super) fn new(base_url: &Url, credentials: &Value, settings: &Settings) -> Result<Self, SourceError> {
         check_base(base_url)?;
         let mut list = base_url.clone();
         list.set_path(&format!("{}{}", base_url.path().trim_end_matches('/'), settings.path));
@@ -32,24 +41,36 @@ impl Requests {
                 query.append_pair(&page_size.parameter, &page_size.size.to_string());
             }
         }
+        let style = styles::open(settings)?;
+        let rules = Rules {
+            traits: style.traits(),
+            judges_totals: true,
+            max_empty_pages: settings.max_empty_pages,
+            size: settings.page_size.as_ref().map(|page_size| page_size.size),
+        };
         Ok(Self {
             list,
-            dates: settings.date_templates()?,
-            whole_days: settings.dates.as_ref().is_some_and(|dates| dates.whole_days),
-            paging: Paging::new(settings)?,
+            dates: DateQuery::new(settings)?,
+            style,
+            secrets: Secrets::of(credentials),
+            total_is: settings.total_is,
+            rules,
+            absent_is_empty: settings.records.absent == Absent::Empty,
         })
     }
 
     /// The URL of a page: the first one of a span, or the one that a cursor stands for.
-    pub(super) fn url(&self, span: &Span, cursor: Option<&str>) -> Result<Url, FetchError> {
-        Ok(match self.paging.place(cursor)? {
-            Place::Start => self.first(span),
+    pub(super) fn url(&self, request: &PageRequest<'_>) -> Result<Url, FetchError> {
+        let first = || self.first(request.span, request.open_end);
+        Ok(match self.style.place(request.cursor, request.walk)? {
+            Place::Start => first(),
             // A next page's URL has everything in it. It is put together and not joined: a path that begins with //
             // would lead to another host.
             Place::Elsewhere(cursor) => {
+                let cursor = self.secrets.show(cursor)?;
                 let (path, query) = match cursor.split_once('?') {
                     Some((path, query)) => (path, Some(query)),
-                    None => (cursor, None),
+                    None => (&*cursor, None),
                 };
                 let mut url = self.list.clone();
                 url.set_path(path);
@@ -57,23 +78,62 @@ impl Requests {
                 url
             }
             Place::Parameter(name, value) => {
-                let mut url = self.first(span);
+                let mut url = first();
                 url.query_pairs_mut().append_pair(name, &value);
+                url
+            }
+            Place::Encoded { name, value, .. } => {
+                let mut url = first();
+                url.query_pairs_mut().append_pair(name, "");
+                let query = format!("{}{value}", url.query().unwrap_or_default());
+                url.set_query(Some(&query));
                 url
             }
         })
     }
 
     /// How the list is walked.
-    pub(super) const fn paging(&self) -> &Paging {
-        &self.paging
+    pub(super) fn style(&self) -> &dyn Style {
+        &*self.style
     }
 
-    fn first(&self, span: &Span) -> Url {
-        let asked = if self.whole_days { whole_days(span) } else { *span };
+    /// The rules of walks of a span that was asked for so.
+    pub(super) const fn rules(&self, asked: &Asked) -> Rules {
+        let judges_totals = match self.total_is {
+            TotalIs::Exact => true,
+            TotalIs::Estimate => false,
+            TotalIs::Unfiltered => asked.from.is_none(),
+        };
+        Rules { judges_totals, ..self.rules }
+    }
+
+    pub(super) const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    pub(super) const fn absent_is_empty(&self) -> bool {
+        self.absent_is_empty
+    }
+
+    /// Tells that a page was asked for with a cursor that was encoded already.
+    pub(super) fn note_cursor(&self, cursor: Option<&str>, warnings: &mut Vec<Warning>) {
+        let placed = self.style.place(cursor, &Walk::NEW);
+        if let Ok(Place::Encoded { name, guessed: true, .. }) = placed {
+            let text = format!(
+                "cursors that hold a valid %XX are sent as {name} as they came; next.encoded decides otherwise"
+            );
+            warnings.push(Warning { kind: WarningKind::EncodedCursor, count: 1, text });
+        }
+    }
+
+    /// What a span is asked for as.
+    pub(super) fn asked(&self, span: &Span, open_end: bool) -> Asked {
+        self.dates.asked(span, open_end)
+    }
+
+    fn first(&self, span: &Span, open_end: bool) -> Url {
         let mut url = self.list.clone();
-        let dates = self.dates.iter().filter_map(|(name, date)| Some((name, date.fill(&asked)?)));
-        url.query_pairs_mut().extend_pairs(dates);
+        url.query_pairs_mut().extend_pairs(self.dates.fill(span, open_end));
         if url.query() == Some("") {
             url.set_query(None);
         }

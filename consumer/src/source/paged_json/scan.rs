@@ -6,6 +6,7 @@
 use super::pointer::{Pointer, all, bit, ending, fitting, place};
 use super::storable::Unstorable;
 use super::text::{ReadError, Text};
+use crate::source::error::quote;
 
 /// Finds what the pointers lead to. The places must be as many as the pointers, and are overwritten. Within: what Postgres
 /// does not take of the text, the first of it; the places are as they would be without it.
@@ -44,10 +45,24 @@ pub(super) struct List<'s, 'de> {
     pub(super) max: usize,
     /// What to find in each item.
     pub(super) inside: &'s [Pointer],
+    /// How many items were begun, in the array that was found last.
+    pub(super) begun: usize,
     /// Its items; `None` while no array was found.
     pub(super) items: Option<Vec<Item<'de>>>,
     /// What was found in them: for each item, a place for each pointer.
     pub(super) found: Vec<Option<&'de str>>,
+}
+
+impl List<'_, '_> {
+    /// Which item was being read, in words, and by what it can be recognised; for what is said of a text that cannot be read.
+    pub(super) fn place(&self) -> String {
+        if self.items.is_some() || self.begun == 0 {
+            return String::new();
+        }
+        let known = self.found.rchunks(self.inside.len().max(1)).next().and_then(|found| *found.first()?);
+        let known = known.map(|id| format!(" ({})", quote(id))).unwrap_or_default();
+        format!("record {}{known} of the page: ", self.begun)
+    }
 }
 
 /// An item of a list.
@@ -125,6 +140,7 @@ impl Walk<'_, '_, '_> {
     fn split(&mut self) -> Result<(), ReadError> {
         let Some(list) = &mut self.list else { return self.text.skip() };
         list.items = None;
+        list.begun = 0;
         list.found.clear();
         if self.text.byte() != Some(b'[') {
             return self.text.skip();
@@ -135,6 +151,7 @@ impl Walk<'_, '_, '_> {
             if items.len() == list.max {
                 return Err(ReadError::TooMany(list.max));
             }
+            list.begun += 1;
             let places = list.found.len();
             list.found.resize(places + list.inside.len(), None);
             let found = list.found.get_mut(places..).unwrap_or_default();

@@ -1,19 +1,19 @@
-//! Templates in settings: text with holes in braces, for dates and for credentials.
+//! Templates in settings: text with holes in braces.
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
-use common::slice::Span;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::source::SourceError;
-use crate::source::error::quote;
+use super::time::{Pattern, Zone};
 
-enum Piece<'t> {
+/// A piece of a template.
+pub(super) enum Piece<'t> {
+    /// What stands there.
     Text(&'t str),
+    /// What is to be filled in.
     Hole(&'t str),
 }
 
 /// Cuts a template at its braces.
-fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
+pub(super) fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some((text, after)) = rest.split_once('{') {
@@ -24,28 +24,6 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
     }
     pieces.push(Piece::Text(rest));
     Ok(pieces)
-}
-
-/// Fills a header's template. No message of it holds a secret.
-pub(super) fn fill_credentials(
-    template: &str,
-    credentials: &serde_json::Value,
-) -> Result<String, SourceError> {
-    let mut filled = String::new();
-    let pieces = pieces(template).map_err(|reason| SourceError::settings(format!("auth.value: {reason}")))?;
-    for piece in pieces {
-        match piece {
-            Piece::Text(text) => filled.push_str(text),
-            Piece::Hole(name) => match credentials.get(name).and_then(serde_json::Value::as_str) {
-                Some(secret) if !secret.is_empty() => filled.push_str(secret),
-                _ => {
-                    let reason = format!("{:?} must be a text", quote(name));
-                    return Err(SourceError::Credentials { reason });
-                }
-            },
-        }
-    }
-    Ok(filled)
 }
 
 /// The value of a date parameter.
@@ -73,42 +51,76 @@ enum Format {
     Rfc3339,
     Date,
     Unix,
-    Strftime(String),
+    UnixMillis,
+    Pattern(Pattern),
 }
 
 impl DateTemplate {
-    pub(super) fn parse(template: &str) -> Result<Self, String> {
+    pub(super) fn parse(template: &str, zone: &Zone) -> Result<Self, String> {
         let pieces = pieces(template)?.into_iter().map(|piece| match piece {
             Piece::Text(text) => Ok(DatePiece::Text(text.to_owned())),
             Piece::Hole(hole) => {
                 let (edge, format) = hole.split_once(':').unwrap_or((hole, "rfc3339"));
-                Ok(DatePiece::Edge(Edge::parse(edge)?, Format::parse(format)?))
+                Ok(DatePiece::Edge(Edge::parse(edge)?, Format::parse(format, zone)?))
             }
         });
         Ok(Self(pieces.collect::<Result<_, String>>()?))
     }
 
     pub(super) fn has_from(&self) -> bool {
-        self.has(|edge| edge == Edge::From)
+        self.edges().any(|(edge, _)| edge == Edge::From)
     }
 
     pub(super) fn has_to(&self) -> bool {
-        self.has(|edge| edge != Edge::From)
+        self.edges().any(|(edge, _)| edge != Edge::From)
     }
 
-    fn has(&self, wanted: impl Fn(Edge) -> bool) -> bool {
-        self.0.iter().any(|piece| matches!(piece, DatePiece::Edge(edge, _) if wanted(*edge)))
+    /// Whether `{to}` is written as a day, which may be taken for one that belongs to the span.
+    pub(super) fn ends_with_a_day(&self) -> bool {
+        self.edges().any(|(edge, format)| edge == Edge::To && format.unit() >= TimeDelta::days(1))
+    }
+
+    /// The finest that its formats can tell apart, and whether each of them says by what clock.
+    pub(super) fn unit(&self) -> Option<TimeDelta> {
+        self.edges().map(|(_, format)| format.unit()).max()
+    }
+
+    /// Whether each of its formats says by what clock it is.
+    pub(super) fn has_offset(&self) -> bool {
+        self.edges().all(|(_, format)| format.has_offset())
+    }
+
+    /// Whether it is nothing but the hole of this end and what marks it, so that the parameter can be left out with it.
+    pub(super) fn is_only(&self, from: bool) -> bool {
+        self.0.iter().all(|piece| match piece {
+            DatePiece::Text(text) => !text.chars().any(char::is_alphanumeric),
+            DatePiece::Edge(edge, _) => (*edge == Edge::From) == from,
+        })
+    }
+
+    fn edges(&self) -> impl Iterator<Item = (Edge, &Format)> {
+        self.0.iter().filter_map(|piece| match piece {
+            DatePiece::Text(_) => None,
+            DatePiece::Edge(edge, format) => Some((*edge, format)),
+        })
     }
 
     /// The value for a span; `None` when it needs a lower bound and there is none.
-    pub(super) fn fill(&self, span: &Span) -> Option<String> {
+    pub(super) fn fill(&self, from: Option<DateTime<Utc>>, to: DateTime<Utc>, zone: &Zone) -> Option<String> {
         let mut filled = String::new();
         for piece in &self.0 {
             match piece {
                 DatePiece::Text(text) => filled.push_str(text),
-                DatePiece::Edge(Edge::From, format) => filled.push_str(&format.write(span.from?)),
-                DatePiece::Edge(Edge::To, format) => filled.push_str(&format.write(span.to)),
-                DatePiece::Edge(Edge::Last, format) => filled.push_str(&format.write(last_day(span.to))),
+                DatePiece::Edge(edge, format) => {
+                    let moment = match edge {
+                        Edge::From => from?,
+                        Edge::To => to,
+                        Edge::Last => {
+                            zone.midnight(to.checked_sub_signed(TimeDelta::nanoseconds(1)).unwrap_or(to))
+                        }
+                    };
+                    filled.push_str(&format.write(format.unmistakable(moment, *edge, zone), zone));
+                }
             }
         }
         Some(filled)
@@ -127,103 +139,123 @@ impl Edge {
 }
 
 impl Format {
-    fn parse(format: &str) -> Result<Self, String> {
+    fn parse(format: &str, zone: &Zone) -> Result<Self, String> {
         match format {
             "rfc3339" => Ok(Self::Rfc3339),
             "date" => Ok(Self::Date),
             "unix" => Ok(Self::Unix),
-            custom if custom.contains('%') && !StrftimeItems::new(custom).any(|item| item == Item::Error) => {
-                Ok(Self::Strftime(custom.to_owned()))
-            }
-            _ => {
-                Err(format!("date format {format:?} is unknown: use rfc3339, date, unix or one of strftime"))
-            }
+            "unix_ms" => Ok(Self::UnixMillis),
+            pattern if pattern.contains('%') => Pattern::to_write(pattern, zone).map(Self::Pattern),
+            _ => Err(format!(
+                "date format {format:?} is unknown: use rfc3339, date, unix, unix_ms or a pattern of strftime"
+            )),
         }
     }
 
-    fn write(&self, moment: DateTime<Utc>) -> String {
+    fn write(&self, moment: DateTime<Utc>, zone: &Zone) -> String {
         match self {
             Self::Rfc3339 => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            Self::Date => moment.format("%Y-%m-%d").to_string(),
+            Self::Date => zone.clock(moment).date().to_string(),
             Self::Unix => moment.timestamp().to_string(),
-            Self::Strftime(format) => moment.format(format).to_string(),
+            Self::UnixMillis => moment.timestamp_millis().to_string(),
+            Self::Pattern(pattern) => pattern.write(moment, zone),
         }
     }
-}
 
-/// Widens a span to whole days. At the ends of the calendar it stays as it is.
-pub(super) fn whole_days(span: &Span) -> Span {
-    let up = |moment: DateTime<Utc>| {
-        let day = midnight(moment);
-        if day == moment { Some(moment) } else { day.checked_add_signed(TimeDelta::days(1)) }
-    };
-    Span { from: span.from.map(midnight), to: up(span.to).unwrap_or(span.to) }
-}
+    fn unit(&self) -> TimeDelta {
+        match self {
+            Self::Rfc3339 | Self::Unix | Self::UnixMillis => TimeDelta::seconds(1),
+            Self::Date => TimeDelta::days(1),
+            Self::Pattern(pattern) => pattern.unit(),
+        }
+    }
 
-fn midnight(moment: DateTime<Utc>) -> DateTime<Utc> {
-    moment.date_naive().and_time(NaiveTime::MIN).and_utc()
-}
+    fn has_offset(&self) -> bool {
+        match self {
+            Self::Rfc3339 | Self::Unix | Self::UnixMillis => true,
+            Self::Date => false,
+            Self::Pattern(pattern) => pattern.has_offset(),
+        }
+    }
 
-fn last_day(to: DateTime<Utc>) -> DateTime<Utc> {
-    midnight(to.checked_sub_signed(TimeDelta::nanoseconds(1)).unwrap_or(to))
+    /// A moment that is not taken for a later one where it begins a span, or for an earlier one where it ends it: when clocks
+    /// are put back, they show the same twice.
+    fn unmistakable(&self, moment: DateTime<Utc>, edge: Edge, zone: &Zone) -> DateTime<Utc> {
+        if self.has_offset() || self.unit() >= TimeDelta::days(1) {
+            return moment;
+        }
+        let twice = zone.repeats(moment);
+        let clear = match edge {
+            Edge::From => moment.checked_sub_signed(twice),
+            Edge::To | Edge::Last => moment.checked_add_signed(twice),
+        };
+        clear.unwrap_or(moment)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filled(template: &str, from: Option<&str>, to: &str) -> Option<String> {
-        let span = Span { from: from.map(|from| from.parse().unwrap()), to: to.parse().unwrap() };
-        DateTemplate::parse(template).unwrap().fill(&span)
-    }
-
-    #[test]
-    fn a_credential_that_is_missing_is_named_briefly() {
-        let template = format!("Key {{{}}}", "a".repeat(2000));
-        let refused = fill_credentials(&template, &serde_json::json!({})).unwrap_err().to_string();
-        assert!(refused.contains("must be a text") && refused.chars().count() < 200, "{refused}");
+    fn filled(template: &str, from: Option<&str>, to: &str, zone: &str) -> Option<String> {
+        let zone = Zone::named(zone).unwrap();
+        let from = from.map(|from| from.parse().unwrap());
+        DateTemplate::parse(template, &zone).unwrap().fill(from, to.parse().unwrap(), &zone)
     }
 
     #[test]
     fn dates_are_written_in_every_format() {
         let (from, to) = (Some("2026-01-01T15:30:00Z"), "2026-01-03T00:00:00.000001Z");
-        let write = |template| filled(template, from, to).unwrap();
+        let write = |template| filled(template, from, to, "UTC").unwrap();
         assert_eq!(write("{from}"), "2026-01-01T15:30:00Z");
         assert_eq!(write("{to:rfc3339}"), "2026-01-03T00:00:00.000001Z");
         assert_eq!(write("{from:date}..{last:date}"), "2026-01-01..2026-01-03");
-        assert_eq!(write("{from:unix}"), "1767281400");
+        assert_eq!(write("{from:unix}-{from:unix_ms}"), "1767281400-1767281400000");
         assert_eq!(write("{from:%Y-%m-%d %H:%M:%S}"), "2026-01-01 15:30:00");
-        assert_eq!(filled("{last:date}", from, "2026-01-03T00:00:00Z").unwrap(), "2026-01-02");
+        assert_eq!(filled("{last:date}", from, "2026-01-03T00:00:00Z", "UTC").unwrap(), "2026-01-02");
+    }
+
+    #[test]
+    fn days_and_clocks_are_those_of_the_zone() {
+        let write =
+            |template, to| filled(template, Some("2024-01-01T03:00:00Z"), to, "America/Los_Angeles").unwrap();
+        let midnight = "2024-01-03T08:00:00Z";
+        assert_eq!(write("{from:date} {to:date} {last:date}", midnight), "2023-12-31 2024-01-03 2024-01-02");
+        assert_eq!(
+            write("{from:%F %T} {from:%FT%TZ} {from}", midnight),
+            "2023-12-31 19:00:00 2024-01-01T03:00:00Z 2024-01-01T03:00:00Z"
+        );
+        // Between one and two the clock shows the same twice: what is asked for holds both.
+        let twice = |template, moment| filled(template, Some(moment), moment, "America/Los_Angeles").unwrap();
+        assert_eq!(twice("{from:%H:%M}-{to:%H:%M}", "2024-11-03T08:30:00Z"), "00:30-01:30");
+        assert_eq!(twice("{from:%H:%M}-{to:%H:%M}", "2024-11-03T09:30:00Z"), "01:30-02:30");
+        assert_eq!(twice("{from:%H:%M%z}-{to:%H:%M%z}", "2024-11-03T09:30:00Z"), "01:30-0800-01:30-0800");
     }
 
     #[test]
     fn a_missing_lower_bound_leaves_its_parameter_out() {
-        assert_eq!(filled("{from}", None, "2026-01-03T00:00:00Z"), None);
-        assert!(filled("{to}", None, "2026-01-03T00:00:00Z").is_some());
+        assert_eq!(filled("{from}", None, "2026-01-03T00:00:00Z", "UTC"), None);
+        assert!(filled("{to}", None, "2026-01-03T00:00:00Z", "UTC").is_some());
     }
 
     #[test]
     fn wrong_templates_are_named() {
-        for wrong in ["{from", "{until}", "{from:iso}", "{from:%Q}", "{}"] {
-            assert!(DateTemplate::parse(wrong).is_err(), "{wrong}");
+        for wrong in ["{from", "{until}", "{from:iso}", "{from:%Q}", "{from:%+}", "{}"] {
+            assert!(DateTemplate::parse(wrong, &Zone::default()).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn whole_days_hold_the_span() {
-        let span = |from: &str, to: &str| Span { from: Some(from.parse().unwrap()), to: to.parse().unwrap() };
-        let days = span("2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z");
-        assert_eq!(whole_days(&span("2026-01-01T15:30:00Z", "2026-01-03T00:00:00.000001Z")), days);
-        assert_eq!(whole_days(&days), days);
-    }
-
-    #[test]
-    fn a_missing_credential_is_named() {
-        let credentials = serde_json::json!({"token": "s3cret", "port": 7});
-        assert_eq!(fill_credentials("Bearer {token}", &credentials).unwrap(), "Bearer s3cret");
-        for template in ["{api_key}", "{port}", "{token"] {
-            let error = fill_credentials(template, &credentials).unwrap_err().to_string();
-            assert!(!error.contains("s3cret"), "{error}");
+    fn a_template_may_hold_other_conditions() {
+        let only = |template: &str, from: bool| {
+            DateTemplate::parse(template, &Zone::default()).unwrap().is_only(from)
+        };
+        for alone in ["{from}", ">={from:date}", "[{from}", "'{from}'"] {
+            assert!(only(alone, true) && !only(alone, false), "{alone}");
         }
+        for more in ["created:>={from}", "{from}..{to}", "state eq 1 and created ge {from}", "gte.{from}"] {
+            assert!(!only(more, true), "{more}");
+        }
+        assert!(only("<{to}", false) && only("{last:date}", false));
     }
 }

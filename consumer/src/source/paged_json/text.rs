@@ -5,7 +5,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::storable::{MAX_NESTING, Unstorable, check_characters, check_number};
+use super::storable::{MAX_NESTING, MAX_PLAIN_BYTES, Unstorable, check_characters, check_number};
 
 /// Why a text was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,14 @@ pub(super) enum ReadError {
 }
 
 impl ReadError {
+    /// Whether the text ends before it is complete.
+    pub(super) fn is_cut(self, json: &str) -> bool {
+        match self {
+            Self::TooMany(_) => false,
+            Self::NotJson(_) => serde_json::from_str::<IgnoredAny>(json).is_err_and(|error| error.is_eof()),
+        }
+    }
+
     /// In words, of the text that was read.
     pub(super) fn explain(self, json: &str) -> String {
         match self {
@@ -40,11 +48,13 @@ pub(super) struct Text<'de> {
     /// How many may be open before the value that is looked at is nested too deep.
     deepest: usize,
     wrong: Option<Unstorable>,
+    /// How many bytes the numbers with exponents would take without them.
+    plain: usize,
 }
 
 impl<'de> Text<'de> {
     pub(super) const fn new(json: &'de str) -> Self {
-        Self { json, at: 0, open: Vec::new(), deepest: MAX_NESTING, wrong: None }
+        Self { json, at: 0, open: Vec::new(), deepest: MAX_NESTING, wrong: None, plain: 0 }
     }
 
     pub(super) fn byte(&self) -> Option<u8> {
@@ -69,6 +79,7 @@ impl<'de> Text<'de> {
     pub(super) fn begin(&mut self) {
         self.deepest = self.open.len() + MAX_NESTING;
         self.wrong = None;
+        self.plain = 0;
     }
 
     /// What Postgres does not take of what was read since [`Text::begin`], the first of it.
@@ -231,7 +242,13 @@ impl<'de> Text<'de> {
         }
         // Nearly all numbers are short and have no exponent.
         if (exponent || self.at - begin > 1000) && self.wrong.is_none() {
-            self.wrong = check_number(self.since(begin)).err();
+            match check_number(self.since(begin)) {
+                Ok(bytes) => self.plain += bytes,
+                Err(wrong) => self.wrong = Some(wrong),
+            }
+            if self.plain > MAX_PLAIN_BYTES {
+                self.wrong.get_or_insert(Unstorable::Numbers);
+            }
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ impl Source for JsonLines {
             url.query_pairs_mut().append_pair("after", last);
         }
         let allowance = http.allowance(request.budget);
-        let body = http.get(Get { url, auth: None, budget: request.budget }, &allowance).await?;
+        let body = http.get(Get::new(url, request.budget), &allowance).await?;
         let text = std::str::from_utf8(&body.bytes)
             .map_err(|error| FetchError::unreadable(&body.content_type, error, &body.bytes))?;
         let mut page = FetchedPage { bytes: body.bytes.len(), ..FetchedPage::default() };

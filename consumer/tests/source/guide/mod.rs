@@ -56,8 +56,10 @@ async fn the_source_of_the_guide_reads_every_event_once() {
         for record in page.records {
             match record.content {
                 Content::Stored { .. } => stored.push(record.key),
-                Content::Failed { .. } | Content::Gone { .. } => failed += 1,
-                Content::Deferred => panic!("nothing is deferred"),
+                Content::Failed { .. } => failed += 1,
+                Content::Gone { .. } | Content::Deferred => {
+                    panic!("nothing is deferred, or asked for by its id")
+                }
             }
         }
         cursor = page.next;

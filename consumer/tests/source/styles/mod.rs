@@ -3,14 +3,14 @@
 mod nasty;
 mod servers;
 
-use std::time::Duration;
-
 use common::slice::Span;
-use consumer::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
+use common::warning::WarningKind;
+use consumer::source::{FetchError, FetchedPage, Source};
 use serde_json::Value;
 use url::Url;
 
 use crate::upstream::{fetcher, source};
+use crate::walker::{Checkpoint, Walked, keys, walk_from};
 use servers::List;
 
 const STYLES: [&str; 6] = ["next_url", "link_header", "cursor", "last_id", "page_number", "offset"];
@@ -27,40 +27,22 @@ fn open(url: &Url, settings: Value) -> Box<dyn Source> {
     source("paged_json", url, settings)
 }
 
+fn span() -> Span {
+    Span { from: None, to: "2026-02-01T00:00:00Z".parse().unwrap() }
+}
+
 async fn page(source: &dyn Source, cursor: Option<&str>) -> Result<FetchedPage, FetchError> {
-    page_by(&fetcher(), source, cursor).await
+    Checkpoint::at(cursor).fetch(source, &span(), &fetcher()).await
 }
 
-async fn page_by(
-    http: &Fetcher,
-    source: &dyn Source,
-    cursor: Option<&str>,
-) -> Result<FetchedPage, FetchError> {
-    let span = Span { from: None, to: "2026-02-01T00:00:00Z".parse().unwrap() };
-    source.fetch(PageRequest { cursor, ..PageRequest::first(&span, Duration::from_secs(20)) }, http).await
+async fn walk(source: &dyn Source) -> Walked {
+    walk_from(source, &span(), Checkpoint::default()).await.ended()
 }
 
-fn keys(page: &FetchedPage) -> Vec<String> {
-    page.records.iter().map(|record| record.key.clone()).collect()
-}
-
-/// Every page from a cursor on: its cursor and its keys.
-async fn walk(source: &dyn Source, from: Option<&str>) -> Vec<(Option<String>, Vec<String>)> {
-    let (http, mut pages) = (fetcher(), Vec::new());
-    let mut cursor = from.map(ToOwned::to_owned);
-    loop {
-        let page = page_by(&http, source, cursor.as_deref()).await.unwrap();
-        pages.push((cursor, keys(&page)));
-        assert!(pages.len() < 100, "the walk has no end");
-        cursor = page.next;
-        if cursor.is_none() {
-            return pages;
-        }
-    }
-}
-
-fn all(pages: &[(Option<String>, Vec<String>)]) -> Vec<String> {
-    pages.iter().flat_map(|(_, keys)| keys.clone()).collect()
+/// The rest of a walk after its first page.
+async fn rest(source: &dyn Source, first: &FetchedPage) -> Walked {
+    let after = Checkpoint::default().after(first).unwrap();
+    walk_from(source, &span(), after).await.ended()
 }
 
 fn ids(range: std::ops::Range<usize>) -> Vec<String> {
@@ -73,12 +55,16 @@ async fn every_documented_style_reads_the_whole_list_and_goes_on_at_any_checkpoi
         // 100 records are asked for, and 10 given.
         let upstream = List::of(25, 10).serve(style).await;
         let settings = documented(style);
-        let pages = walk(&*open(&upstream.url, settings.clone()), None).await;
-        assert_eq!(all(&pages), ids(0..25), "{style}");
-        for (number, (cursor, _)) in pages.iter().enumerate() {
+        let walked = walk(&*open(&upstream.url, settings.clone())).await;
+        assert_eq!(walked.keys(), ids(0..25), "{style}");
+        assert_eq!((walked.doubts(), walked.doubt()), (Vec::new(), None), "{style}");
+        assert_eq!(walked.walk().fresh, 25, "{style}");
+        for (number, (checkpoint, _)) in walked.pages.iter().enumerate() {
             // Another process knows nothing but the checkpoint.
-            let again = walk(&*open(&upstream.url, settings.clone()), cursor.as_deref()).await;
-            assert_eq!(again, pages[number..], "{style} from {cursor:?}");
+            let again = walk_from(&*open(&upstream.url, settings.clone()), &span(), checkpoint.clone()).await;
+            let rest: Vec<_> = walked.pages[number..].iter().flat_map(|(_, page)| keys(page)).collect();
+            assert_eq!(again.keys(), rest, "{style} from {checkpoint:?}");
+            assert_eq!(again.walk(), walked.walk(), "{style} from {checkpoint:?}");
         }
         let requests = upstream.seen();
         let path = settings["path"].as_str().unwrap();
@@ -89,10 +75,11 @@ async fn every_documented_style_reads_the_whole_list_and_goes_on_at_any_checkpoi
 #[tokio::test]
 async fn every_documented_style_reads_lists_that_end_with_a_full_page_or_are_empty() {
     for style in STYLES {
-        for (count, most) in [(20, 10), (0, 10), (1, 1), (3, 1)] {
+        for (count, most) in [(20, 10), (0, 10), (1, 1), (3, 1), (2, 2), (3, 2), (11, 10)] {
             let upstream = List::of(count, most).serve(style).await;
-            let pages = walk(&*open(&upstream.url, documented(style)), None).await;
-            assert_eq!(all(&pages), ids(0..count), "{style}, {count} records");
+            let walked = walk(&*open(&upstream.url, documented(style))).await;
+            assert_eq!(walked.keys(), ids(0..count), "{style}, {count} records");
+            assert_eq!((walked.doubts(), walked.doubt()), (Vec::new(), None), "{style}, {count} records");
         }
     }
 }
@@ -105,10 +92,11 @@ async fn what_is_asked_for_is_the_first_page_and_then_its_cursor() {
         ("cursor", ["/v1/contacts?limit=100", "cursor=opaque%2B%2F%3D2"]),
         ("last_id", ["/v1/charges?limit=100&created%5Blt%5D=1769904000", "starting_after=r01"]),
         ("page_number", ["/api/orders?per_page=100&page=1", "page=2"]),
-        ("offset", ["/rest/items?sort=created_at&limit=100&offset=0", "offset=2"]),
+        // One record early: it shows whether the list has moved.
+        ("offset", ["/rest/items?sort=created_at&limit=100&offset=0", "offset=1"]),
     ] {
         let upstream = List::of(4, 2).serve(style).await;
-        walk(&*open(&upstream.url, documented(style)), None).await;
+        walk(&*open(&upstream.url, documented(style))).await;
         let seen = upstream.seen();
         assert_eq!(seen[0], asked[0], "{style}");
         assert!(seen[1].contains(asked[1]), "{style}: {seen:?}");
@@ -124,16 +112,23 @@ async fn an_insertion_during_a_walk_loses_nothing_in_any_style() {
         let source = open(&upstream.url, documented(style));
         let first = page(&*source, None).await.unwrap();
         list.insert(0, "new");
-        let rest = walk(&*source, first.next.as_deref()).await;
-        let mut read = [keys(&first), all(&rest)].concat();
+        let rest = rest(&*source, &first).await;
+        let mut read = [keys(&first), rest.keys()].concat();
         let counts_rows = !matches!(style, "last_id");
         assert_eq!(read.len(), if counts_rows { 10 } else { 9 }, "{style}: {read:?}");
+        read.sort_unstable();
         read.dedup();
         assert_eq!(read, ids(0..9), "{style}");
+        assert_eq!((rest.doubts(), rest.doubt()), (Vec::new(), None), "{style}");
+        assert_eq!(
+            rest.walk().fresh,
+            if matches!(style, "page_number" | "offset" | "last_id") { 9 } else { 10 },
+            "{style}"
+        );
     }
 }
 
-/// And what is lost by a removal, where rows are counted.
+/// And what is lost by a removal, where rows are counted: by offsets with a sign, by page numbers without one.
 #[tokio::test]
 async fn a_removal_during_a_walk_hides_one_record_where_rows_are_counted() {
     for (style, hidden) in [("page_number", true), ("offset", true), ("last_id", false)] {
@@ -142,9 +137,23 @@ async fn a_removal_during_a_walk_hides_one_record_where_rows_are_counted() {
         let source = open(&upstream.url, documented(style));
         let first = page(&*source, None).await.unwrap();
         list.remove(0);
-        let rest = all(&walk(&*source, first.next.as_deref()).await);
-        assert_eq!(rest, ids(if hidden { 4..9 } else { 3..9 }), "{style}");
+        let rest = rest(&*source, &first).await;
+        match style {
+            // The one that was to be read again is gone from its place.
+            "offset" => {
+                assert_eq!(rest.keys(), ids(3..9), "the overlap had it");
+                assert!(rest.doubts().contains(&WarningKind::OverlapLost), "{:?}", rest.doubts());
+                assert!(rest.doubt().is_some());
+            }
+            _ => {
+                assert_eq!(rest.keys(), ids(if hidden { 4..9 } else { 3..9 }), "{style}");
+                assert_eq!(rest.doubt(), None, "{style}");
+            }
+        }
+        let notes = rest.warnings().into_iter().filter(|(kind, _)| kind.is_note()).collect::<Vec<_>>();
+        let moving = if style == "page_number" { vec![(WarningKind::MovingList, 1)] } else { Vec::new() };
+        assert_eq!(notes, moving, "{style}");
         // The next walk finds it.
-        assert_eq!(all(&walk(&*source, None).await), ids(1..9), "{style}");
+        assert_eq!(walk(&*source).await.keys(), ids(1..9), "{style}");
     }
 }

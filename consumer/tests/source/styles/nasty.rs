@@ -1,14 +1,17 @@
 //! Servers that page badly.
 
+use axum::http::StatusCode;
 use axum::http::header::LINK;
 use common::walk::Walk;
+use common::warning::WarningKind;
 use consumer::source::paged_json::PagedJson;
 use consumer::source::{Endpoint, FetchedPage, Source as _};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{documented, keys, open, page};
-use crate::upstream::{Upstream, permanent};
+use super::{documented, open, page, span};
+use crate::upstream::{Upstream, fetcher, permanent};
+use crate::walker::{Checkpoint, keys};
 
 fn row(id: &str) -> Value {
     json!({"id": id, "created_at": "2026-01-02T03:04:05Z"})
@@ -57,9 +60,20 @@ async fn a_flag_ends_the_list_or_goes_on_and_is_believed_only_if_it_is_one() {
         let refused = answered(settings.clone(), Some(cursor), body(json!("yes"))).await.unwrap_err();
         assert!(refused.contains("must be true or false"), "{refused}");
 
-        let refused =
-            answered(settings.clone(), Some(cursor), json!({"rows": [], "more": true})).await.unwrap_err();
-        assert!(refused.contains("says that there is more, and has no"), "{style}: {refused}");
+        let nothing = answered(settings.clone(), Some(cursor), json!({"rows": [], "more": true})).await;
+        match style {
+            // It may be a gap: what comes behind it is tried.
+            "page_number" | "offset" => {
+                let gap = nothing.unwrap();
+                assert_eq!(gap.next.as_deref(), Some(if style == "offset" { "130" } else { "4" }));
+                assert_eq!(gap.warnings[0].kind, WarningKind::EmptyPage, "{gap:?}");
+                assert!(gap.walk.doubt.is_some(), "{gap:?}");
+            }
+            _ => {
+                let refused = nothing.unwrap_err();
+                assert!(refused.contains("says that there is more, and has no"), "{style}: {refused}");
+            }
+        }
         assert_eq!(ask(json!({"rows": [], "more": false})).await, None, "{style}");
     }
 }
@@ -96,7 +110,8 @@ async fn the_number_of_pages_ends_the_list_unless_it_cannot_be() {
     assert_eq!(ask(1, Some("3"), json!([]), json!(2)).await, None);
     assert_eq!(ask(1, None, json!([]), json!(0)).await, None);
     // Nonsense: an empty page ends the list then.
-    for nonsense in [json!(0), json!(2), json!(-1), json!("3"), json!(null)] {
+    assert_eq!(ask(1, Some("3"), rows(), json!("3")).await, None);
+    for nonsense in [json!(0), json!(2), json!(-1), json!("many"), json!(null)] {
         assert_eq!(ask(1, Some("3"), rows(), nonsense.clone()).await.as_deref(), Some("4"), "{nonsense}");
         assert_eq!(ask(1, Some("3"), json!([]), nonsense.clone()).await, None, "{nonsense}");
     }
@@ -104,16 +119,37 @@ async fn the_number_of_pages_ends_the_list_unless_it_cannot_be() {
 
 #[tokio::test]
 async fn a_total_ends_the_list_only_where_it_is_trusted_and_reached() {
-    let rows = || json!([row("a"), row("b")]);
-    let ask = async |until_total: bool, cursor: &str, total: Value| {
-        let settings = with("offset", &json!({"until_total": until_total}));
-        next(settings, Some(cursor), json!({"items": rows(), "total": total})).await
+    let settings = with("offset", &json!({"until_total": true}));
+    let at = Checkpoint {
+        cursor: Some("8".to_owned()),
+        walk: Walk { fresh: 8, largest_page: 8, ..Walk::NEW },
+        page: 1,
     };
-    assert_eq!(ask(true, "8", json!(10)).await, None);
-    assert_eq!(ask(false, "8", json!(10)).await.as_deref(), Some("10"));
-    for other in [json!(11), json!(2), json!(0), json!(null)] {
-        assert_eq!(ask(true, "8", other.clone()).await.as_deref(), Some("10"), "{other}");
+    let ask = async |from: &Checkpoint, status: u16, body: Value| {
+        let status = StatusCode::from_u16(status).unwrap();
+        let upstream = Upstream::start(move |_| (status, body.to_string())).await;
+        from.fetch(&*open(&upstream.url, settings.clone()), &span(), &fetcher()).await
+    };
+    let items = |ids: &[&str], total: Value| json!({"items": ids.iter().map(|id| row(id)).collect::<Vec<_>>(), "total": total});
+    for (total, beyond) in [(json!(10), true), (json!(11), false), (json!(null), false)] {
+        let page = ask(&at, 200, items(&["a", "b"], total.clone())).await.unwrap();
+        assert_eq!((page.next.as_deref(), page.walk.beyond_total), (Some("10"), beyond), "{total}");
     }
+    // One page beyond shows whether there is more.
+    let beyond = at.after(&ask(&at, 200, items(&["a", "b"], json!(10))).await.unwrap()).unwrap();
+    for (status, ids) in [(200, &["b"][..]), (200, &["a", "b"]), (400, &[]), (404, &[]), (416, &[])] {
+        let end = ask(&beyond, status, items(ids, json!(10))).await.unwrap();
+        assert_eq!((end.next, end.walk.doubt), (None, None), "{status} {ids:?}");
+    }
+    // It was to begin with the last record, so that one is gone.
+    let lost = ask(&beyond, 200, items(&[], json!(10))).await.unwrap();
+    assert_eq!((lost.next, lost.warnings[0].kind), (None, WarningKind::OverlapLost));
+    for status in [401, 403] {
+        permanent(ask(&beyond, status, json!({})).await);
+    }
+    let more = ask(&beyond, 200, items(&["b", "c"], json!(10))).await.unwrap();
+    assert_eq!((keys(&more), more.next.as_deref()), (vec!["c".to_owned()], Some("11")));
+    assert_eq!(more.warnings[0].kind, WarningKind::BeyondTotal, "{more:?}");
 }
 
 #[tokio::test]
@@ -121,9 +157,14 @@ async fn a_page_that_leads_to_itself_is_a_loop() {
     let looped =
         answered(documented("last_id"), Some("r07"), json!({"data": [row("r07")], "has_more": true}));
     assert!(looped.await.unwrap_err().starts_with("cursor loop"));
+    // Unless it is the only record, and nothing says that there is more.
+    assert_eq!(next(documented("last_id"), Some("r07"), json!({"data": [row("r07")]})).await, None);
+    let looped = answered(documented("last_id"), Some("r07"), json!({"data": [row("r08"), row("r07")]}));
+    assert!(looped.await.unwrap_err().starts_with("cursor loop"));
     let meta = json!({"data": [], "meta": {"next_cursor": "a", "has_more": true}});
     assert!(answered(documented("cursor"), Some("a"), meta).await.unwrap_err().starts_with("cursor loop"));
-    let upstream = Upstream::start(|_| ([(LINK, "</issues?page=2>; rel=next")], "[]")).await;
+    let issues = |_: &_| ([(LINK, "</issues?page=2>; rel=next")], json!([row("a")]).to_string());
+    let upstream = Upstream::start(issues).await;
     let source = open(&upstream.url, documented("link_header"));
     assert_eq!(page(&*source, None).await.unwrap().next.as_deref(), Some("/issues?page=2"));
     assert!(permanent(page(&*source, Some("/issues?page=2")).await).starts_with("cursor loop"));
@@ -131,7 +172,7 @@ async fn a_page_that_leads_to_itself_is_a_loop() {
 
 #[tokio::test]
 async fn a_link_leads_to_the_connections_own_host_only_and_must_be_readable() {
-    for elsewhere in ["<http://example.org/?page=2>", "<//example.org/>", "<https://127.0.0.1/>"] {
+    for elsewhere in ["<http://example.org/?page=2>", "<//example.org/>", "<https://localhost/>"] {
         let upstream = Upstream::start(move |_| ([(LINK, format!("{elsewhere}; rel=\"next\""))], "[]")).await;
         let refused = permanent(page(&*open(&upstream.url, documented("link_header")), None).await);
         assert!(refused.contains("on another host"), "{refused}");

@@ -20,10 +20,13 @@ pub(crate) fn settings() -> Value {
         "records": { "pointer": "/rows", "id": "/id", "time": "/time_hour" },
         "next": { "style": "next_url", "pointer": "/next_url" },
         "total": "/filtered_table_rows_count",
-        "dates": { "parameters": [
-            { "name": "time_hour__gte", "value": "{from:rfc3339}" },
-            { "name": "time_hour__lt", "value": "{to:rfc3339}" },
-        ] },
+        "dates": {
+            "parameters": [
+                { "name": "time_hour__gte", "value": "{from:rfc3339}" },
+                { "name": "time_hour__lt", "value": "{to:rfc3339}" },
+            ],
+            "start": null,
+        },
         "slicing": { "days": 14 },
     })
 }
