@@ -36,6 +36,17 @@ impl Database {
     pub async fn create_on(admin: Url) -> Result<Self> {
         let mut connection = connect(&admin).await?;
         let template = template(&admin, &mut connection).await?;
+        Self::copy(admin, connection, &template).await
+    }
+
+    /// Makes one without anything in it.
+    pub async fn create_empty() -> Result<Self> {
+        let admin = database_url().parse().context("DATABASE_URL is not a URL")?;
+        let connection = connect(&admin).await?;
+        Self::copy(admin, connection, "template0").await
+    }
+
+    async fn copy(admin: Url, mut connection: PgConnection, template: &str) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let name = format!("backhaul_test_{now}_{}", Uuid::new_v4().simple());
         drop_left_behind(&mut connection, now).await?;

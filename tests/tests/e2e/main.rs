@@ -32,6 +32,7 @@ mod invariants;
 mod least_rights;
 mod limits;
 mod lost_answers;
+mod migrations;
 mod pause;
 mod plans;
 mod poison;
