@@ -200,7 +200,7 @@ impl PageHandler {
             Ok(opened) => opened,
             Err(error) => return self.fail_page(&lease, &context, error.to_string(), None).await,
         };
-        let clock = Reading::new(context.claimed_at, asked);
+        let clock = Reading::new(context.read_at, asked);
         let mut stint = Stint { context, held, source, redactor, started: Instant::now(), clock };
         let mut lease = lease;
         loop {

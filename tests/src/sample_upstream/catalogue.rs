@@ -77,6 +77,10 @@ impl Catalogue {
         }
     }
 
+    pub(super) fn restore(&mut self, ordinal: u64) {
+        self.deleted.remove(&ordinal);
+    }
+
     pub(super) fn change(&mut self, ordinal: u64) -> &mut Change {
         self.changes.entry(ordinal).or_default()
     }

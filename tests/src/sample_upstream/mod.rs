@@ -107,9 +107,14 @@ impl SampleUpstream {
         self.change(tenant, |calls| calls.change(ordinal).revision += 1);
     }
 
-    /// Removes a call for ever.
+    /// Removes a call.
     pub fn delete(&self, tenant: &str, ordinal: u64) {
         self.change(tenant, |calls| calls.delete(ordinal));
+    }
+
+    /// Takes a removal back.
+    pub fn restore(&self, tenant: &str, ordinal: u64) {
+        self.change(tenant, |calls| calls.restore(ordinal));
     }
 
     /// Makes a call one that is still running (`ended` is null), or one that has ended.

@@ -157,7 +157,7 @@ async fn a_settle_that_comes_after_the_fence() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let (proxy, database) = fixture.database_proxy().await?;
     let consumer = fixture.consumer_with(fixture.settings_at(&database, &amqp_url())?).await?;
-    proxy.stall_on(Direction::ToTarget, "with fence as materialized");
+    proxy.stall_on(Direction::ToTarget, "), fence as materialized (");
     let job = fixture.publish_start(account.connection).await?;
     proxy.until_stalled().await;
 

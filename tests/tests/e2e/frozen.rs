@@ -64,7 +64,7 @@ async fn with_a_settle_on_its_way() -> Result<()> {
     let sleeper = program.start()?;
     sleeper.ready().await?;
     fixture.upstream.hold_if(|asked| asked.repeats > 0);
-    proxy.stall_on(Direction::ToTarget, "with fence as materialized");
+    proxy.stall_on(Direction::ToTarget, "), fence as materialized (");
     let job = fixture.publish_start(account.connection).await?;
     proxy.until_stalled().await;
 

@@ -10,6 +10,7 @@ mod plan;
 mod resume;
 mod start;
 mod status;
+mod stragglers;
 
 pub(super) use cancel::fence;
 pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};

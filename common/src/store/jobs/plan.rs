@@ -1,7 +1,7 @@
 //! Planning: a pending job becomes running, with all its slices, in one transaction. A resumed job has its slices already.
 
 use super::super::{Store, StoreError, events};
-use super::{Locked, lock};
+use super::{Locked, lock, stragglers};
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
@@ -171,7 +171,12 @@ impl Store {
             if plannable.documents.is_some() {
                 share_out(&mut transaction, plannable.job, &locked).await?
             } else {
-                cut(&mut transaction, plannable.job, &locked, &plan.spans).await?
+                let walks = cut(&mut transaction, plannable.job, &locked, &plan.spans).await?;
+                let beside = match plannable.mode {
+                    JobMode::Incremental => stragglers::take(&mut transaction, plannable).await?,
+                    JobMode::Range | JobMode::Full => 0,
+                };
+                walks + beside
             }
         };
         sqlx::query!("update jobs set status = 'running', started_at = now() where id = $1", plannable.job.0)

@@ -133,7 +133,7 @@ pub struct PageContext {
     /// What the job was planned with, where that is not what the connection has by now.
     pub planned: Option<Planned>,
     /// The time of the database at the claim.
-    pub claimed_at: DateTime<Utc>,
+    pub read_at: DateTime<Utc>,
     /// Whether the connection has a limit of requests per second: each page is admitted first.
     pub limited: bool,
     /// What the connection wants of a page that can never be settled.
@@ -269,7 +269,7 @@ struct Row {
     forbidden_rests: i32,
     started_over: bool,
     planned: Option<Json<Planned>>,
-    claimed_at: DateTime<Utc>,
+    read_at: DateTime<Utc>,
     limited: bool,
     on_poison_page: PoisonPolicy,
     narrow: bool,
@@ -301,7 +301,7 @@ impl Row {
             forbidden_rests: self.forbidden_rests,
             started_over: self.started_over,
             planned: self.planned.map(|planned| planned.0),
-            claimed_at: self.claimed_at,
+            read_at: self.read_at,
             limited: self.limited,
             on_poison_page: self.on_poison_page,
             narrow: self.narrow,

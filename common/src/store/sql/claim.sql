@@ -76,7 +76,7 @@ select 1::bigint as "nth!", verdict as "verdict!: Verdict", page as "page!", cur
        span_from, span_to as "span_to!", tenant_id as "tenant_id!: TenantId",
        connection_id as "connection_id!: ConnectionId", source as "source!", base_url as "base_url!",
        credentials_key, credentials_nonce, credentials, settings as "settings!", kind as "kind!: SliceKind", walk as "walk!: Json<Walk>",
-       mode as "mode!: JobMode", scope, counted as "counted!", open_end as "open_end!", forbidden_rests as "forbidden_rests!", started_over as "started_over!", planned as "planned: Json<Planned>", now() as "claimed_at!",
+       mode as "mode!: JobMode", scope, counted as "counted!", open_end as "open_end!", forbidden_rests as "forbidden_rests!", started_over as "started_over!", planned as "planned: Json<Planned>", now() as "read_at!",
        limited as "limited!",
        on_poison_page as "on_poison_page!: PoisonPolicy", narrow as "narrow!",
        -- All ids of the slice, for every page of the stint: at most 200.

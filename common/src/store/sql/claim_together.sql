@@ -45,7 +45,7 @@ returning o.nth as "nth!", 'claimed' as "verdict!: Verdict", o.page as "page!", 
           o.tenant_id as "tenant_id!: TenantId", o.connection_id as "connection_id!: ConnectionId", o.source as "source!",
           o.base_url as "base_url!", o.credentials_key, o.credentials_nonce, o.credentials, o.settings as "settings!",
           o.kind as "kind!: SliceKind", o.walk as "walk!: Json<Walk>", o.mode as "mode!: JobMode", o.scope,
-          o.counted as "counted!", o.open_end as "open_end!", o.forbidden_rests as "forbidden_rests!", o.started_over as "started_over!", o.planned as "planned: Json<Planned>", now() as "claimed_at!", o.limited as "limited!", o.on_poison_page as "on_poison_page!: PoisonPolicy",
+          o.counted as "counted!", o.open_end as "open_end!", o.forbidden_rests as "forbidden_rests!", o.started_over as "started_over!", o.planned as "planned: Json<Planned>", now() as "read_at!", o.limited as "limited!", o.on_poison_page as "on_poison_page!: PoisonPolicy",
           o.narrow as "narrow!",
           case when o.ids_from is not null then
               (select array_agg(d.id order by d.place) from documents d

@@ -191,5 +191,5 @@ update slices s set
   from settled g
  where s.job_id = g.job and s.slice = g.slice
 returning g.nth as "nth!", s.status as "status!: SliceStatus", s.page as "page!", s.ring as "ring!",
-          s.lease_token is not null as "kept!", now() as "settled_at!", g.inserted as "inserted!", g.updated as "updated!",
-          g.unchanged as "unchanged!", g.deferred as "deferred!", g.failed as "failed!"
+          s.lease_token is not null as "kept!", g.inserted as "inserted!", g.updated as "updated!",
+          g.unchanged as "unchanged!", g.deferred as "deferred!", g.failed as "failed!", now() as "settled_at!"

@@ -213,14 +213,15 @@ async fn it_says_nothing_about_what_is_known() -> Result<()> {
     let oldest = world.start(json!({ "date_to": created(10)? })).await?;
     let known = world.fixture.until_over(oldest, JobStatus::Completed).await?;
     assert_eq!(known.counters.inserted, 10);
+    let known_to = || async {
+        sqlx::query_scalar::<_, Option<chrono::DateTime<chrono::Utc>>>("select known_to from streams")
+            .fetch_one(&world.fixture.database.pool)
+            .await
+    };
+    assert_eq!(known_to().await?, Some(created(9)?));
     let newest = world.start(json!({ "document_ids": world.ids([59]) })).await?;
     world.fixture.until_over(newest, JobStatus::Completed).await?;
-    let covered: (Option<chrono::DateTime<chrono::Utc>>,) =
-        sqlx::query_as("select covered_to from jobs where id = $1")
-            .bind(newest.0)
-            .fetch_one(&world.fixture.database.pool)
-            .await?;
-    assert_eq!(covered.0, None);
+    assert_eq!(known_to().await?, Some(created(9)?));
     let latest = world.fixture.store.latest_job(world.account.tenant, world.account.connection).await?;
     assert_eq!(latest.map(|job| job.id), Some(oldest));
 

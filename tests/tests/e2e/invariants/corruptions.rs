@@ -133,8 +133,8 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "slice 2: of its own, but the job resumes job",
     ),
     (
-        "update slices set status = 'queued' where job_id = $rest and slice = 1",
-        "update slices set status = 'done' where job_id = $rest and slice = 1",
+        "update slices set status = 'queued', whole = null where job_id = $rest and slice = 1",
+        "update slices set status = 'done', whole = true where job_id = $rest and slice = 1",
         &[3],
         "slice 1: queued, though it was done, but the job resumes job",
     ),
@@ -147,17 +147,17 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
     (
         "update jobs set status = 'completed', started_at = now(), finished_at = now(), cancel_requested_at = null,
                          pages_at_fence = null where id = $half;
-         update slices set status = 'done' where job_id in ($half, $rest)",
-        "update slices set status = case slice when 1 then 'done' else 'queued' end::slice_status where job_id = $rest;
-         update slices set status = case slice when 1 then 'done' else 'cancelled' end::slice_status where job_id = $half;
+         update slices set status = 'done', whole = true where job_id in ($half, $rest)",
+        "update slices set status = case slice when 1 then 'done' else 'queued' end::slice_status, whole = case slice when 1 then true end where job_id = $rest;
+         update slices set status = case slice when 1 then 'done' else 'cancelled' end::slice_status, whole = case slice when 1 then true end where job_id = $half;
          update jobs set status = 'cancelled', cancel_requested_at = now(), pages_at_fence = 1 where id = $half",
         &[3],
         "which is completed",
     ),
     // 3: a deletion is counted, comes last, and keeps to its range.
     (
-        "update slices set deleted = 2 where job_id = $full and deletion",
-        "update slices set deleted = 1 where job_id = $full and deletion",
+        "update slices set deleted = 2 where job_id = $full and kind = 'deletion'",
+        "update slices set deleted = 1 where job_id = $full and kind = 'deletion'",
         &[3],
         "counters (+0 ~0 =0 d0 f0 x2) differ from the page log (+0 ~0 =0 d0 f0 x1)",
     ),
@@ -174,8 +174,8 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "deleted, but by no page of a full sync that had it in its range",
     ),
     (
-        "update slices set status = 'failed' where job_id = $full and slice = 0",
-        "update slices set status = 'done' where job_id = $full and slice = 0",
+        "update slices set status = 'failed', whole = null where job_id = $full and slice = 0",
+        "update slices set status = 'done', whole = true where job_id = $full and slice = 0",
         &[3, 5],
         "deletes, but the walk is not complete",
     ),
@@ -281,26 +281,26 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
     ),
     // 5: what is over has nothing open and nothing leased.
     (
-        "update slices set status = 'queued' where job_id = $failed and slice = 0",
-        "update slices set status = 'failed' where job_id = $failed and slice = 0",
+        "update slices set status = 'queued', whole = null where job_id = $failed and slice = 0",
+        "update slices set status = 'failed', whole = null where job_id = $failed and slice = 0",
         &[5],
         "queued, unleased, but the job is failed",
     ),
     (
-        "update slices set status = 'ready' where job_id = $cancelled and slice = 0",
-        "update slices set status = 'cancelled' where job_id = $cancelled and slice = 0",
+        "update slices set status = 'ready', whole = null where job_id = $cancelled and slice = 0",
+        "update slices set status = 'cancelled', whole = null where job_id = $cancelled and slice = 0",
         &[5],
         "ready, unleased, but the job is cancelled",
     ),
     (
-        "update slices set status = 'waiting', not_before = now() where job_id = $completed and slice = 0",
-        "update slices set status = 'done', not_before = null where job_id = $completed and slice = 0",
+        "update slices set status = 'waiting', whole = null, not_before = now() where job_id = $completed and slice = 0",
+        "update slices set status = 'done', whole = true, not_before = null where job_id = $completed and slice = 0",
         &[5],
         "waiting, unleased, but the job is completed",
     ),
     (
-        "update slices set status = 'failed' where job_id = $completed and slice = 0",
-        "update slices set status = 'done' where job_id = $completed and slice = 0",
+        "update slices set status = 'failed', whole = null where job_id = $completed and slice = 0",
+        "update slices set status = 'done', whole = true where job_id = $completed and slice = 0",
         &[5],
         "failed, but the job is completed",
     ),
@@ -324,9 +324,9 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "done, leased, but the job is completed",
     ),
     (
-        "update slices set status = 'queued', lease_token = null, leased_ring = null, worker = null, leased_until = null
+        "update slices set status = 'queued', whole = null, lease_token = null, leased_ring = null, worker = null, leased_until = null
           where job_id = $cancelling and slice = 0",
-        "update slices set status = 'cancelled' where job_id = $cancelling and slice = 0",
+        "update slices set status = 'cancelled', whole = null where job_id = $cancelling and slice = 0",
         &[5],
         "open, but the job is cancelling",
     ),
@@ -338,8 +338,8 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "open, but the job is pending",
     ),
     (
-        "update slices set status = 'ready', rung_at = now(), rung_marker = 0 where job_id = $rest and slice = 0",
-        "update slices set status = 'queued' where job_id = $rest and slice = 0",
+        "update slices set status = 'ready', whole = null, rung_at = now(), rung_marker = 0 where job_id = $rest and slice = 0",
+        "update slices set status = 'queued', whole = null where job_id = $rest and slice = 0",
         &[5],
         "open, but the job is pending",
     ),
@@ -348,5 +348,36 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "update connections set deleted_at = null where name = 'running'",
         &[5],
         "running, but its connection is deleted",
+    ),
+    // 7: what is called whole has no doubt; what is suspected has a pass; what is warned of is there.
+    (
+        "update slices set walk = '{\"doubt\": \"page 3 was skipped\"}' where job_id = $completed and slice = 0",
+        "update slices set walk = '{}' where job_id = $completed and slice = 0",
+        &[7],
+        "called whole, though page 3 was skipped",
+    ),
+    (
+        "update slices set total = total + 5 where job_id = $completed and slice = 0",
+        "update slices set total = total - 5 where job_id = $completed and slice = 0",
+        &[7],
+        "called whole with ",
+    ),
+    (
+        "update records set suspected_by = 77 where external_id = '0-a'",
+        "update records set suspected_by = null where external_id = '0-a'",
+        &[7],
+        "suspected by pass 77, which there is not",
+    ),
+    (
+        "update slices set walk = '{\"smallest_total\": 50}', distinct_met = 2 where job_id = $completed and slice = 0",
+        "update slices set walk = '{}', distinct_met = null where job_id = $completed and slice = 0",
+        &[7],
+        "completed, though 48 of 50 records are missing",
+    ),
+    (
+        "insert into warnings values ($completed, 99, 'failed', 1, 'x')",
+        "delete from warnings where slice = 99",
+        &[7],
+        "warns of failed, and is not there",
     ),
 ];

@@ -73,10 +73,16 @@ async fn the_schema_refuses_what_it_can() -> Result<()> {
         "update page_log set keys = '{}', outcomes = '', skipped = '{}' where job_id = $completed",
         "update slices set pages_skipped = 9 where job_id = $completed",
         "update slices set deleted = 1 where job_id = $completed",
-        "update slices set deletion = true, total = 0 where job_id = $full and slice = 0",
-        "update slices set total = 1 where job_id = $full and deletion",
+        "update slices set kind = 'deletion', whole = null, total = 0 where job_id = $full and slice = 0",
+        "update slices set total = 1 where job_id = $full and kind = 'deletion'",
+        "update slices set whole = null where job_id = $completed",
+        "update slices set whole = true where job_id = $running",
+        "update slices set walk = '[]' where job_id = $completed",
+        "update streams set scope = null where known_to is not null",
+        "update streams set known_from = 'infinity'",
+        "insert into warnings values ($completed, 0, 'failed', 0, '')",
         "update jobs set deletion_left_out = 'why' where id = $running",
-        "update deletions set unseen = records + 1",
+        "update checks set unseen = records + 1",
     ] {
         let error = world.run(refused).await.err().with_context(|| format!("not refused: {refused}"))?;
         let code = error.downcast_ref::<sqlx::Error>().and_then(|error| error.as_database_error()?.code());

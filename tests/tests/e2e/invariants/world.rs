@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use chrono::{TimeDelta, TimeZone, Utc};
 use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
 use common::job::{JobMode, JobStatus};
-use common::slice::Slicing;
+use common::slice::{SliceKind, Slicing};
 use common::store::Store;
 use common::store::connections::{NewConnection, no_credentials};
 use common::store::jobs::{
@@ -167,7 +167,7 @@ impl World {
         let name = |job: JobId, name: &str| format!("update jobs set name = '{name}' where id = '{job}'");
         self.database.execute(&name(before, "before")).await?;
         self.database
-            .execute("update records set happened_at = '2025-01-01' where external_id in ('f-a', 'f-b')")
+            .execute("update records set happened_at = '2025-01-01', scope = 1 where external_id in ('f-a', 'f-b')")
             .await?;
         let job = self.pending("full").await?;
         self.database.execute(&format!("update jobs set mode = 'full' where id = '{job}'")).await?;
@@ -177,7 +177,17 @@ impl World {
         for lease in self.claim_all().await? {
             assert!(self.settle(lease, "f-a", None).await?.is_none());
         }
-        let [mut lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("a deletion slice")?;
+        // What it met lies around both.
+        let around = "oldest_met_at = '2025-01-01', newest_met_at = '2025-01-03'";
+        self.database.execute(&format!("update slices set {around} where job_id = '{job}'")).await?;
+        assert_eq!(self.close(job).await?, Finished::Goes(SliceKind::Deletion, self.tenant));
+        assert_eq!(self.close(job).await?, Finished::Completed);
+        Ok(())
+    }
+
+    /// Walks the slice that follows a job's walks to its end.
+    async fn close(&self, job: JobId) -> Result<Finished> {
+        let [mut lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one slice")?;
         let page = ClosingPage {
             rows: 100,
             any_number: false,
@@ -195,8 +205,7 @@ impl World {
                 | ClosingSettled::Astray(_)) => bail!("neither kept nor done: {other:?}"),
             }
         }
-        assert_eq!(self.store.finish(job).await?, Finished::Completed);
-        Ok(())
+        Ok(self.store.finish(job).await?)
     }
 
     async fn resume(&self, ended: JobId, name: &str) -> Result<JobId> {

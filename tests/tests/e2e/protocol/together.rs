@@ -76,7 +76,11 @@ async fn traces(together: bool) -> Result<String> {
     let failed = |reason: &str| Verdict::Fail { reason: reason.to_owned() };
     for round in 0..2_u8 {
         let contents = [
-            vec![record("a", 1, "[1]"), record("b", 1 + round, "[2]"), other("c", Verdict::Defer)],
+            vec![
+                record("a", 1, "[1]"),
+                record("b", 1 + round, if round == 0 { "[2]" } else { "[2, 2]" }),
+                other("c", Verdict::Defer),
+            ],
             vec![
                 record("d", 3, "[3]"),
                 record("d", 4, "[4]"),
