@@ -19,12 +19,12 @@ pub enum StoreError {
     #[error("the database does not fit this program ({0}); run `backhaul migrate` with the same version")]
     Mismatch(#[source] sqlx::Error),
     /// The migrations could not be applied.
-    #[error("the migrations could not be applied: {0}")]
+    #[error("the migrations could not be applied: {0}; `backhaul doctor` says more")]
     Migrate(#[from] MigrateError),
     /// A file of functions or views could not be applied, so none was.
     #[error(
-        "migrations/repeatable/{file}.sql could not be applied ({error}), so no function or view was changed; see the \
-             server's log"
+        "migrations/repeatable/{file}.sql could not be applied ({error}), so no function or view was changed; run `backhaul \
+         migrate` as the owner of the schema, and drop what stands in its way, if anything does"
     )]
     Repeatable {
         /// The file.
