@@ -7,7 +7,11 @@ language sql stable as $$
            case when s.walk ? 'doubt' then format('called whole, though %s', s.walk ->> 'doubt')
                 else format('called whole with %s of %s records', n.processed, s.total) end
       from slices s
-     cross join lateral (select s.inserted + s.updated + s.unchanged + s.deferred + s.failed as processed) n
+      left join carried c on c.job_id = s.job_id and c.slice = s.slice
+     cross join lateral (
+            select coalesce(c.inserted + c.updated + c.unchanged + c.deferred + c.failed, 0)
+                   + coalesce(sum(cardinality(p.keys)), 0) as processed
+              from page_log p where p.job_id = s.job_id and p.slice = s.slice) n
      where s.whole and (s.walk ? 'doubt' or s.total is distinct from n.processed)
     union all
     -- 7: a completed job lacks no more of what its upstream named than is tolerated, and stored something if it met much.

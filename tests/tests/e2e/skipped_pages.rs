@@ -148,11 +148,12 @@ async fn a_page_that_fails_again_and_again_while_others_do_not() -> Result<()> {
 #[tokio::test]
 async fn what_concerns_the_connection_fails_the_job_all_the_same() -> Result<()> {
     let failing = [
-        ("key", Answer::status(401), "401"),
-        ("forbidden", Answer::status(403), "403"),
-        ("gone", Answer::status(404), "404"),
-        ("down", Answer::status(500), "(attempt 3 of 3)"),
-        ("cut", Answer::Truncate, "(attempt 3 of 3)"),
+        ("key", Answer::status(401), "401", 1),
+        ("forbidden", Answer::status(403), "403", 1),
+        // The cursor may have died: the walk begins anew, once.
+        ("gone", Answer::status(404), "404", 2),
+        ("down", Answer::status(500), "(attempt 3 of 3)", 1),
+        ("cut", Answer::Truncate, "(attempt 3 of 3)", 1),
     ];
     let names = failing.each_ref().map(|(name, ..)| *name);
     let fixture = Fixture::start(Options::new(
@@ -164,7 +165,7 @@ async fn what_concerns_the_connection_fails_the_job_all_the_same() -> Result<()>
     settings.pages.retry = RetryPolicy::new(Duration::from_millis(10), Duration::from_millis(20));
     let consumer = fixture.consumer_with(settings).await?;
     let mut jobs = Vec::new();
-    for (name, answer, cause) in failing {
+    for (name, answer, cause, pages) in failing {
         fixture.upstream.script_times(
             move |asked| asked.tenant == name && !asked.is_first_page(),
             answer,
@@ -172,18 +173,18 @@ async fn what_concerns_the_connection_fails_the_job_all_the_same() -> Result<()>
         );
         let account = fixture.account(name, json!({})).await?;
         assert!(skips(&fixture, account).await?);
-        jobs.push((name, cause, fixture.publish_start(account.connection).await?));
+        jobs.push((name, cause, pages, fixture.publish_start(account.connection).await?));
     }
     fixture.upstream.script(|asked| asked.tenant == "busy", Answer::retry_after(429, "1"));
     let busy = fixture.account("busy", json!({})).await?;
     assert!(skips(&fixture, busy).await?);
     let patient = fixture.publish_start(busy.connection).await?;
 
-    for (name, cause, job) in jobs {
+    for (name, cause, pages, job) in jobs {
         let view = fixture.until_over(job, JobStatus::Failed).await.with_context(|| name.to_owned())?;
         let error = view.error.context("why")?;
         assert!(error["cause"].as_str().is_some_and(|said| said.contains(cause)), "{name}: {error}");
-        assert_eq!((view.pages_settled, view.pages_skipped), (1, 0), "{name}");
+        assert_eq!((view.pages_settled, view.pages_skipped), (pages, 0), "{name}");
     }
     let view = fixture.until_over(patient, JobStatus::Completed).await?;
     assert_eq!((view.counters.inserted, view.pages_skipped), (30, 0), "a limit is waited for");
@@ -199,7 +200,7 @@ async fn a_page_that_cannot_be_stored_is_one_page() -> Result<()> {
     let refuse = "create function fault() returns trigger language plpgsql as $$
                   begin raise exception 'on purpose' using errcode = '22023'; end $$;
                   create trigger fault before insert on page_log for each row
-                    when (new.page = 2 and new.skipped is null) execute function fault()";
+                    when (new.slice = 0 and new.page = 2 and new.skipped is null) execute function fault()";
     fixture.database.execute(refuse).await?;
     let consumer = fixture.consumer().await?;
     let job = fixture.publish_start(account.connection).await?;

@@ -10,12 +10,13 @@ with chain as (
      cross join lateral (
             -- Pages of whose records at least one may be among the rows.
             select * from (
-                select p.*, sum(char_length(p.outcomes)) over (order by p.settled_by, p.slice, p.page)
-                            - char_length(p.outcomes) as before
+                select p.*, sum(char_length(replace(p.outcomes, '-', ''))) over (order by p.settled_by, p.slice, p.page)
+                            - char_length(replace(p.outcomes, '-', '')) as before
                   from (select p.job_id, p.settled_by, p.slice, p.page, p.keys, p.outcomes, p.reasons
                           from page_log p
-                         where p.job_id = c.id and p.outcomes <> ''
-                           -- What a full sync deleted it has not met: pages of a deletion have nothing else.
+                         where p.job_id = c.id and replace(p.outcomes, '-', '') <> ''
+                           -- What a full sync deleted it has not met: pages of a deletion have nothing else. And what was
+                           -- asked for by its id and is not there is no row.
                            and p.outcomes not like 'x%'
                            -- What no page can come before any more: see page_log in migrations/0001_schema.up.sql.
                            and (c.over or p.settled_by < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
@@ -32,7 +33,8 @@ with chain as (
            end as reason
       from pages p
      cross join lateral unnest(p.keys, string_to_array(p.outcomes, null)) with ordinality k (key, outcome, ord)
-     where ($3::uuid is null or p.job_id <> $3 or (p.settled_by, p.slice, p.page) <> ($4, $5, $6) or k.ord - 1 > $7)
+     where k.outcome <> '-'
+       and ($3::uuid is null or p.job_id <> $3 or (p.settled_by, p.slice, p.page) <> ($4, $5, $6) or k.ord - 1 > $7)
      order by p.number, p.settled_by, p.slice, p.page, k.ord
      limit $8
 )

@@ -78,8 +78,10 @@ async fn the_schema_refuses_what_it_can() -> Result<()> {
         "update slices set whole = null where job_id = $completed",
         "update slices set whole = true where job_id = $running",
         "update slices set walk = '[]' where job_id = $completed",
-        "update streams set scope = null where known_to is not null",
-        "update streams set known_from = 'infinity'",
+        "update streams set known_to = now(), scope = null
+          where connection_id = (select connection_id from jobs where id = $completed)",
+        "update streams set known_to = now(), scope = 1, known_from = 'infinity'
+          where connection_id = (select connection_id from jobs where id = $completed)",
         "insert into warnings values ($completed, 0, 'failed', 0, '')",
         "update jobs set deletion_left_out = 'why' where id = $running",
         "update checks set unseen = records + 1",

@@ -68,7 +68,7 @@ async fn a_job_of_which_every_record_fails_fails_and_makes_nothing_known() -> Re
 async fn without_times_nothing_is_known_beyond_the_end_that_was_asked_for() -> Result<()> {
     let list = List::hourly(300, Utc::now() - TimeDelta::hours(300));
     let world = World::start(serve(&list).await?, counted(json!({ "records": { "time": null } }))).await?;
-    let past = Utc::now() - TimeDelta::hours(200);
+    let past = Utc::now() - TimeDelta::minutes(200 * 60 + 30);
     let first = StartCommand { date_to: Some(past), ..world.command(JobMode::Range) };
     assert_eq!(world.job(first, JobStatus::Completed).await?.counters.inserted, 100);
     let second = world.completed(JobMode::Incremental).await?;
