@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Dates, OneOrMany, Parameter, Place, Settings, Start, Style};
+use super::{Dates, OneOrMany, Parameter, Place, Settings, Style};
 use crate::source::paged_json::time::Zone;
 use crate::source::{Scope, TimeIs};
 
@@ -25,12 +25,6 @@ impl Settings {
             query.sort_unstable();
             put(&mut asked, "parameters", query, &Vec::new());
             put(&mut asked, "zone", zone(dates), &"UTC");
-            // A moment is only what stands for no bound; what is sent instead of a condition is one.
-            if let Some(Start::Each(each)) = &dates.start {
-                put(&mut asked, "start", json!(each), &Value::Null);
-            } else if let Some(Start::Instead(template)) = &dates.start {
-                put(&mut asked, "start", json!(template), &Value::Null);
-            }
             put(&mut scope, "dates", Value::Object(asked), &json!({}));
         }
         Scope::of(base_url, Value::Object(scope))
@@ -225,7 +219,6 @@ mod tests {
             with(&[("/next/end_status", json!(404))]),
             with(&[("/dates/zone", json!("Asia/Tokyo"))]),
             with(&[("/dates/parameters/0/value", json!("{from:date}"))]),
-            with(&[("/dates/start", json!("all"))]),
             with(&[("/next", json!({"style": "link_header"}))]),
         ] {
             let fingerprint = scope("https://x.org/v1", &other).fingerprint;
