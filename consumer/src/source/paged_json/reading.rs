@@ -74,10 +74,10 @@ impl Reading {
     }
 
     fn unreadable(&self, error: AnswerError, text: &str) -> FetchError {
-        match error {
-            AnswerError::Cut(_) if !self.body.is_framed => broken_off(),
-            error => FetchError::unreadable(&self.body.content_type, error, text.as_bytes()),
+        if matches!(error, AnswerError::Cut(_)) && !self.body.is_framed {
+            return broken_off();
         }
+        FetchError::unreadable(&self.body.content_type, error, text.as_bytes())
     }
 
     fn page(&self, answer: &Answer<'_>, text: &Arc<String>) -> Result<FetchedPage, FetchError> {

@@ -20,7 +20,7 @@ pub(crate) const JSON_LINES: Kind = Kind {
     // This upstream cannot be asked for a span, so a job is one slice.
     planning: |settings| Settings::read(settings).map(|_usable| Planning::default()),
     // However many events a page has, they are the same ones.
-    scope: |base_url, settings| Settings::read(settings).map(|_usable| Scope::of(base_url, Value::Null)),
+    scope: |base_url, settings| Settings::read(settings).map(|_usable| Scope::of(base_url, &Value::Null)),
 };
 
 /// The connection's settings.

@@ -22,13 +22,10 @@ async fn answered(status: u16, headers: &[(&'static str, String)], limits: Value
 
 /// How long it is left alone for, and whether it said that it was forbidden.
 async fn rest(status: u16, headers: &[(&'static str, String)], limits: Value) -> (Option<u64>, bool) {
-    match answered(status, headers, limits).await {
-        FetchError::RateLimited { retry_after, forbidden, body } => {
-            assert_eq!(body.as_deref(), Some("slow down"));
-            (retry_after.map(|rest| rest.as_secs()), forbidden)
-        }
-        other => panic!("{other:?}"),
-    }
+    let error = answered(status, headers, limits).await;
+    let FetchError::RateLimited { retry_after, forbidden, body } = error else { panic!("{error:?}") };
+    assert_eq!(body.as_deref(), Some("slow down"));
+    (retry_after.map(|rest| rest.as_secs()), forbidden)
 }
 
 fn in_an_hour() -> String {

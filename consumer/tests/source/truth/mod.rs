@@ -31,7 +31,7 @@ fn number(parts: &Parts, name: &str) -> Option<usize> {
     query(parts).get(name).map(|text| text.parse().unwrap())
 }
 
-fn row(id: impl ToString) -> Value {
+fn row(id: usize) -> Value {
     json!({"id": id.to_string(), "at": "2026-01-02T03:04:05Z"})
 }
 
@@ -45,13 +45,14 @@ fn ids(ids: impl IntoIterator<Item = usize>) -> Vec<String> {
 
 /// Settings of a list whose next page is found so.
 fn settings(next: Value) -> Value {
-    json!({
+    let mut settings = json!({
         "path": "/list",
         "page_size": {"parameter": "limit", "size": 100},
         "records": {"pointer": "/data", "id": "/id", "time": "/at"},
-        "next": next,
         "total": "/total",
-    })
+    });
+    settings["next"] = next;
+    settings
 }
 
 fn open(upstream: &Upstream, settings: Value) -> Box<dyn Source> {

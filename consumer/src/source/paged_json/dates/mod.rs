@@ -122,7 +122,7 @@ impl DateQuery {
                 false => template.fill(from, to, &self.zone),
             }
         };
-        let filled = |parameter| Some((&*DateParameter::name(parameter), fill(parameter)?));
+        let filled = |parameter| Some((DateParameter::name(parameter), fill(parameter)?));
         self.parameters.iter().filter_map(filled).collect()
     }
 

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 fn settings(dates: Value, time: bool) -> Settings {
     let mut settings = json!({
-        "path": "/list", "records": {"pointer": "", "id": "/id"}, "dates": dates,
+        "path": "/list", "records": {"pointer": "", "id": "/id"},
         "next": {"style": "next_url", "pointer": "/next"},
     });
+    settings["dates"] = dates;
     if time {
         settings["records"]["time"] = json!("/at");
     }
