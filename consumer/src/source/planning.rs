@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::slice::{Slicing, Span};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{SourceError, registry};
 
@@ -71,7 +71,7 @@ impl Default for Planning {
 }
 
 /// What an upstream's total is worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TotalIs {
     /// It counts the records that the request asks for.

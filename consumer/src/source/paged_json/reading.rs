@@ -10,11 +10,10 @@ use url::Url;
 
 use super::answer::{Answer, AnswerError, AnswerShape, Listed};
 use super::asked::Asked;
-use super::ids::Ids;
 use super::request::Requests;
-use super::styles::{Follow, Page};
-use super::walking::{Onward, Seen, onward};
+use super::styles::Page;
 use crate::source::fetch::Body;
+use crate::source::walking::{Follow, Ids, Onward, Seen, onward};
 use crate::source::{FetchError, FetchedPage, Outside, ParsedRecord, Reservation};
 
 /// Some servers and proxies write it before a text.
@@ -111,6 +110,7 @@ impl Reading {
             fresh,
             ids: records.ids,
             last_id: records.last_id(),
+            early,
             overlap_lost: early && again.is_none(),
             total,
             more: page.more,

@@ -98,6 +98,39 @@ async fn pages_of_any_size_are_read_to_their_end_by_offsets() {
     assert_eq!((walked.keys(), walked.doubt()), (ids(0..12), None), "{:?}", upstream.seen());
 }
 
+/// An offset within a page gives the whole of that page.
+#[tokio::test]
+async fn offsets_that_are_only_taken_as_multiples_of_the_page_size_lose_nothing() {
+    for (count, total) in [
+        (250, json!(null)),
+        (250, json!(250)),
+        (200, json!(null)),
+        (100, json!(null)),
+        (99, json!(99)),
+        (300, json!(300)),
+    ] {
+        let named = total.clone();
+        let upstream = Upstream::start(move |parts| {
+            let page = number(parts, "offset").unwrap() / 100;
+            json!({"data": rows((0..count).skip(page * 100).take(100)), "total": named}).to_string()
+        })
+        .await;
+        let walked = read(&upstream, settings(by_offset(1))).await.ended();
+        assert_eq!(
+            (walked.keys(), walked.doubts(), walked.doubt()),
+            (ids(0..count), vec![], None),
+            "{count} {total}"
+        );
+        let moving = if count > 100 { vec![(WarningKind::MovingList, 1)] } else { Vec::new() };
+        assert_eq!(walked.warnings(), moving, "{count} {total}");
+        // One page is asked for twice.
+        assert!(upstream.seen().len() <= count.div_ceil(100) + 3, "{count} {total}: {:?}", upstream.seen());
+        // Known beforehand, nothing is.
+        let walked = read(&upstream, settings(by_offset(0))).await.ended();
+        assert_eq!((walked.keys(), walked.warnings()), (ids(0..count), vec![]), "{count} {total}");
+    }
+}
+
 #[tokio::test]
 async fn a_walk_by_offsets_asks_for_no_more_pages_than_it_needs() {
     for (total, requests) in [(json!(250), 4), (json!(null), 5)] {

@@ -63,12 +63,10 @@ async fn one_page_for_ever_is_an_error_where_a_total_contradicts_and_in_doubt_wh
             Upstream::start(move |_| json!({"data": rows(0..size), "total": total}).to_string()).await;
         for style in ["page_number", "offset"] {
             let failed = read(&upstream, settings(json!({"style": style, "parameter": "p"}))).await.failed();
-            assert!(
-                failed.starts_with(
-                    "pages 0 to 2 of the slice have the very same records, though the total is 2500"
-                ),
-                "{failed}"
-            );
+            // By offsets, the first repeat may be due to its being asked for early.
+            let first = if style == "offset" { 1 } else { 0 };
+            let pages = format!("pages {first} to {} of the slice have the very same records", first + 2);
+            assert!(failed.starts_with(&format!("{pages}, though the total is 2500")), "{failed}");
         }
     }
     let full = Upstream::start(|_| json!({"data": rows(0..100)}).to_string()).await;

@@ -3,8 +3,7 @@
 use common::walk::Walk;
 use proptest::prelude::*;
 
-use super::{Onward, Rules, Seen, onward};
-use crate::source::paged_json::styles::{Follow, Traits};
+use super::{Follow, Onward, Rules, Seen, Traits, onward};
 
 const SIZE: usize = 10;
 
@@ -31,6 +30,7 @@ fn seen(page: usize, given: &Given) -> Seen {
         fresh: records,
         ids: i64::try_from(given.content).ok().filter(|_| records > 0),
         last_id: (records > 0).then(|| given.content.to_string()),
+        early: false,
         overlap_lost: false,
         total: given.total,
         more: given.more,
