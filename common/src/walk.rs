@@ -20,6 +20,9 @@ pub struct Walk {
     /// How many of them were new to it, as far as a page and the end of the page before tell.
     #[serde(skip_serializing_if = "is_zero")]
     pub fresh: i64,
+    /// How many records the page before had.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub last_page: i64,
     /// Most records on one page.
     #[serde(skip_serializing_if = "is_zero")]
     pub largest_page: i64,
@@ -50,9 +53,32 @@ pub struct Walk {
     /// The id of the last record of the page before, for a style that reads it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_id: Option<String>,
+    /// Whether pages can be asked for one record early.
+    #[serde(skip_serializing_if = "Overlap::is_possible")]
+    pub overlap: Overlap,
     /// Why the walk is not whole, in words; the first reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
+}
+
+/// Whether the pages of a walk can be asked for one record early.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// Nothing has shown that they cannot.
+    #[default]
+    Possible,
+    /// The page before was asked for early, and was the one before it once more.
+    Doubted,
+    /// Asked for exactly, the next page was another one: the upstream only takes multiples of its page size.
+    Impossible,
+}
+
+impl Overlap {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    const fn is_possible(&self) -> bool {
+        matches!(self, Self::Possible)
+    }
 }
 
 impl Walk {
@@ -61,6 +87,7 @@ impl Walk {
         first_page: 0,
         met: 0,
         fresh: 0,
+        last_page: 0,
         largest_page: 0,
         empty_pages: 0,
         smallest_total: None,
@@ -71,6 +98,7 @@ impl Walk {
         alike: 0,
         anchor: None,
         last_id: None,
+        overlap: Overlap::Possible,
         doubt: None,
     };
 

@@ -14,6 +14,7 @@ pub mod probe;
 mod registry;
 mod scope;
 pub mod ultravox;
+mod walking;
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -23,7 +23,7 @@ pub struct Scope {
 impl Scope {
     /// The scope of settings that were brought into one form: without defaults, and without what decides nothing.
     #[must_use]
-    pub fn of(base_url: &Url, settings: Value) -> Self {
+    pub fn of(base_url: &Url, settings: &Value) -> Self {
         let upstream =
             format!("{}{}", base_url.host_str().unwrap_or_default(), base_url.path().trim_end_matches('/'));
         let canonical = json!({"upstream": upstream, "settings": settings});

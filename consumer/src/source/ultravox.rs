@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::paged_json::{PagedJson, Settings};
-use super::{Endpoint, Planning, Scope, SourceError};
+use super::{Endpoint, Planning, Scope, SourceError, TotalIs};
 
 /// The name of this source in a connection's row.
 pub const KIND: &str = "ultravox";
@@ -29,8 +29,16 @@ pub struct UltravoxSettings {
     pub sort: Option<String>,
     /// How many hours before the end of what is known an incremental job begins. Default 24.
     pub overlap_hours: u32,
-    /// Whether a full sync may delete more than half of the connection's records. Default false.
+    /// Whether a full sync deletes what the list shows to be gone, without asking for each call. Default false.
+    pub delete_at_once: bool,
+    /// How many calls a full sync asks for by their ids, to see whether they are gone. Default 2000.
+    pub confirm_limit: u32,
+    /// Whether a full sync may delete more than half of the calls in its range. Default false.
     pub delete_any_number: bool,
+    /// For how many days a call that has not ended is asked for by every job. Default 14.
+    pub straggler_days: u32,
+    /// What the total is worth. Default `exact`.
+    pub total_is: TotalIs,
     /// How many calls a page of a job over document ids has, each with a request of its own. Default 20.
     pub item_page_size: u32,
 }
@@ -43,7 +51,11 @@ impl Default for UltravoxSettings {
             max_slices: 1000,
             sort: None,
             overlap_hours: 24,
+            delete_at_once: false,
+            confirm_limit: 2000,
             delete_any_number: false,
+            straggler_days: 14,
+            total_is: TotalIs::Exact,
             item_page_size: 20,
         }
     }
@@ -83,6 +95,7 @@ fn preset(settings: &Value) -> Result<Settings, SourceError> {
         "records": {"pointer": "/results", "id": "/callId", "time": "/created", "deferred_when_null": "/ended"},
         "next": {"style": "next_url", "pointer": "/next"},
         "total": "/total",
+        "total_is": ours.total_is,
         "dates": {
             "whole_days": true,
             // Both ends are inclusive, and days are UTC's.
@@ -97,7 +110,10 @@ fn preset(settings: &Value) -> Result<Settings, SourceError> {
         "auth": {"header": "X-API-Key", "value": "{api_key}"},
         "slicing": {"days": ours.slice_days, "max_slices": ours.max_slices},
         "overlap_hours": ours.overlap_hours,
+        "delete_at_once": ours.delete_at_once,
+        "confirm_limit": ours.confirm_limit,
         "delete_any_number": ours.delete_any_number,
+        "straggler_days": ours.straggler_days,
         "item": {"path": "/api/calls/{id}", "page_size": ours.item_page_size},
     }))
 }

@@ -8,5 +8,6 @@ mod limits;
 mod presets;
 mod refusals;
 mod styles;
+mod truth;
 mod upstream;
 mod walker;

@@ -145,7 +145,7 @@ async fn one_layer(body: &[u8], encoding: Encoding, allowance: &Allowance) -> Re
         Encoding::Deflate if is_zlib(body) => all(ZlibDecoder::new(body), encoding, allowance).await,
         Encoding::Deflate => all(DeflateDecoder::new(body), encoding, allowance).await,
         Encoding::Brotli => {
-            all(brotli_decompressor::Decompressor::new(body, STEP), encoding, allowance).await
+            all(brotli_decompressor::Decompressor::new(Whole(body), STEP), encoding, allowance).await
         }
         Encoding::Zstd => {
             let (mut rest, mut decoded) = (body, Vec::new());
@@ -167,6 +167,15 @@ fn is_zlib(body: &[u8]) -> bool {
             method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)).is_multiple_of(31)
         }
         _ => false,
+    }
+}
+
+/// A body that says so when more of it is wanted than there is: the decoder of brotli takes a cut body for a wrong one.
+struct Whole<'b>(&'b [u8]);
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { self.0.read(buffer) }
     }
 }
 

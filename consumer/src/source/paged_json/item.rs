@@ -122,7 +122,11 @@ impl Items {
                 FetchError::Permanent { cause, .. } if NO_SUCH.contains(&status.as_u16()) => {
                     Ok((failed(id, cause), 0))
                 }
-                error => Err(error),
+                FetchError::Transient { .. }
+                | FetchError::RateLimited { .. }
+                | FetchError::Permanent { .. }
+                | FetchError::Expired { .. }
+                | FetchError::Unreadable { .. } => Err(error),
             },
         }
     }

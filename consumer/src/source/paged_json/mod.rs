@@ -10,7 +10,6 @@ mod dates;
 mod figures;
 #[cfg(test)]
 mod fuzz;
-mod ids;
 mod item;
 mod link;
 mod pointer;
@@ -26,7 +25,6 @@ mod styles;
 mod template;
 mod text;
 mod time;
-mod walking;
 
 use std::sync::Arc;
 

@@ -10,11 +10,10 @@ use url::Url;
 
 use super::answer::{Answer, AnswerError, AnswerShape, Listed};
 use super::asked::Asked;
-use super::ids::Ids;
 use super::request::Requests;
-use super::styles::{Follow, Page};
-use super::walking::{Onward, Seen, onward};
+use super::styles::Page;
 use crate::source::fetch::Body;
+use crate::source::walking::{Follow, Ids, Onward, Seen, onward};
 use crate::source::{FetchError, FetchedPage, Outside, ParsedRecord, Reservation};
 
 /// Some servers and proxies write it before a text.
@@ -74,10 +73,10 @@ impl Reading {
     }
 
     fn unreadable(&self, error: AnswerError, text: &str) -> FetchError {
-        match error {
-            AnswerError::Cut(_) if !self.body.is_framed => broken_off(),
-            error => FetchError::unreadable(&self.body.content_type, error, text.as_bytes()),
+        if matches!(error, AnswerError::Cut(_)) && !self.body.is_framed {
+            return broken_off();
         }
+        FetchError::unreadable(&self.body.content_type, error, text.as_bytes())
     }
 
     fn page(&self, answer: &Answer<'_>, text: &Arc<String>) -> Result<FetchedPage, FetchError> {
@@ -111,6 +110,7 @@ impl Reading {
             fresh,
             ids: records.ids,
             last_id: records.last_id(),
+            early,
             overlap_lost: early && again.is_none(),
             total,
             more: page.more,

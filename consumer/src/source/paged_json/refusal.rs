@@ -3,7 +3,8 @@
 use reqwest::StatusCode;
 
 use super::settings::Settings;
-use super::styles::Traits;
+
+use crate::source::walking::Traits;
 use crate::source::{FetchError, FetchedPage, PageRequest};
 
 use super::reading::ended;

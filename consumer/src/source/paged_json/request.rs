@@ -11,7 +11,7 @@ use super::dates::DateQuery;
 use super::secrets::Secrets;
 use super::settings::{Absent, Settings};
 use super::styles::{self, Place, Style};
-use super::walking::Rules;
+use crate::source::walking::Rules;
 use crate::source::{FetchError, PageRequest, SourceError, TotalIs};
 
 /// What every page of a connection is asked with.

@@ -20,7 +20,7 @@ pub(crate) const JSON_LINES: Kind = Kind {
     // This upstream cannot be asked for a span, so a job is one slice.
     planning: |settings| Settings::read(settings).map(|_usable| Planning::default()),
     // However many events a page has, they are the same ones.
-    scope: |base_url, settings| Settings::read(settings).map(|_usable| Scope::of(base_url, Value::Null)),
+    scope: |base_url, settings| Settings::read(settings).map(|_usable| Scope::of(base_url, &Value::Null)),
 };
 
 /// The connection's settings.
@@ -101,11 +101,9 @@ impl Source for JsonLines {
                 }
             }
         }
-        if page.next.is_some() && page.next.as_deref() == request.cursor {
-            return Err(FetchError::permanent("cursor loop: the upstream gave the same events again"));
-        }
         // The page's share of the byte budget is given back with the page.
         page.reservation = allowance.into_reservation();
-        Ok(page)
+        // What the walk has shown; the same events again are a loop.
+        page.onward(&request)
     }
 }

@@ -5,7 +5,7 @@ mod servers;
 
 use common::slice::Span;
 use common::warning::WarningKind;
-use consumer::source::{FetchError, FetchedPage, Source};
+use consumer::source::{FetchError, FetchedPage, Source, planning};
 use serde_json::Value;
 use url::Url;
 
@@ -21,6 +21,31 @@ fn documented(style: &str) -> Value {
     let (_, after) = text.split_once(&format!("<!-- style: {style} -->\n```json\n")).unwrap();
     let (json, _) = after.split_once("\n```").unwrap();
     serde_json::from_str(json).unwrap()
+}
+
+/// Parts of settings that the documentation shows, each put into the settings of one list.
+fn documented_parts() -> Vec<Value> {
+    let text = include_str!("../../../src/source/paged_json/README.md");
+    let parts =
+        text.split("<!-- part -->\n```json\n").skip(1).map(|after| after.split_once("\n```").unwrap().0);
+    let parts = parts.map(|part| serde_json::from_str::<Value>(part).unwrap());
+    let whole = |part: Value| {
+        let mut settings = documented("page_number");
+        settings.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        settings
+    };
+    parts.map(whole).collect()
+}
+
+#[test]
+fn every_documented_part_of_settings_is_accepted() {
+    let parts = documented_parts();
+    let blocks = include_str!("../../../src/source/paged_json/README.md").matches("```json\n").count();
+    assert_eq!(parts.len() + STYLES.len(), blocks);
+    for part in parts {
+        planning("paged_json", &part).unwrap();
+        open(&Url::parse("https://x.org").unwrap(), part);
+    }
 }
 
 fn open(url: &Url, settings: Value) -> Box<dyn Source> {
@@ -90,7 +115,7 @@ async fn what_is_asked_for_is_the_first_page_and_then_its_cursor() {
         ("next_url", ["/api/v1/calls?page_size=100", "from=2"]),
         ("link_header", ["/repos/acme/shop/issues?state=all&direction=asc&per_page=100", "page=2"]),
         ("cursor", ["/v1/contacts?limit=100", "cursor=opaque%2B%2F%3D2"]),
-        ("last_id", ["/v1/charges?limit=100&created%5Blt%5D=1769904000", "starting_after=r01"]),
+        ("last_id", ["/v1/charges?limit=100&created%5Blt%5D=1769904001", "starting_after=r01"]),
         ("page_number", ["/api/orders?per_page=100&page=1", "page=2"]),
         // One record early: it shows whether the list has moved.
         ("offset", ["/rest/items?sort=created_at&limit=100&offset=0", "offset=1"]),

@@ -1,9 +1,10 @@
 //! What of the settings decides which records are listed, identified and dated.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Dates, OneOrMany, Parameter, Place, Settings, Start, Style};
+use super::{Dates, OneOrMany, Parameter, Place, Settings, Style};
 use crate::source::paged_json::time::Zone;
 use crate::source::{Scope, TimeIs};
 
@@ -16,24 +17,18 @@ impl Settings {
         // The order of parameters decides nothing.
         let mut query = parameters(&self.query);
         query.sort_unstable();
-        put(&mut scope, "query", query, &Vec::new());
+        put(&mut scope, "query", &query, &Vec::new());
         scope.insert("records".to_owned(), self.listed());
         scope.insert("next".to_owned(), self.walked());
         if let Some(dates) = &self.dates {
             let mut asked = Map::new();
             let mut query = parameters(&dates.parameters);
             query.sort_unstable();
-            put(&mut asked, "parameters", query, &Vec::new());
-            put(&mut asked, "zone", zone(dates), &"UTC");
-            // A moment is only what stands for no bound; what is sent instead of a condition is one.
-            if let Some(Start::Each(each)) = &dates.start {
-                put(&mut asked, "start", json!(each), &Value::Null);
-            } else if let Some(Start::Instead(template)) = &dates.start {
-                put(&mut asked, "start", json!(template), &Value::Null);
-            }
-            put(&mut scope, "dates", Value::Object(asked), &json!({}));
+            put(&mut asked, "parameters", &query, &Vec::new());
+            put(&mut asked, "zone", &zone(dates), &"UTC");
+            put(&mut scope, "dates", &Value::Object(asked), &json!({}));
         }
-        Scope::of(base_url, Value::Object(scope))
+        Scope::of(base_url, &Value::Object(scope))
     }
 
     fn listed(&self) -> Value {
@@ -48,13 +43,13 @@ impl Settings {
             },
         };
         listed.insert("id".to_owned(), id);
-        put(&mut listed, "time", records.time.as_deref(), &None);
-        put(&mut listed, "time_format", records.time_format.as_deref().unwrap_or("rfc3339"), &"rfc3339");
+        put(&mut listed, "time", &records.time.as_deref(), &None);
+        put(&mut listed, "time_format", &records.time_format.as_deref().unwrap_or("rfc3339"), &"rfc3339");
         let time_is = match records.time_is {
             TimeIs::Created => "created",
             TimeIs::Updated => "updated",
         };
-        put(&mut listed, "time_is", time_is, &"created");
+        put(&mut listed, "time_is", &time_is, &"created");
         Value::Object(listed)
     }
 
@@ -67,7 +62,7 @@ impl Settings {
                     ("style".to_owned(), json!("next_url")),
                     ("pointer".to_owned(), place(&style.pointer)),
                 ]);
-                put(&mut walked, "end_marks", style.end_marks.clone(), &Vec::new());
+                put(&mut walked, "end_marks", &style.end_marks, &Vec::new());
             }
             Style::LinkHeader(_) => drop(walked.insert("style".to_owned(), json!("link_header"))),
             Style::Cursor(style) => {
@@ -76,35 +71,35 @@ impl Settings {
                     ("pointer".to_owned(), place(&style.pointer)),
                 ]);
                 walked.insert("parameter".to_owned(), json!(style.parameter));
-                put(&mut walked, "end_marks", style.end_marks.clone(), &Vec::new());
+                put(&mut walked, "end_marks", &style.end_marks, &Vec::new());
             }
             Style::LastId(style) => {
                 walked.extend([
                     ("style".to_owned(), json!("last_id")),
                     ("parameter".to_owned(), json!(style.parameter)),
                 ]);
-                put(&mut walked, "id", style.id.as_deref(), &None);
+                put(&mut walked, "id", &style.id.as_deref(), &None);
             }
             Style::PageNumber(style) => {
                 walked.insert("style".to_owned(), json!("page_number"));
                 walked.insert("parameter".to_owned(), json!(style.parameter));
-                put(&mut walked, "first", style.first, &1);
-                put(&mut walked, "pages", style.pages.as_ref().map(place), &None);
+                put(&mut walked, "first", &style.first, &1);
+                put(&mut walked, "pages", &style.pages.as_ref().map(place), &None);
             }
             Style::Offset(style) => {
                 walked.extend([
                     ("style".to_owned(), json!("offset")),
                     ("parameter".to_owned(), json!(style.parameter)),
                 ]);
-                put(&mut walked, "until_total", style.until_total, &false);
+                put(&mut walked, "until_total", &style.until_total, &false);
             }
         }
         let ends = &self.next.ends;
-        put(&mut walked, "more", ends.more.as_ref().map(place), &None);
-        put(&mut walked, "done", ends.done.as_ref().map(place), &None);
+        put(&mut walked, "more", &ends.more.as_ref().map(place), &None);
+        put(&mut walked, "done", &ends.done.as_ref().map(place), &None);
         let mut statuses = ends.end_status.clone();
         statuses.sort_unstable();
-        put(&mut walked, "end_status", statuses, &Vec::new());
+        put(&mut walked, "end_status", &statuses, &Vec::new());
         Value::Object(walked)
     }
 }
@@ -126,8 +121,8 @@ fn place(place: &Place) -> Value {
 }
 
 /// Puts a member where it is not as it is by default.
-fn put<T: PartialEq + serde::Serialize>(members: &mut Map<String, Value>, name: &str, value: T, usual: &T) {
-    if value != *usual {
+fn put<T: PartialEq + Serialize>(members: &mut Map<String, Value>, name: &str, value: &T, usual: &T) {
+    if value != usual {
         members.insert(name.to_owned(), json!(value));
     }
 }
@@ -225,7 +220,6 @@ mod tests {
             with(&[("/next/end_status", json!(404))]),
             with(&[("/dates/zone", json!("Asia/Tokyo"))]),
             with(&[("/dates/parameters/0/value", json!("{from:date}"))]),
-            with(&[("/dates/start", json!("all"))]),
             with(&[("/next", json!({"style": "link_header"}))]),
         ] {
             let fingerprint = scope("https://x.org/v1", &other).fingerprint;

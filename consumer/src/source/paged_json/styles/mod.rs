@@ -29,6 +29,7 @@ use super::record::{number, text};
 use super::secrets::Secrets;
 use super::settings::{Place as Spot, Settings, Style as StyleSettings};
 use crate::source::error::quote;
+use crate::source::walking::{Follow, Traits};
 use crate::source::{FetchError, SourceError};
 
 /// Longest cursor that is kept: it goes into a URL, and servers take no longer ones.
@@ -71,17 +72,6 @@ pub(super) trait Style: Debug + Send + Sync {
     fn pages(&self) -> Option<&Spot> {
         None
     }
-}
-
-/// How far pages of a style can be trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Traits {
-    /// Pages are counted from the beginning of the list, so that a change moves what comes behind it.
-    pub(super) counted: bool,
-    /// A record that moves while the list is read may be missed without a sign.
-    pub(super) moving: bool,
-    /// Whether the list is taken to end where its total says.
-    pub(super) until_total: bool,
 }
 
 /// What a cursor stands for in a request.
@@ -127,20 +117,6 @@ pub(super) struct Page<'a, 'de> {
     pub(super) complete: bool,
     /// Takes the connection's secrets out of a URL.
     pub(super) secrets: &'a Secrets,
-}
-
-/// What follows a page.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Follow {
-    /// Nothing: the list ends as its style says it.
-    End,
-    /// The page with this cursor.
-    Next(String),
-    /// The page has nothing new, which ends a list that is counted, unless something contradicts it.
-    Nothing {
-        /// The cursor to try if the list goes on.
-        otherwise: Option<String>,
-    },
 }
 
 /// The style that the settings ask for.

@@ -1,6 +1,6 @@
 //! Pages are asked for by how many records come before them.
 
-use common::walk::Walk;
+use common::walk::{Overlap, Walk};
 use serde::Deserialize;
 
 use super::{Follow, Page, Place, Style, Traits, whole};
@@ -69,7 +69,8 @@ impl Counted {
             return Ok((whole(Some(exact), 0)?, 0));
         }
         let read = whole(cursor, 0)?;
-        let early = self.overlaps && walk.last_id.is_some() && walk.largest_page > 1 && self.size != Some(1);
+        let possible = self.overlaps && walk.overlap == Overlap::Possible;
+        let early = possible && walk.last_id.is_some() && walk.largest_page > 1 && self.size != Some(1);
         let early = u64::from(early).min(read);
         Ok((read - early, early))
     }
@@ -95,8 +96,9 @@ impl Style for Counted {
             return Ok(Follow::Next(begin.saturating_add(records).to_string()));
         }
         let here = begin + early;
-        if early > 0 && records == early && !page.complete {
-            // Some upstreams bound a page by its bytes: the record that comes next may just not have fitted beside this one.
+        if early > 0 && records > 0 && !page.complete {
+            // Some upstreams bound a page by its bytes, so that the next record may not have fitted beside this one; and some
+            // only take multiples of their page size.
             return Ok(Follow::Next(format!("{EXACTLY}{here}")));
         }
         let otherwise = self.step(page.walk).map(|step| here.saturating_add(step).to_string());

@@ -58,7 +58,7 @@ impl Part {
             Self::WeekdayName | Self::WeekdayShort => drop(named(rest, &DAYS)?),
             Self::Hour => found.hour = Some(rest.up_to(2)?),
             Self::HourOfHalf => {
-                found.hour_of_half = Some(rest.up_to(2).filter(|hour| (1..=12).contains(hour))?)
+                found.hour_of_half = Some(rest.up_to(2).filter(|hour| (1..=12).contains(hour))?);
             }
             Self::Half => found.afternoon = Some(half(rest)?),
             Self::Minute => found.minute = rest.up_to(2)?,

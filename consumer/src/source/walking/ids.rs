@@ -2,14 +2,14 @@
 
 /// Hashes ids in their order. The hash is kept in checkpoints, so it is the same in every version and on every machine.
 #[derive(Debug, Default)]
-pub(super) struct Ids {
+pub(in crate::source) struct Ids {
     hasher: blake3::Hasher,
     any: bool,
 }
 
 impl Ids {
     /// Adds the id of one record; an empty one could not be read.
-    pub(super) fn add(&mut self, id: &str) {
+    pub(in crate::source) fn add(&mut self, id: &str) {
         if id.is_empty() {
             return;
         }
@@ -20,7 +20,7 @@ impl Ids {
     }
 
     /// None if no id could be read.
-    pub(super) fn hash(&self) -> Option<i64> {
+    pub(in crate::source) fn hash(&self) -> Option<i64> {
         let hash = self.hasher.finalize();
         let (first, _) = hash.as_bytes().split_first_chunk::<8>()?;
         self.any.then_some(i64::from_le_bytes(*first))

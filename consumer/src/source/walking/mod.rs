@@ -1,11 +1,39 @@
 //! The rules by which every walk ends, and by which it is seen whether it was whole. No HTTP: what a walk had shown, and
 //! what a page shows, give what follows.
 
-use common::walk::Walk;
+mod ids;
+
+use common::walk::{Overlap, Walk};
 use common::warning::{Warning, WarningKind};
 
-use super::styles::{Follow, Traits};
-use crate::source::FetchError;
+pub(super) use ids::Ids;
+
+use super::{FetchError, FetchedPage, PageRequest};
+
+/// How far pages of a style can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// Pages are counted from the beginning of the list, so that a change moves what comes behind it.
+    pub(super) counted: bool,
+    /// A record that moves while the list is read may be missed without a sign.
+    pub(super) moving: bool,
+    /// Whether the list is taken to end where its total says.
+    pub(super) until_total: bool,
+}
+
+/// What follows a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// Nothing: the list ends as its style says it.
+    End,
+    /// The page with this cursor.
+    Next(String),
+    /// The page has nothing new, which ends a list that is counted, unless something contradicts it.
+    Nothing {
+        /// The cursor to try if the list goes on.
+        otherwise: Option<String>,
+    },
+}
 
 /// What one page shows.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +48,9 @@ pub(super) struct Seen {
     pub(super) ids: Option<i64>,
     /// The id of its last record, if it is readable.
     pub(super) last_id: Option<String>,
-    /// Whether it was to begin with the last record of the page before, and does not have it.
+    /// Whether it was asked for one record early, and so was to begin with the last record of the page before.
+    pub(super) early: bool,
+    /// Whether it does not have that record.
     pub(super) overlap_lost: bool,
     /// The total that it names.
     pub(super) total: Option<i64>,
@@ -43,7 +73,17 @@ pub(super) struct Rules {
     pub(super) size: Option<u32>,
 }
 
-/// What follows a page.
+impl Rules {
+    /// Those of a list that is not counted.
+    const PLAIN: Self = Self {
+        traits: Traits { counted: false, moving: false, until_total: false },
+        judges_totals: true,
+        max_empty_pages: 100,
+        size: None,
+    };
+}
+
+/// What a walk has come to with a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Onward {
     /// What the walk has shown, the page included.
@@ -101,8 +141,28 @@ pub(super) fn onward(
         let text = "the list is read by page numbers: a record that is removed before the place where the walk is hides another";
         on.warnings.push(Warning { kind: WarningKind::MovingList, count: 1, text: text.to_owned() });
     }
+    on.overlap(before, seen);
     on.remember(seen, rules);
     Ok(on)
+}
+
+impl FetchedPage {
+    /// The page with what its walk has shown, of a source that is not counted: its `next` is where the upstream says that the
+    /// list goes on. Every record must be in it, those that were dropped too.
+    ///
+    /// # Errors
+    /// When the walk would never end.
+    pub fn onward(self, request: &PageRequest<'_>) -> Result<Self, FetchError> {
+        let mut ids = Ids::default();
+        let keys = self.records.iter().map(|record| &record.key);
+        keys.chain(&self.outside_ids).for_each(|key| ids.add(key));
+        let records = self.records.len() + self.dropped();
+        let (ids, total) = (ids.hash(), self.total);
+        let seen = Seen { page: request.page, records, fresh: records, ids, total, ..Seen::default() };
+        let follow = self.next.clone().map_or(Follow::End, Follow::Next);
+        let Onward { walk, next, warnings, .. } = onward(request.walk, &seen, follow, &Rules::PLAIN)?;
+        Ok(Self { walk, next, warnings: [self.warnings, warnings].concat(), ..self })
+    }
 }
 
 impl Onward {
@@ -139,7 +199,10 @@ impl Onward {
 
     /// A page before was stepped over as a repeat, and this one is another: so there was more to read.
     fn stepped_over(&mut self, before: &Walk, seen: &Seen) {
-        if before.alike > 0 && !self.is_repeat {
+        // A short page that comes again, and nothing behind it, is the last one.
+        let is_complete = self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total);
+        let was_last = seen.fresh == 0 && (is_complete || before.last_page < before.largest_page);
+        if before.alike > 0 && !self.is_repeat && !was_last {
             let text = format!(
                 "page {} had the very records of the page before it, and was stepped over; page {} is another one",
                 seen.page.saturating_sub(1),
@@ -270,9 +333,23 @@ impl Onward {
         self.walk.beyond_total = self.next.is_some() && self.walk.fresh >= total;
     }
 
+    /// Whether the next pages can be asked for one record early.
+    fn overlap(&mut self, before: &Walk, seen: &Seen) {
+        if self.is_repeat && seen.early {
+            self.walk.overlap = Overlap::Doubted;
+        } else if before.overlap == Overlap::Doubted && !self.is_repeat && seen.fresh > 0 {
+            self.walk.overlap = Overlap::Impossible;
+            let text = "the upstream gives the same page for a part of a page's offset, so that a record that is removed while the \
+                        list is read may hide another; set next.overlap to 0";
+            self.warn(WarningKind::MovingList, 1, text.to_owned());
+        }
+    }
+
     fn remember(&mut self, seen: &Seen, rules: &Rules) {
         let walk = &mut self.walk;
-        walk.alike = if self.is_repeat { walk.alike + 1 } else { 0 };
+        // Asked for early, it may just be the same part of the list; it is asked for again as it is.
+        walk.alike = if self.is_repeat && !seen.early { walk.alike + 1 } else { 0 };
+        walk.last_page = number(seen.records);
         walk.ids = seen.ids.filter(|_| seen.records > 0);
         // After a page without records of its own, the next one has no neighbour.
         let neighbour = rules.traits.counted
@@ -302,3 +379,6 @@ impl Onward {
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
