@@ -102,7 +102,9 @@ impl IntoResponse for Problem {
         let exceeded = self.exceeded.take();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.extend(exceeded.into_iter().flat_map(|exceeded| too_many(*exceeded)));
+        if let Some(exceeded) = exceeded {
+            too_many(headers, *exceeded);
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
@@ -123,7 +125,7 @@ impl From<EngineError> for Problem {
                 let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
                 Self { exceeded: Some(Box::new(exceeded)), ..refused }
             }
-            EngineError::NoAgency | EngineError::ReadOnly => {
+            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
             }
             EngineError::NoKeys(_) => Self::unavailable(detail),

@@ -75,6 +75,25 @@ pub enum StartOutcome {
     KeyReused,
 }
 
+impl StartOutcome {
+    /// Whether a repeat of the command is to get this answer.
+    const fn is_kept(&self, command: Option<&CommandIdentity>) -> bool {
+        match self {
+            Self::Accepted(_)
+            | Self::Known(_)
+            | Self::Superseding { .. }
+            | Self::Existing(_)
+            | Self::CancelledBefore(_) => true,
+            // Whoever has a key for a request tries again with it until the request is accepted.
+            Self::Active(_) | Self::EmptySpan | Self::IdTaken(_) => {
+                !matches!(command, Some(CommandIdentity::Key { .. }))
+            }
+            // They may yet be made, and the command sent again as it is, from the dead letters for instance.
+            Self::NoConnection | Self::NoSchema | Self::KeyReused => false,
+        }
+    }
+}
+
 impl Store {
     /// Makes a pending job, once per job identifier and once per command.
     ///
@@ -88,8 +107,7 @@ impl Store {
             Known::New => {}
         }
         let outcome = insert(&mut transaction, request).await?;
-        // They may yet be made, and the command sent again as it is, from the dead letters for instance.
-        if !matches!(outcome, StartOutcome::NoConnection | StartOutcome::NoSchema) {
+        if outcome.is_kept(request.command.as_ref()) {
             commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
         }
         self.commit_told(transaction).await?;
