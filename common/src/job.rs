@@ -213,7 +213,10 @@ impl Counters {
 }
 
 /// As JavaScript reads a whole number.
-#[expect(clippy::cast_precision_loss, reason = "a double is what is asked for, and JavaScript loses the same")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a double is what is asked for, and JavaScript loses the same"
+)]
 const fn as_double(count: i64) -> f64 {
     count as f64
 }

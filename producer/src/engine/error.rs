@@ -21,7 +21,7 @@ pub enum EngineError {
     )]
     TooManyRequests(Exceeded),
     /// The caller's token is good, but it is of nobody who is known here (any more).
-    #[error("you are not known here, or disabled; ask the operator to add you")]
+    #[error("the token is good, but its user is unknown here, or disabled; ask the operator")]
     UnknownUser,
     /// The caller is known, and has no tenant.
     #[error("you have no agency; ask the operator to give you one")]

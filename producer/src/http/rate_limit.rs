@@ -33,7 +33,9 @@ mod tests {
             let retry_after = Duration::from_millis(millis);
             let mut headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("60"))]);
             too_many(&mut headers, Exceeded { limit: 7, retry_after });
-            for (name, value) in [(header::RETRY_AFTER, seconds), (LIMIT, "7"), (REMAINING, "0"), (RESET, seconds)] {
+            for (name, value) in
+                [(header::RETRY_AFTER, seconds), (LIMIT, "7"), (REMAINING, "0"), (RESET, seconds)]
+            {
                 let values: Vec<_> = headers.get_all(&name).iter().collect();
                 assert_eq!(values, [value], "{name} {millis}");
             }

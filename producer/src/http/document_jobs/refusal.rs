@@ -23,7 +23,9 @@ pub(in crate::http) struct RefusalBody {
     #[schema(rename = "statusCode")]
     status_code: u16,
     /// Never changes: what a program should look at.
-    #[schema(pattern = "^(validation_error|unauthorized|not_found|method_not_allowed|conflict|rate_limited|internal_error)$")]
+    #[schema(
+        pattern = "^(validation_error|unauthorized|not_found|method_not_allowed|conflict|rate_limited|internal_error)$"
+    )]
     code: &'static str,
     /// The status in words.
     error: &'static str,

@@ -166,7 +166,9 @@ impl From<EngineError> for Refusal {
             EngineError::TooManyRequests(exceeded) => {
                 Self { exceeded: Some(exceeded), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
             }
-            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => Self::new(StatusCode::FORBIDDEN, why),
+            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
+                Self::new(StatusCode::FORBIDDEN, why)
+            }
             EngineError::NoKeys(_) => Self::unavailable(why),
             // Whether another tenant has it is nobody's business.
             EngineError::NoJob(_) | EngineError::OthersJob(_) => {

@@ -91,7 +91,9 @@ fn date(fields: &Map<String, Value>, name: &str) -> Result<Option<DateTime<Utc>>
     };
     let date = given.as_str().and_then(moment::read);
     let date = date.ok_or_else(|| {
-        Refusal::bad_request(format!("{name} is not an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T12:00:00Z"))
+        Refusal::bad_request(format!(
+            "{name} is not an RFC 3339 time, nor another common form of ISO 8601, such as 2026-01-31T12:00:00Z or 2026-01-31"
+        ))
     })?;
     Ok(Some(date))
 }
