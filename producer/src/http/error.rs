@@ -90,6 +90,10 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
 
+    pub(super) fn invalid_query(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_query", detail)
+    }
+
     pub(super) fn no_job(id: &str) -> Self {
         let detail = format!("there is no job {id}; GET /api/v1/jobs lists yours");
         Self::new(StatusCode::NOT_FOUND, "job_not_found", detail)

@@ -4,6 +4,7 @@
 mod api;
 mod api_events;
 mod api_lifecycle;
+mod api_unknown;
 mod backlog;
 mod broker_faults;
 mod brokerless;

@@ -48,7 +48,6 @@ pub(super) async fn readable_across_origins(request: Request, next: Next) -> Res
         let of = HeaderValue::from_static("access-control-request-headers");
         headers.append(header::VARY, of);
     }
-    without_head(headers);
     response
 }
 
@@ -70,15 +69,6 @@ fn asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
         allowed.push_str(name);
     }
     HeaderValue::try_from(allowed).ok().filter(|allowed| !allowed.is_empty())
-}
-
-/// The framework says `HEAD` of whatever answers `GET`.
-fn without_head(headers: &mut HeaderMap) {
-    let Some(allow) = headers.get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else { return };
-    let methods: Vec<_> = allow.split(',').map(str::trim).filter(|method| *method != "HEAD").collect();
-    if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
-        headers.insert(header::ALLOW, allow);
-    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,10 @@ pub(super) enum Refusals {
     /// The method is another one: the header `Allow` says which
     #[response(status = 405, content_type = "application/problem+json")]
     WrongMethod(Problem),
+    /// A member of the body or a parameter of the query is not known (`unknown_field`, `unknown_parameter`; the nearest
+    /// name is said), missing, or makes no sense
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
     /// Too many requests: the headers say when to come back
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
