@@ -2,7 +2,7 @@
 
 use super::delivery::ConsumedQueue;
 use super::supervisor::{Prefetch, Refusals, SupervisorOptions, SupervisorStatus, set_status};
-use super::topology::WorkQueue;
+use super::topology::{Topology, WorkQueue};
 use super::{AmqpConfig, AmqpError, bounded, connect};
 use futures::future::join_all;
 use futures::stream::{BoxStream, SelectAll, StreamExt, once};
@@ -83,12 +83,12 @@ impl Subscription {
 
         let mut subscription = Self { connection, consumers: Vec::new(), arrivals: SelectAll::new() };
         for prefetch in &options.queues {
+            // Its refusal must not keep the fleet from its work. The connection after this one tries it again.
+            if prefetch.queue.is_spare() && refusals.forgive(prefetch.queue) {
+                continue;
+            }
             if let Err(error) = subscription.consume(config, options, *prefetch).await {
-                let name = topology.queue(prefetch.queue);
-                let keeps_commands = prefetch.queue != WorkQueue::Pages;
-                if is_queues_fault(&subscription.connection, &error, limit).await
-                    && !(keeps_commands && answers(&subscription.connection, &name, limit).await)
-                {
+                if subscription.is_to_be_counted(&topology, prefetch.queue, &error, limit).await {
                     refusals.count(prefetch.queue, &error);
                 }
                 return Err(error);
@@ -100,6 +100,24 @@ impl Subscription {
         let consumer = subscribe(&channel, limit, &name, options).await?;
         subscription.add(ConsumedQueue::Process, channel, consumer);
         Ok(subscription)
+    }
+
+    /// Whether a queue that was refused is to be treated otherwise next time: deleted, or if it is spare left alone.
+    async fn is_to_be_counted(
+        &self,
+        topology: &Topology,
+        queue: WorkQueue,
+        error: &AmqpError,
+        limit: Duration,
+    ) -> bool {
+        let fault = is_queues_fault(&self.connection, error, limit).await;
+        match queue {
+            WorkQueue::Pages => fault,
+            WorkQueue::Starts | WorkQueue::Cancels => {
+                fault && !answers(&self.connection, &topology.queue(queue), limit).await
+            }
+            WorkQueue::Unrouted => fault || is_refusal(error),
+        }
     }
 
     /// Notes that a consumer has brought something. Gives its queue, and what the delivery in hand is counted by.
@@ -251,6 +269,11 @@ async fn answers(connection: &Connection, queue: &str, limit: Duration) -> bool 
         tracing::debug!(queue, %error, "a channel did not close in order");
     }
     answered
+}
+
+/// Whether the broker itself said no.
+fn is_refusal(error: &AmqpError) -> bool {
+    matches!(error, AmqpError::Failed { source, .. } if matches!(source.kind(), ErrorKind::ProtocolError(_)))
 }
 
 /// Whether a failed consume is the queue's own fault, so that a new queue would cure it. Deleting loses messages,

@@ -1,0 +1,2 @@
+alter table job_events drop column traceparent;
+alter table jobs drop column traceparent;
