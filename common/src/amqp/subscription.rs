@@ -2,7 +2,7 @@
 
 use super::delivery::ConsumedQueue;
 use super::supervisor::{Prefetch, Refusals, SupervisorOptions, SupervisorStatus, set_status};
-use super::topology::{Topology, WorkQueue};
+use super::topology::WorkQueue;
 use super::{AmqpConfig, AmqpError, bounded, connect};
 use futures::future::join_all;
 use futures::stream::{BoxStream, SelectAll, StreamExt, once};
@@ -88,7 +88,7 @@ impl Subscription {
                 continue;
             }
             if let Err(error) = subscription.consume(config, options, *prefetch).await {
-                if subscription.is_to_be_counted(&topology, prefetch.queue, &error, limit).await {
+                if is_to_be_counted(&subscription.connection, config, prefetch.queue, &error).await {
                     refusals.count(prefetch.queue, &error);
                 }
                 return Err(error);
@@ -100,24 +100,6 @@ impl Subscription {
         let consumer = subscribe(&channel, limit, &name, options).await?;
         subscription.add(ConsumedQueue::Process, channel, consumer);
         Ok(subscription)
-    }
-
-    /// Whether a queue that was refused is to be treated otherwise next time: deleted, or if it is spare left alone.
-    async fn is_to_be_counted(
-        &self,
-        topology: &Topology,
-        queue: WorkQueue,
-        error: &AmqpError,
-        limit: Duration,
-    ) -> bool {
-        let fault = is_queues_fault(&self.connection, error, limit).await;
-        match queue {
-            WorkQueue::Pages => fault,
-            WorkQueue::Starts | WorkQueue::Cancels => {
-                fault && !answers(&self.connection, &topology.queue(queue), limit).await
-            }
-            WorkQueue::Unrouted => fault || is_refusal(error),
-        }
     }
 
     /// Notes that a consumer has brought something. Gives its queue, and what the delivery in hand is counted by.
@@ -269,6 +251,24 @@ async fn answers(connection: &Connection, queue: &str, limit: Duration) -> bool 
         tracing::debug!(queue, %error, "a channel did not close in order");
     }
     answered
+}
+
+/// Whether a queue that was refused is to be treated otherwise next time: deleted, or if it is spare left alone.
+async fn is_to_be_counted(
+    connection: &Connection,
+    config: &AmqpConfig,
+    queue: WorkQueue,
+    error: &AmqpError,
+) -> bool {
+    let limit = config.call_timeout;
+    let fault = is_queues_fault(connection, error, limit).await;
+    match queue {
+        WorkQueue::Pages => fault,
+        WorkQueue::Starts | WorkQueue::Cancels => {
+            fault && !answers(connection, &config.topology().queue(queue), limit).await
+        }
+        WorkQueue::Unrouted => fault || is_refusal(error),
+    }
 }
 
 /// Whether the broker itself said no.
