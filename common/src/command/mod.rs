@@ -56,6 +56,7 @@ impl OnConflict {
 
 /// Asks for a sync of a connection. Routing key `sync.start`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[schemars(extend("propertyNames" = {"not": {"enum": ["from", "to", "since", "until"]}}))]
 pub struct StartCommand {
     /// The connection to sync.
     pub connection_id: ConnectionId,
@@ -105,6 +106,7 @@ pub struct StartCommand {
 
 /// Asks for the end of a job. Routing key `sync.cancel`. Names either a job or a connection, whose active job is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("propertyNames" = {"not": {"enum": ["from", "to", "since", "until"]}}))]
 #[schemars(extend("oneOf" = [
     {"required": ["job_id"], "properties": {"job_id": {"type": "string"}}},
     {"required": ["connection_id"], "properties": {"connection_id": {"type": "string"}}},

@@ -165,6 +165,7 @@ impl ListQuery {
 
 /// Why a job is cancelled.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = JobCancel)]
 pub(in crate::http) struct CancelBody {
     /// Stored and shown.

@@ -92,6 +92,14 @@ fn who_calls_too_often_is_told_when_to_come_back() {
     }
 }
 
+#[test]
+fn the_bodies_of_the_native_contract_have_no_other_members() {
+    let document = described();
+    for name in ["StartCommand", "JobCancel"] {
+        assert_eq!(document["components"]["schemas"][name]["additionalProperties"], false, "{name}");
+    }
+}
+
 /// A header that is left out is not the word `null`.
 #[test]
 fn where_a_stream_goes_on_is_a_number_or_left_out() {
