@@ -153,6 +153,9 @@ create table jobs (
     resumed_from uuid references jobs check (resumed_from <> id),
     name text check (char_length(name) <= 200),
     requested_by text,
+    -- The trace (W3C, header traceparent) of the command that the job obeys: of its start, then of its cancel. Everything
+    -- that is published for the command carries it.
+    traceparent text check (octet_length(traceparent) <= 255),
     created_at timestamptz not null default now(),
     -- When the start command of this row was confirmed by the broker. Until then the row is its own outbox.
     start_confirmed_at timestamptz,
@@ -429,6 +432,8 @@ create table job_events (
     -- {"inserted", "updated", "unchanged", "deferred", "failed", "deleted", "total"}
     counters jsonb,
     data jsonb not null default '{}',
+    -- The trace that it was written under: it may be published after the next command has come.
+    traceparent text,
     published_at timestamptz
 );
 create index job_events_of_job on job_events (job_id, id);

@@ -199,18 +199,31 @@ impl Counters {
         self.imported() + self.skipped() + self.failed
     }
 
-    /// `processed / total` in per cent, rounded half up, never above 100; unknown while the total is. An empty job is
-    /// at 100 only once it is done.
+    /// `processed / total` in per cent, never above 100; unknown while the total is. An empty job is at 100 only once it
+    /// is done. It is what JavaScript makes of `Math.round((processed / total) * 100)`, so that whoever computes it from
+    /// the counters comes to the same: 29 of 200 is 14, since 0.145 * 100 is a little less than 14.5 in doubles.
     #[must_use]
     pub fn percent(&self, total: Option<i64>, done: bool) -> Option<u8> {
         match total? {
             ..=0 => done.then_some(100),
-            total => {
-                let percent = (i128::from(self.processed()) * 200 / i128::from(total) + 1) / 2;
-                u8::try_from(percent.clamp(0, 100)).ok()
-            }
+            total => Some(rounded(as_double(self.processed().max(0)) / as_double(total) * 100.0)),
         }
     }
+}
+
+/// As JavaScript reads a whole number.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a double is what is asked for, and JavaScript loses the same"
+)]
+const fn as_double(count: i64) -> f64 {
+    count as f64
+}
+
+/// As `Math.round` does, up to 100. (`f64::round` differs in nothing above zero, but `floor(x + 0.5)` would.)
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 100")]
+fn rounded(percent: f64) -> u8 {
+    percent.round().clamp(0.0, 100.0) as u8
 }
 
 #[cfg(test)]
@@ -282,15 +295,40 @@ mod tests {
         assert_eq!(seen(0).percent(Some(0), false), None);
     }
 
+    /// Each pair as a JavaScript engine rounds it.
+    #[test]
+    fn percent_is_that_of_javascript() {
+        for (processed, total, expected) in [
+            (29, 200, 14),
+            (57, 200, 28),
+            (58, 200, 29),
+            (1, 200, 1),
+            (3, 200, 2),
+            (7, 1000, 1),
+            (145, 1000, 14),
+            (285, 1000, 28),
+            (575, 1000, 57),
+            (1, 3, 33),
+            (2, 3, 67),
+            (199, 200, 100),
+            (i64::MAX - 1, i64::MAX, 100),
+            (i64::MAX, 1, 100),
+        ] {
+            let seen = Counters { unchanged: processed, ..Counters::default() };
+            assert_eq!(seen.percent(Some(total), false), Some(expected), "{processed} of {total}");
+        }
+    }
+
     proptest! {
         #[test]
         fn percent_is_the_nearest_whole_one(unchanged in 0..i64::MAX, total in 1..i64::MAX, done: bool) {
             let percent = Counters { unchanged, ..Counters::default() }.percent(Some(total), done);
             let percent = i128::from(percent.expect("the total is known"));
-            // |processed / total - percent / 100| is at most half a per cent, and a half is rounded up.
+            // |processed / total - percent / 100| is at most half a per cent, and what doubles lose.
             let off = i128::from(unchanged) * 200 - percent * 2 * i128::from(total);
-            prop_assert!(off >= -i128::from(total));
-            prop_assert!(percent == 100 || off < i128::from(total));
+            let lost = i128::from(total) / (1 << 40) + 1;
+            prop_assert!(percent == 100 || off.abs() <= i128::from(total) + lost);
+            prop_assert!(off >= -i128::from(total) - lost);
         }
     }
 }

@@ -20,5 +20,6 @@ pub mod short;
 pub mod slice;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod walk;
 pub mod warning;

@@ -10,6 +10,7 @@ use crate::ids::JobId;
 use crate::retry::RetryPolicy;
 use crate::store::events::{JobEventRow, ProgressTurn, RelayTurn};
 use crate::store::{Store, StoreError};
+use crate::trace::Traces;
 use futures::future::join_all;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,7 @@ pub enum RelayError {
 #[derive(Clone, Debug)]
 pub struct EventRelay {
     store: Store,
+    traces: Traces,
     publisher: Publisher,
     batch: i64,
 }
@@ -53,8 +55,8 @@ pub struct EventRelay {
 impl EventRelay {
     /// A relay from the store to the broker, at most `batch` events at a time.
     #[must_use]
-    pub const fn new(store: Store, publisher: Publisher, batch: i64) -> Self {
-        Self { store, publisher, batch }
+    pub fn new(store: Store, publisher: Publisher, batch: i64) -> Self {
+        Self { traces: Traces::new(store.clone()), store, publisher, batch }
     }
 
     /// Publishes after each transition that the store (or one that shares with it) commits, until `ended`.
@@ -132,7 +134,7 @@ impl EventRelay {
         // More events may wait behind a full batch, a job's end among them.
         if !more && Instant::now() < until {
             let progress = progress.iter().filter(|message| !told.contains(&message.job_id));
-            let results = join_all(progress.map(|message| self.tell(message, None))).await;
+            let results = join_all(progress.map(|message| self.tell_progress(message))).await;
             if let Some(error) = results.into_iter().find_map(Result::err) {
                 tracing::debug!(%error, "progress was not told");
             }
@@ -149,7 +151,7 @@ impl EventRelay {
         let mut published = Vec::with_capacity(events.len());
         for event in events {
             let Some(message) = event.message().filter(|_| Instant::now() < until) else { break };
-            if let Err(error) = self.tell(&message, Some(event.id)).await {
+            if let Err(error) = self.tell(&message, Some(event.id), event.traceparent.as_deref()).await {
                 return (published, Err(error));
             }
             published.push(event.id);
@@ -157,11 +159,22 @@ impl EventRelay {
         (published, Ok(()))
     }
 
-    async fn tell(&self, message: &EventMessage, id: Option<i64>) -> Result<(), PublishError> {
+    async fn tell_progress(&self, message: &EventMessage) -> Result<(), PublishError> {
+        let trace = self.traces.of(message.job_id).await;
+        self.tell(message, None, trace.as_deref()).await
+    }
+
+    async fn tell(
+        &self,
+        message: &EventMessage,
+        id: Option<i64>,
+        trace: Option<&str>,
+    ) -> Result<(), PublishError> {
         let key = message.event.key();
         let body = json!(message).to_string();
         let mut envelope = Envelope::new(Destination::Event { key: key.clone() }, key, body)
-            .with_correlation_id(message.job_id.to_string());
+            .with_correlation_id(message.job_id.to_string())
+            .with_trace(trace);
         if let Some(id) = id {
             envelope = envelope.with_message_id(format!("event/{id}"));
         }

@@ -127,6 +127,8 @@ fn the_schemas_describe_what_was_published() {
     let id = "018f0000-0000-7000-8000-000000000001";
     assert!(!cancel.is_valid(&json!({})) && !cancel.is_valid(&json!({"job_id": id, "connection_id": id})));
     let start = jsonschema::validator_for(&schema(Message::Start)).unwrap();
+    assert!(start.is_valid(&json!({"connection_id": id, "colour": 1})));
+    assert!(!start.is_valid(&json!({"connection_id": id, "from": "2026-01-01T00:00:00Z"})));
     assert!(!start.is_valid(&json!({"connection_id": id, "on_conflict": "fight"})));
 }
 

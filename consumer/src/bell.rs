@@ -1,29 +1,29 @@
 //! Everything that a consumer publishes, in the words of the protocol.
 
 use chrono::{DateTime, Utc};
-use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology, header};
+use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology, why_unrouted};
 use common::command::{Reply, Undecodable};
 use common::contract::MarkerMessage;
 use common::ids::{JobId, WorkerId};
 use common::slice::Ring;
+use common::trace::{self, Traces};
 use futures::future::join_all;
 use serde_json::json;
-
-/// The longest header, in bytes, that a dead letter takes over from the message that it was.
-const LONGEST_CARRIED: usize = 255;
+use std::sync::Arc;
 
 /// Publishes doorbells, markers, aborts, replies and dead letters. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bell {
     publisher: Publisher,
     topology: Topology,
+    traces: Traces,
 }
 
 impl Bell {
     /// A bell on a publisher.
     #[must_use]
-    pub const fn new(publisher: Publisher, topology: Topology) -> Self {
-        Self { publisher, topology }
+    pub const fn new(publisher: Publisher, topology: Topology, traces: Traces) -> Self {
+        Self { publisher, topology, traces }
     }
 
     /// Rings a slice, and waits for the broker's confirm.
@@ -31,7 +31,8 @@ impl Bell {
     /// # Errors
     /// When the broker does not confirm. The slice is marked as rung: if the doorbell is lost, the markers tell.
     pub async fn ring(&self, ring: Ring) -> Result<(), PublishError> {
-        self.publisher.publish(Envelope::doorbell(ring)).await
+        let trace = self.traces.of(ring.job).await;
+        self.publisher.publish(Envelope::doorbell(ring).with_trace(trace.as_deref())).await
     }
 
     /// Rings slices, with their confirms pipelined. Failures are logged: the markers find what is lost.
@@ -45,7 +46,12 @@ impl Bell {
 
     /// Tells every process to abort its pages of a job. Best effort: renewals and the deadline do it too.
     pub async fn abort(&self, job: JobId) {
-        if let Err(error) = self.publisher.publish(Envelope::abort(job)).await {
+        // Of the command that is being handled, which is why the job is aborted; else of the job's own.
+        let trace = match trace::current() {
+            Some(trace) => Some(Arc::from(trace)),
+            None => self.traces.of(job).await,
+        };
+        if let Err(error) = self.publisher.publish(Envelope::abort(job).with_trace(trace.as_deref())).await {
             tracing::warn!(%job, %error, "the abort was not pushed; workers see the cancel at their next renewal");
         }
     }
@@ -65,7 +71,8 @@ impl Bell {
     /// effort.
     pub async fn reply(&self, delivery: &Delivery, reply: &Reply, warning: Option<String>) {
         let Some(queue) = delivery.reply_to.clone() else { return };
-        let mut envelope = Envelope::new(Destination::Reply { queue }, "reply", json!(reply).to_string());
+        let mut envelope = Envelope::new(Destination::Reply { queue }, "reply", json!(reply).to_string())
+            .with_trace(trace::current().as_deref());
         if let Some(correlation) = delivery.correlation_id.clone().or_else(|| delivery.message_id.clone()) {
             envelope = envelope.with_correlation_id(correlation);
         }
@@ -77,7 +84,13 @@ impl Bell {
         }
     }
 
-    /// Puts a message that can never be applied where people look, with the reason beside it.
+    /// Why no queue has taken a message, in words.
+    #[must_use]
+    pub fn why_unrouted(&self, delivery: &Delivery) -> String {
+        why_unrouted(&self.topology, &delivery.exchange, &delivery.routing_key)
+    }
+
+    /// Puts a message that can never be applied where people look, with all that it came with and the reason beside it.
     ///
     /// # Errors
     /// When the broker does not confirm; the message is then not to be acked.
@@ -85,35 +98,9 @@ impl Bell {
         &self,
         delivery: &Delivery,
         why: &Undecodable,
-        first_seen: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<(), PublishError> {
-        // The same message has the same identity each time, so that a repeat after a lost confirm can be recognised.
-        let id =
-            delivery.message_id.clone().unwrap_or_else(|| blake3::hash(&delivery.body).to_hex().to_string());
-        let kind = delivery.kind.clone().unwrap_or_else(|| "unknown".to_owned());
-        let mut detail = why.detail.clone();
-        detail.truncate(detail.floor_char_boundary(1000));
-        // Whoever sent it has written them, so they may be of any length.
-        let carried = |name: &str| delivery.header(name).filter(|value| value.len() <= LONGEST_CARRIED);
-        // One that was sent back, and is refused again, is as old as it is.
-        let first_seen =
-            carried(header::FIRST_SEEN).map_or_else(|| first_seen.to_rfc3339(), ToOwned::to_owned);
-        let mut envelope = Envelope::new(Destination::DeadLetter, kind, delivery.body.clone())
-            .with_message_id(id)
-            .with_header(header::REASON, why.reason)
-            .with_header(header::DETAIL, detail)
-            .with_header(header::FIRST_SEEN, first_seen)
-            .with_header(header::QUEUE, delivery.queue.to_string())
-            .with_header(header::EXCHANGE, delivery.exchange.clone())
-            .with_header(header::ROUTING_KEY, delivery.routing_key.clone())
-            .with_header(header::REDELIVERED, delivery.redelivered.to_string());
-        if let Some(trace) = carried("traceparent") {
-            envelope = envelope.with_header("traceparent", trace);
-        }
-        // Kept, so that it can be published again as it was.
-        envelope.correlation_id.clone_from(&delivery.correlation_id);
-        envelope.reply_to.clone_from(&delivery.reply_to);
-        self.publisher.publish(envelope).await
+        self.publisher.publish(Envelope::dead_letter(delivery, why, now)).await
     }
 
     /// Sends a message to this process's own queue; see [`crate::canary`].

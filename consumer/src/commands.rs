@@ -4,7 +4,7 @@
 use crate::bell::Bell;
 use crate::planner::Planner;
 use common::command::{CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, warning};
-use common::ids::JobId;
+use common::ids::{ConnectionId, JobId};
 use common::store::commands::CommandIdentity;
 use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
 use common::store::{Store, StoreError};
@@ -69,6 +69,7 @@ impl Commands {
     pub async fn start(&self, carrier: Carrier<'_>) -> Result<Applied, CommandError> {
         let Decoded { command, unknown } = decode::<StartCommand>(carrier.body, carrier.kind)?;
         let warning = warn_of_unknown("start", &unknown);
+        let identity = identity(command.command_id, carrier)?;
         let request = StartRequest {
             job: command.job_id.unwrap_or_else(JobId::random),
             connection: command.connection_id,
@@ -79,7 +80,7 @@ impl Commands {
             on_conflict: command.on_conflict,
             name: command.name,
             requested_by: command.requested_by,
-            command: Some(identity(command.command_id, carrier)?),
+            command: Some(identity.clone()),
             schema: command.schema_id,
             documents: command.document_ids.unwrap_or_default(),
         };
@@ -110,8 +111,7 @@ impl Commands {
                 return Err(Undecodable { reason: "job_id_taken", detail }.into());
             }
             StartOutcome::NoConnection => {
-                let detail = format!("there is no connection {}", command.connection_id);
-                return Err(Undecodable { reason: "unknown_connection", detail }.into());
+                return Err(unknown_connection(Some(command.connection_id)).into());
             }
             StartOutcome::NoSchema => {
                 let detail = "the connection's tenant has no schema of that identifier".to_owned();
@@ -126,7 +126,8 @@ impl Commands {
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
-        Ok(Applied { reply: answer(&self.starts, accepted, job, reason).await?, warning })
+        let reply = answer(&self.starts, &identity, accepted, job, reason).await?;
+        Ok(Applied { reply, warning })
     }
 
     async fn begin(&self, job: JobId) -> Result<(), StoreError> {
@@ -149,12 +150,13 @@ impl Commands {
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
+        let identity = identity(command.command_id, carrier)?;
         let request = CancelRequest {
             target,
             tenant: None,
             reason: command.reason,
             requested_by: command.requested_by,
-            command: Some(identity(command.command_id, carrier)?),
+            command: Some(identity.clone()),
             keep_if_unknown: true,
         };
         let (accepted, job, reason) = match self.cancels.cancel(&request).await? {
@@ -179,13 +181,24 @@ impl Commands {
                 (true, None, Some("no effect: the connection has no active job".to_owned()))
             }
             CancelOutcome::Unknown => (false, None, Some("there is no such job".to_owned())),
+            CancelOutcome::NoConnection => {
+                return Err(unknown_connection(command.connection_id).into());
+            }
         };
-        Ok(Applied { reply: answer(&self.cancels, accepted, job, reason).await?, warning })
+        let reply = answer(&self.cancels, &identity, accepted, job, reason).await?;
+        Ok(Applied { reply, warning })
     }
 }
 
+fn unknown_connection(connection: Option<ConnectionId>) -> Undecodable {
+    let named = connection.map(|connection| format!(" {connection}")).unwrap_or_default();
+    Undecodable { reason: "unknown_connection", detail: format!("there is no connection{named}") }
+}
+
+/// The answer to a command. A repeat gets the first one, whatever has become of the job since.
 async fn answer(
     store: &Store,
+    command: &CommandIdentity,
     accepted: bool,
     job: Option<JobId>,
     reason: Option<String>,
@@ -195,7 +208,7 @@ async fn answer(
         None => None,
     };
     let status = view.map(|view| view.status);
-    Ok(Reply { accepted, job_id: job, status, reason })
+    Ok(store.first_reply(command, Reply { accepted, job_id: job, status, reason }).await?)
 }
 
 fn warn_of_unknown(command: &str, unknown: &[String]) -> Option<String> {

@@ -8,13 +8,14 @@ use crate::page::PageHandler;
 use crate::renewal::Renewal;
 use async_trait::async_trait;
 use chrono::Utc;
-use common::amqp::{ConsumedQueue, Delivery, Intake, WorkQueue};
+use common::amqp::{ConsumedQueue, Delivery, Intake, UNROUTED, WorkQueue};
 use common::command::{Reply, Undecodable};
 use common::contract::{AbortMessage, MarkerMessage};
 use common::retry::RetryPolicy;
 use common::short::short;
 use common::slice::Ring;
 use common::store::{Store, StoreError};
+use common::trace;
 use metrics::{counter, gauge};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -66,7 +67,14 @@ impl Intake for ConsumerIntake {
             ConsumedQueue::Work(queue) => {
                 let disposition = match queue {
                     WorkQueue::Pages => self.page(&delivery, &epoch).await,
-                    WorkQueue::Starts | WorkQueue::Cancels => self.command(queue, &delivery, &epoch).await,
+                    WorkQueue::Starts | WorkQueue::Cancels => {
+                        let handling = self.command(queue, &delivery, &epoch);
+                        trace::within(delivery.header(trace::HEADER), handling).await
+                    }
+                    WorkQueue::Unrouted => {
+                        let handling = self.unrouted(&delivery, &epoch);
+                        trace::within(delivery.header(trace::HEADER), handling).await
+                    }
                 };
                 match disposition {
                     Disposition::Ack | Disposition::DeadLetter => delivery.ack().await,
@@ -133,7 +141,9 @@ impl ConsumerIntake {
             };
             let applied = match queue {
                 WorkQueue::Cancels => self.commands.cancel(carrier).await,
-                WorkQueue::Starts | WorkQueue::Pages => self.commands.start(carrier).await,
+                WorkQueue::Starts | WorkQueue::Pages | WorkQueue::Unrouted => {
+                    self.commands.start(carrier).await
+                }
             };
             // Data that Postgres refuses twice is not made good by waiting. (Once may be another transaction's doing.)
             refused += u32::from(matches!(applied, Err(CommandError::Store(StoreError::Refused(_)))));
@@ -148,13 +158,7 @@ impl ConsumerIntake {
                     self.bell.reply(delivery, &applied.reply, applied.warning).await;
                     return Disposition::Ack;
                 }
-                Err(CommandError::Dead(why)) => {
-                    let disposition = self.dead_letter(delivery, &why, epoch).await;
-                    if disposition == Disposition::DeadLetter {
-                        self.bell.reply(delivery, &Reply::refusal(&why), None).await;
-                    }
-                    return disposition;
-                }
+                Err(CommandError::Dead(why)) => return self.refuse(delivery, &why, epoch).await,
                 Err(CommandError::Store(error)) => {
                     tracing::warn!(%queue, %error, "a command is held until the database answers");
                 }
@@ -165,6 +169,21 @@ impl ConsumerIntake {
             // Whether it was applied is unknown: the next try is a repeat.
             redelivered = true;
         }
+    }
+
+    /// A message with a mistyped routing key: a letter like any other, and answered.
+    async fn unrouted(&self, delivery: &Delivery, epoch: &CancellationToken) -> Disposition {
+        let detail = self.bell.why_unrouted(delivery);
+        self.refuse(delivery, &Undecodable { reason: UNROUTED, detail }, epoch).await
+    }
+
+    /// Makes a letter of a message, and answers it.
+    async fn refuse(&self, delivery: &Delivery, why: &Undecodable, epoch: &CancellationToken) -> Disposition {
+        let disposition = self.dead_letter(delivery, why, epoch).await;
+        if disposition == Disposition::DeadLetter {
+            self.bell.reply(delivery, &Reply::refusal(why), None).await;
+        }
+        disposition
     }
 
     /// A message of the process's own queue.
@@ -227,9 +246,9 @@ impl ConsumerIntake {
         why: &Undecodable,
         epoch: &CancellationToken,
     ) -> Disposition {
-        let first_seen = Utc::now();
+        let now = Utc::now();
         for delay in HOLD.delays() {
-            match self.bell.dead_letter(delivery, why, first_seen).await {
+            match self.bell.dead_letter(delivery, why, now).await {
                 Ok(()) => break,
                 Err(error) => tracing::warn!(%error, "a dead letter is not confirmed, and published again"),
             }

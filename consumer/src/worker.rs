@@ -19,6 +19,7 @@ use common::ids::WorkerId;
 use common::relay::EventRelay;
 use common::retry::RetryPolicy;
 use common::store::{SessionLimits, Store, StoreError};
+use common::trace::Traces;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -65,7 +66,8 @@ impl Worker {
         let for_pages = open(Store::for_pages, settings.database.max_connections)?.telling(&store);
         let publisher =
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
-        let bell = Bell::new(publisher.clone(), settings.amqp.topology());
+        let traces = Traces::new(store.clone());
+        let bell = Bell::new(publisher.clone(), settings.amqp.topology(), traces);
         let in_flight = InFlight::default();
         let fetcher = Arc::new(Fetcher::new(settings.fetch.clone(), usize::from(settings.pages.slots))?);
         let pages = PageHandler {
@@ -127,6 +129,7 @@ impl Worker {
                 prefetch(WorkQueue::Pages, self.settings.pages.slots),
                 prefetch(WorkQueue::Starts, COMMANDS_AT_ONCE),
                 prefetch(WorkQueue::Cancels, COMMANDS_AT_ONCE),
+                prefetch(WorkQueue::Unrouted, COMMANDS_AT_ONCE),
             ],
             drain_timeout: self.settings.shutdown.drain,
         };

@@ -5,9 +5,9 @@
 
 use super::bounded;
 use super::topology::WorkQueue;
-use lapin::Acker;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Acker, BasicProperties};
 use metrics::counter;
 use std::fmt;
 use std::time::Duration;
@@ -81,6 +81,8 @@ pub struct Delivery {
     pub reply_to: Option<String>,
     /// The headers whose values are text.
     pub headers: Vec<(String, String)>,
+    /// All that it came with.
+    pub(super) properties: BasicProperties,
     settle: Settle,
 }
 
@@ -110,6 +112,7 @@ impl Delivery {
             reply_to: text(properties.reply_to()),
             headers: properties.headers().as_ref().map(text_headers).unwrap_or_default(),
             body: delivery.data,
+            properties: delivery.properties,
             settle: Settle { acker: Some(delivery.acker), queue, limit },
         }
     }

@@ -6,6 +6,7 @@ use super::topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology};
 use crate::contract::AbortMessage;
 use crate::ids::JobId;
 use crate::slice::Ring;
+use crate::trace;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -90,8 +91,11 @@ pub struct Envelope {
     pub correlation_id: Option<String>,
     /// The queue that a reply should go to.
     pub reply_to: Option<String>,
-    /// Further headers; `traceparent` is one. At most 8 KiB, since all properties must fit into one frame.
+    /// Further headers; `traceparent` is one. At most 8 KiB, since all properties must fit into one frame. (Those of a dead
+    /// letter may be larger, and then go over a connection of their own.)
     pub headers: Vec<(String, String)>,
+    /// Those of a dead letter, which are its message's; then none of the above count.
+    given: Option<Box<BasicProperties>>,
 }
 
 impl Envelope {
@@ -106,6 +110,7 @@ impl Envelope {
             correlation_id: None,
             reply_to: None,
             headers: Vec::new(),
+            given: None,
         }
     }
 
@@ -115,6 +120,15 @@ impl Envelope {
         Self::new(Destination::Page, "page", serde_json::json!(ring).to_string())
             .with_message_id(format!("{}/{}/{}", ring.job, ring.slice, ring.ring))
             .with_correlation_id(ring.job.to_string())
+    }
+
+    /// The same for the command of this trace.
+    #[must_use]
+    pub fn with_trace(self, trace: Option<&str>) -> Self {
+        match trace {
+            Some(trace) => self.with_header(trace::HEADER, trace),
+            None => self,
+        }
     }
 
     /// The order to give up the pages of a job.
@@ -152,7 +166,16 @@ impl Envelope {
         self
     }
 
+    /// The same with just these properties.
+    pub(super) fn with_properties(mut self, properties: BasicProperties) -> Self {
+        self.given = Some(Box::new(properties));
+        self
+    }
+
     pub(super) fn properties(&self, app_id: &str) -> Result<BasicProperties, PublishError> {
+        if let Some(given) = &self.given {
+            return Ok(BasicProperties::clone(given));
+        }
         let bytes = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > HEADERS_LIMIT {
             return Err(PublishError::TooLong { what: "headers", bytes, limit: HEADERS_LIMIT });

@@ -29,7 +29,9 @@ mod subscription;
 mod supervisor;
 mod topology;
 
-pub use dead_letters::{DeadLetter, DeadLetters, Done, Fate, Origin, Text, Walk, header};
+pub use dead_letters::{
+    DeadLetter, DeadLetters, Done, Fate, Origin, Text, UNROUTED, Walk, header, why_unrouted,
+};
 pub use delivery::{ConsumedQueue, Delivery, SettleError};
 pub use envelope::{Destination, Envelope};
 pub use inspect::{Inspected, Part, Standing, round_trip};

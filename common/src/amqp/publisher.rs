@@ -5,13 +5,14 @@
 //! message (same `message_id`) is published again through the next one, for as long as the time-out lasts. A
 //! confirmed message is therefore with the broker at least once, and whoever consumes it must bear a repeat.
 
+use super::dead_letters::size;
 use super::envelope::{Destination, Envelope, short};
-use super::session::{Line, Session, keep_connected};
+use super::session::{Lane, Line, Session, hang_up, keep_connected};
 use super::topology::{Topology, WorkQueue};
-use super::{AmqpConfig, AmqpError, bounded};
-use lapin::Confirmation;
+use super::{AmqpConfig, AmqpError, PUBLISHING_FRAME, bounded, connect};
 use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Confirmation};
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +76,9 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Inner {
+    name: String,
     app_id: String,
+    config: AmqpConfig,
     topology: Topology,
     call_timeout: Duration,
     publish_timeout: Duration,
@@ -97,7 +100,9 @@ impl Publisher {
         let stop = CancellationToken::new();
         let connection = TaskTracker::new();
         let inner = Inner {
+            name: connection_name.to_owned(),
             app_id: app_id.to_owned(),
+            config: config.clone(),
             topology: config.topology(),
             call_timeout: config.call_timeout,
             publish_timeout: config.publish_timeout,
@@ -201,6 +206,10 @@ impl Publisher {
         let exchange = short("the name of an exchange", &exchange)?;
         let key = short("the routing key", &key)?;
         let properties = envelope.properties(&self.inner.app_id)?;
+        if size::of(&properties) > PUBLISHING_FRAME as usize {
+            *handed_over = true;
+            return self.publish_alone(exchange, key, envelope, properties).await;
+        }
         let mut tried = 0;
         loop {
             let session = self.session_after(tried, &envelope.kind).await?;
@@ -227,6 +236,37 @@ impl Publisher {
                     tracing::debug!(%error, message_id = envelope.message_id, "a publish broke off; it is repeated");
                     session.broken.cancel();
                 }
+            }
+        }
+    }
+
+    /// Publishes a letter whose properties fit into no frame of ours: over a connection of its own, in frames as large as the
+    /// broker has them.
+    async fn publish_alone(
+        &self,
+        exchange: ShortString,
+        key: ShortString,
+        envelope: &Envelope,
+        properties: BasicProperties,
+    ) -> Result<(), PublishError> {
+        let (kind, after) = (envelope.kind.clone(), self.inner.publish_timeout);
+        let limit = self.inner.config.call_timeout;
+        let sent = async {
+            let connection = connect(&self.inner.config, &format!("{} letter", self.inner.name)).await?;
+            let lane = Lane::open(&connection, limit).await?;
+            let most = connection.configuration().frame_max() as usize;
+            let sent = lane.send(exchange, key, &envelope.body, size::fitted(properties, most));
+            let confirmation = bounded(self.inner.publish_timeout, "publish a large letter", sent).await;
+            hang_up(&connection, limit).await;
+            confirmation
+        };
+        match sent.await {
+            Ok(Confirmation::Ack(_)) => Ok(()),
+            Ok(Confirmation::Nack(_)) => Err(PublishError::Refused { kind }),
+            Ok(Confirmation::NotRequested) => Err(PublishError::Unknown { kind, after }),
+            Err(error) => {
+                tracing::warn!(%error, "a letter with large headers was not published; it is tried again");
+                Err(PublishError::Unknown { kind, after })
             }
         }
     }

@@ -83,12 +83,12 @@ impl Subscription {
 
         let mut subscription = Self { connection, consumers: Vec::new(), arrivals: SelectAll::new() };
         for prefetch in &options.queues {
+            // Its refusal must not keep the fleet from its work. The connection after this one tries it again.
+            if prefetch.queue.is_spare() && refusals.forgive(prefetch.queue) {
+                continue;
+            }
             if let Err(error) = subscription.consume(config, options, *prefetch).await {
-                let name = topology.queue(prefetch.queue);
-                let keeps_commands = prefetch.queue != WorkQueue::Pages;
-                if is_queues_fault(&subscription.connection, &error, limit).await
-                    && !(keeps_commands && answers(&subscription.connection, &name, limit).await)
-                {
+                if is_to_be_counted(&subscription.connection, config, prefetch.queue, &error).await {
                     refusals.count(prefetch.queue, &error);
                 }
                 return Err(error);
@@ -251,6 +251,29 @@ async fn answers(connection: &Connection, queue: &str, limit: Duration) -> bool 
         tracing::debug!(queue, %error, "a channel did not close in order");
     }
     answered
+}
+
+/// Whether a queue that was refused is to be treated otherwise next time: deleted, or if it is spare left alone.
+async fn is_to_be_counted(
+    connection: &Connection,
+    config: &AmqpConfig,
+    queue: WorkQueue,
+    error: &AmqpError,
+) -> bool {
+    let limit = config.call_timeout;
+    let fault = is_queues_fault(connection, error, limit).await;
+    match queue {
+        WorkQueue::Pages => fault,
+        WorkQueue::Starts | WorkQueue::Cancels => {
+            fault && !answers(connection, &config.topology().queue(queue), limit).await
+        }
+        WorkQueue::Unrouted => fault || is_refusal(error),
+    }
+}
+
+/// Whether the broker itself said no.
+fn is_refusal(error: &AmqpError) -> bool {
+    matches!(error, AmqpError::Failed { source, .. } if matches!(source.kind(), ErrorKind::ProtocolError(_)))
 }
 
 /// Whether a failed consume is the queue's own fault, so that a new queue would cure it. Deleting loses messages,

@@ -194,4 +194,9 @@ impl Refusals {
     pub(super) fn forget(&mut self, queue: WorkQueue) {
         self.0.remove(&queue);
     }
+
+    /// Whether it refused, which is forgotten by this.
+    pub(super) fn forgive(&mut self, queue: WorkQueue) -> bool {
+        self.0.remove(&queue).is_some()
+    }
 }

@@ -27,11 +27,13 @@ pub enum WorkQueue {
     Starts,
     /// Cancel commands, apart from starts so that a cancel never waits behind planning.
     Cancels,
+    /// What no other queue takes: messages with a mistyped routing key.
+    Unrouted,
 }
 
 impl WorkQueue {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pages, Self::Starts, Self::Cancels];
+    pub const ALL: [Self; 4] = [Self::Pages, Self::Starts, Self::Cancels, Self::Unrouted];
 
     /// The queue's name without its namespace.
     #[must_use]
@@ -40,6 +42,16 @@ impl WorkQueue {
             Self::Pages => "pages",
             Self::Starts => "starts",
             Self::Cancels => "cancels",
+            Self::Unrouted => "unrouted",
+        }
+    }
+
+    /// Whether the fleet works on without it.
+    #[must_use]
+    pub const fn is_spare(self) -> bool {
+        match self {
+            Self::Pages | Self::Starts | Self::Cancels => false,
+            Self::Unrouted => true,
         }
     }
 }

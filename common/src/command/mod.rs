@@ -1,7 +1,11 @@
 //! The message contract: start and cancel commands as upstream services, and people in the RabbitMQ console, write them.
 //!
-//! Decoding is strict about what it needs and lenient about what it does not know: unknown fields are ignored, and named,
-//! so that the receiver can say so.
+//! Decoding is strict about what it needs. Of what it does not know it refuses what is near something that it does, since
+//! that was meant; other fields are ignored, and named, so that the receiver can say so.
+
+mod names;
+
+pub use names::UnknownName;
 
 use crate::ids::{ConnectionId, JobId, SchemaId};
 use crate::job::{JobMode, JobStatus};
@@ -10,7 +14,7 @@ use chrono::{DateTime, Datelike, Utc};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -52,6 +56,7 @@ impl OnConflict {
 
 /// Asks for a sync of a connection. Routing key `sync.start`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[schemars(extend("propertyNames" = {"not": {"enum": ["from", "to", "since", "until"]}}))]
 pub struct StartCommand {
     /// The connection to sync.
     pub connection_id: ConnectionId,
@@ -101,6 +106,7 @@ pub struct StartCommand {
 
 /// Asks for the end of a job. Routing key `sync.cancel`. Names either a job or a connection, whose active job is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("propertyNames" = {"not": {"enum": ["from", "to", "since", "until"]}}))]
 #[schemars(extend("oneOf" = [
     {"required": ["job_id"], "properties": {"job_id": {"type": "string"}}},
     {"required": ["connection_id"], "properties": {"connection_id": {"type": "string"}}},
@@ -161,7 +167,7 @@ pub struct Decoded<T> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Undecodable {
-    /// A stable word: too_large, not_json, invalid, wrong_type, unsupported, unknown_connection, …
+    /// A stable word: too_large, not_json, invalid, wrong_type, unknown_field, unknown_connection, …
     pub reason: &'static str,
     /// What exactly is wrong, and what is expected.
     pub detail: String,
@@ -171,8 +177,6 @@ pub struct Undecodable {
 const WARNING_CHARS: usize = 200;
 
 /// The header `x-warning` of an answer: which fields were ignored. In printable ASCII, as HTTP headers must be.
-///
-/// A misspelt `date_from` would otherwise pull everything without a word.
 #[must_use]
 pub fn warning(unknown: &[String]) -> Option<String> {
     let word = match unknown {
@@ -183,6 +187,12 @@ pub fn warning(unknown: &[String]) -> Option<String> {
     let names: Vec<_> = unknown.iter().map(|name| format!("\"{}\"", name.escape_default())).collect();
     let names: String = names.join(", ").chars().take(WARNING_CHARS).collect();
     Some(format!("unknown {word} {names}"))
+}
+
+impl From<&UnknownName> for Undecodable {
+    fn from(unknown: &UnknownName) -> Self {
+        Self::new("unknown_field", format_args!("the field {unknown}"))
+    }
 }
 
 impl Undecodable {
@@ -197,8 +207,6 @@ pub trait Command: DeserializeOwned {
     const KEY: &'static str;
     /// The fields that are understood.
     const FIELDS: &'static [&'static str];
-    /// Fields of the contract that this version refuses instead of ignoring: doing less than asked would be a lie.
-    const UNSUPPORTED: &'static [&'static str];
 
     /// What the types cannot say.
     ///
@@ -222,7 +230,6 @@ impl Command for StartCommand {
         "on_conflict",
         "requested_by",
     ];
-    const UNSUPPORTED: &'static [&'static str] = &[];
 
     fn check(&self) -> Result<(), String> {
         check_year("date_from", self.date_from)?;
@@ -260,7 +267,6 @@ impl Command for CancelCommand {
     const KEY: &'static str = "sync.cancel";
     const FIELDS: &'static [&'static str] =
         &["job_id", "connection_id", "reason", "command_id", "requested_by"];
-    const UNSUPPORTED: &'static [&'static str] = &[];
 
     fn check(&self) -> Result<(), String> {
         if self.job_id.is_some() == self.connection_id.is_some() {
@@ -314,37 +320,61 @@ fn check_text(field: &str, text: Option<&str>) -> Result<(), String> {
     Ok(())
 }
 
-/// Decodes the body of a command. `kind` is the message's `type` property, if set.
+/// Decodes the body of a command as a message. `kind` is the message's `type` property, if set.
 ///
 /// # Errors
 /// When the command can never be applied, however often it is delivered.
 pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>, Undecodable> {
-    if body.len() > MAX_COMMAND_BYTES {
-        let detail = format!("the body has {} bytes, at most {MAX_COMMAND_BYTES} are accepted", body.len());
-        return Err(Undecodable::new("too_large", detail));
-    }
     if let Some(kind) = kind.filter(|kind| *kind != T::KEY) {
         let detail = format!("the type property says {kind:?}, but the routing key is {:?}", T::KEY);
         return Err(Undecodable::new("wrong_type", detail));
     }
+    let fields = fields(body)?;
+    let unknown: Vec<_> = fields.keys().filter_map(|name| UnknownName::of(name, T::FIELDS)).collect();
+    if let Some(mistaken) = unknown.iter().find(|unknown| unknown.is_near) {
+        return Err(mistaken.into());
+    }
+    Ok(Decoded {
+        command: command(fields)?,
+        unknown: unknown.into_iter().map(|unknown| unknown.name).collect(),
+    })
+}
+
+/// The same where every field must be known.
+///
+/// # Errors
+/// When the command can never be applied.
+pub fn decode_exactly<T: Command>(body: &[u8]) -> Result<T, Undecodable> {
+    let fields = fields(body)?;
+    match fields.keys().find_map(|name| UnknownName::of(name, T::FIELDS)) {
+        Some(unknown) => Err((&unknown).into()),
+        None => command(fields),
+    }
+}
+
+/// The fields of a body.
+///
+/// # Errors
+/// When it is too large, or no JSON object.
+pub fn fields(body: &[u8]) -> Result<Map<String, Value>, Undecodable> {
+    if body.len() > MAX_COMMAND_BYTES {
+        let detail = format!("the body has {} bytes, at most {MAX_COMMAND_BYTES} are accepted", body.len());
+        return Err(Undecodable::new("too_large", detail));
+    }
     let text = std::str::from_utf8(body)
         .map_err(|error| Undecodable::new("not_json", format!("the body is not UTF-8: {error}")))?;
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Undecodable::new("not_json", format!("the body is not JSON: {error}")))?;
-    let Value::Object(fields) = &value else {
-        return Err(Undecodable::new("invalid", "the body must be a JSON object"));
-    };
-    let given = |name: &&&str| fields.get(**name).is_some_and(|value| !value.is_null());
-    if let Some(name) = T::UNSUPPORTED.iter().find(given) {
-        return Err(Undecodable::new("unsupported", format!("{name} is not supported by this version")));
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Undecodable::new("invalid", "the body must be a JSON object")),
+        Err(error) => Err(Undecodable::new("not_json", format!("the body is not JSON: {error}"))),
     }
-    let unknown =
-        fields.keys().filter(|name| !T::FIELDS.contains(&name.as_str())).cloned().collect::<Vec<_>>();
-    let unknown = unknown.into_iter().filter(|name| !T::UNSUPPORTED.contains(&name.as_str())).collect();
-    let command: T =
-        serde_path_to_error::deserialize(value).map_err(|error| Undecodable::new("invalid", error))?;
+}
+
+fn command<T: Command>(fields: Map<String, Value>) -> Result<T, Undecodable> {
+    let command: T = serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|error| Undecodable::new("invalid", error))?;
     command.check().map_err(|detail| Undecodable::new("invalid", detail))?;
-    Ok(Decoded { command, unknown })
+    Ok(command)
 }
 
 #[cfg(test)]

@@ -76,6 +76,37 @@ fn refusals_name_the_fault() {
 }
 
 #[test]
+fn a_field_that_was_meant_otherwise_is_refused_and_the_nearest_named() {
+    for (field, nearest) in
+        [("from", "date_from"), ("until", "date_to"), ("date_fron", "date_from"), ("Mode", "mode")]
+    {
+        let body =
+            format!(r#"{{"connection_id": "{CONNECTION}", "colour": 1, "{field}": "2026-01-01T00:00:00Z"}}"#);
+        let refused = start(&body).unwrap_err();
+        assert_eq!(refused.reason, "unknown_field");
+        let words = format!("the field \"{field}\" is not known here; did you mean {nearest}?");
+        assert!(refused.detail.starts_with(&words), "{}", refused.detail);
+    }
+    // It comes before what is missing for its sake.
+    assert_eq!(start(r#"{"conection_id": "x"}"#).unwrap_err().reason, "unknown_field");
+    let cancel =
+        decode::<CancelCommand>(format!(r#"{{"job_ids": "{CONNECTION}"}}"#).as_bytes(), None).unwrap_err();
+    assert!(cancel.reason == "unknown_field" && cancel.detail.contains("did you mean job_id?"), "{cancel}");
+}
+
+#[test]
+fn where_every_field_must_be_known_none_is_ignored() {
+    let exactly = |field: &str| {
+        decode_exactly::<StartCommand>(format!(r#"{{"connection_id": "{CONNECTION}"{field}}}"#).as_bytes())
+    };
+    assert_eq!(exactly("").unwrap().connection_id.to_string(), CONNECTION);
+    for field in ["colour", "from", "date_fron"] {
+        assert_eq!(exactly(&format!(r#", "{field}": null"#)).unwrap_err().reason, "unknown_field", "{field}");
+    }
+    assert_eq!(decode_exactly::<StartCommand>(b"{").unwrap_err().reason, "not_json");
+}
+
+#[test]
 fn a_body_and_its_texts_have_a_length() {
     let body = format!(r#"{{"connection_id": "{CONNECTION}"}}"#);
     let padded = |bytes: usize| format!("{body}{}", " ".repeat(bytes - body.len()));

@@ -4,7 +4,7 @@
 use super::documents::components;
 use super::examples::examples;
 use super::{EventKind, Message};
-use crate::amqp::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology};
+use crate::amqp::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology, header};
 use serde_json::{Value, json};
 
 /// The document.
@@ -21,18 +21,10 @@ pub fn asyncapi() -> Value {
             "contentType": "application/json",
             "payload": reference(message),
             "bindings": { "amqp": { "contentEncoding": "utf-8", "messageType": kind, "bindingVersion": "0.3.0" } },
+            "headers": headers(message),
             "examples": examples,
         })
     };
-    let mut reply = message(
-        Message::Reply,
-        json!("reply"),
-        "The answer to a command, with its correlation_id or message_id.",
-    );
-    reply["headers"] = json!({
-        "type": "object",
-        "properties": { "x-warning": { "type": "string", "description": "Which fields of the command were ignored." } },
-    });
     let exchange = |name: String, kind: &str| {
         let exchange =
             json!({ "name": name, "type": kind, "durable": true, "autoDelete": false, "vhost": "/" });
@@ -48,9 +40,12 @@ pub fn asyncapi() -> Value {
         "info": {
             "title": "Backhaul",
             "version": "1.0.0",
-            "description": "Start and cancel commands, and what is told about the jobs. Unknown fields are ignored, with a \
-                warning. A command is applied once: it is recognised by its command_id, else by the message_id. What \
-                can never be applied goes to the dead-letter queue, with headers that say why.",
+            "description": "Start and cancel commands, and what is told about the jobs. A field within two letters of a known \
+                one, or from, to, since or until, is refused; other unknown fields are ignored, with a warning. A command \
+                is applied once: it is recognised by its command_id, else by the message_id, and a repeat gets the first \
+                answer. What can never be applied, and what is published with another routing key, goes to the \
+                dead-letter queue, with headers that say why. A command's traceparent is on everything that is \
+                published for it.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "defaultContentType": "application/json",
@@ -103,7 +98,7 @@ pub fn asyncapi() -> Value {
             "messages": {
                 "start": message(Message::Start, json!(KEY_START), "Asks for a sync of a connection."),
                 "cancel": message(Message::Cancel, json!(KEY_CANCEL), "Asks for the end of a job."),
-                "reply": reply,
+                "reply": message(Message::Reply, json!("reply"), "The answer to a command, with its correlation_id or message_id."),
                 "event": message(Message::Event, json!("job.{event}"), "What happened to a job."),
                 "deadLetter": dead_letter(),
                 "page": message(Message::Page, json!("page"), "Internal: there may be work at a slice."),
@@ -130,21 +125,45 @@ fn send(channel: &str, summary: &str) -> Value {
     json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") }, "summary": summary })
 }
 
+fn headers(message: Message) -> Value {
+    let mut properties = json!({});
+    match message {
+        Message::Start | Message::Cancel => {
+            properties["traceparent"] = json!({
+                "type": "string", "maxLength": 255,
+                "description": "The trace that the command belongs to (W3C Trace Context). It is on everything that is published for it.",
+            });
+        }
+        Message::Reply | Message::Event | Message::Page | Message::Abort => {
+            properties["traceparent"] =
+                json!({ "type": "string", "description": "That of the command, if it had one." });
+        }
+        Message::Marker => {}
+    }
+    if message == Message::Reply {
+        properties["x-warning"] =
+            json!({ "type": "string", "description": "Which fields of the command were ignored." });
+    }
+    json!({ "type": "object", "properties": properties })
+}
+
 fn dead_letter() -> Value {
     let text = |description: &str| json!({ "type": "string", "description": description });
     json!({
-        "summary": "A message that can never be applied: its body and properties as they were.",
+        "summary": "A message that can never be applied: its body, properties and headers as they were, and these beside them.",
         "headers": {
             "type": "object",
-            "required": ["x-reason", "x-detail", "x-first-seen", "x-queue", "x-routing-key", "x-redelivered"],
+            "required": header::ALWAYS,
             "properties": {
-                "x-reason": text("A stable word: not_json, invalid, too_large, wrong_type, unsupported, unknown_connection, job_id_taken, not_a_page."),
+                "x-reason": text("A stable word: not_json, invalid, too_large, wrong_type, unknown_field, unknown_connection, unknown_schema, job_id_taken, not_a_page, refused, unrouted."),
                 "x-detail": text("What exactly is wrong, and with which field."),
                 "x-first-seen": { "type": "string", "format": "date-time", "description": "When it was refused for the first time." },
                 "x-queue": text("The queue that it came from."),
                 "x-exchange": text("The exchange that it was published to; empty if directly to the queue."),
                 "x-routing-key": text("The routing key that it came with."),
                 "x-redelivered": text("true if it had been delivered before."),
+                "x-set-aside": { "type": "object", "description": "What the message had and a letter cannot have: expiration, user_id, and headers of these names or that send copies (CC, BCC)." },
+                "x-left-out": text("Headers that were left out, since all of them do not fit into a message."),
             },
         },
         "payload": true,

@@ -9,7 +9,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 /// The schema of a message (JSON Schema 2020-12), with examples. It allows what it does not name: a receiver ignores
-/// unknown fields.
+/// unknown fields (but for names that are near a known one, of which the schema has the usual ones).
 #[must_use]
 pub fn schema(message: Message) -> Value {
     let settings = SchemaSettings::draft2020_12();

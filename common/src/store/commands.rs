@@ -1,6 +1,7 @@
 //! Commands that were applied: a repeat gets the first answer.
 
 use super::{Store, StoreError};
+use crate::command::Reply;
 use crate::ids::TenantId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -108,6 +109,24 @@ pub(super) async fn remember<T: Serialize + Sync>(
 }
 
 impl Store {
+    /// The reply that a command was sent first, which is this one unless there was one before. A command that is not kept, or
+    /// not any more, has this one.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn first_reply(&self, command: &CommandIdentity, reply: Reply) -> Result<Reply, StoreError> {
+        let stored = sqlx::query_scalar!(
+            r#"update commands set answer = case when answer ? 'reply' then answer
+                                                 else answer || jsonb_build_object('reply', $2::jsonb) end
+                where id = $1 returning answer -> 'reply'"#,
+            command.id(),
+            serde_json::to_value(&reply).unwrap_or_default()
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(stored.flatten().and_then(|stored| serde_json::from_value(stored).ok()).unwrap_or(reply))
+    }
+
     /// What a command with this identifier was answered, once it has been applied: for its sender.
     ///
     /// # Errors

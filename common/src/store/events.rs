@@ -5,6 +5,7 @@ use super::{Store, StoreError};
 use crate::contract::{EventData, EventKind, EventMessage, JobCounters};
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{Counters, JobStatus};
+use crate::trace;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +35,8 @@ pub struct JobEventRow {
     pub status: Option<JobStatus>,
     /// The counters at that moment.
     pub counters: Option<Json<StoredCounters>>,
+    /// The trace of the command that it happened for.
+    pub traceparent: Option<String>,
 }
 
 /// Counters as they are stored with an event.
@@ -117,12 +120,14 @@ pub(super) async fn record_rejected(
     data: Value,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into job_events (job_id, kind, data, tenant_id, connection_id) values ($1, $2, $3, $4, $5)",
+        "insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent)
+         values ($1, $2, $3, $4, $5, $6)",
         job.0,
         EventKind::Rejected.word(),
         data,
         tenant.0,
-        connection.0
+        connection.0,
+        trace::current()
     )
     .execute(transaction)
     .await?;
@@ -183,7 +188,8 @@ impl Store {
             JobEventRow,
             r#"select e.id, e.job_id as "job: JobId", coalesce(e.tenant_id, j.tenant_id) as "tenant?: TenantId",
                       coalesce(e.connection_id, j.connection_id) as "connection?: ConnectionId", e.kind, e.at, e.data,
-                      e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>"
+                      e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>",
+                      e.traceparent
                  from job_events e left join jobs j on j.id = e.job_id
                 where e.published_at is null order by e.id limit $1"#,
             limit
@@ -239,7 +245,8 @@ impl Store {
             JobEventRow,
             r#"select e.id, e.job_id as "job: JobId", coalesce(e.tenant_id, j.tenant_id) as "tenant?: TenantId",
                       coalesce(e.connection_id, j.connection_id) as "connection?: ConnectionId", e.kind, e.at, e.data,
-                      e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>"
+                      e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>",
+                      e.traceparent
                  from job_events e left join jobs j on j.id = e.job_id
                 where e.job_id = $1 and e.id > $2 order by e.id limit $3"#,
             job.0,
@@ -248,6 +255,16 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?)
+    }
+
+    /// The trace of the command that a job obeys, if it had one. None if there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn traceparent(&self, job: JobId) -> Result<Option<Option<String>>, StoreError> {
+        Ok(sqlx::query_scalar!("select traceparent from jobs where id = $1", job.0)
+            .fetch_optional(&self.pool)
+            .await?)
     }
 
     /// Waits until this store (or one that [shares](Self::telling) with it) has committed a transition since the last

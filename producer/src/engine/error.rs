@@ -20,6 +20,9 @@ pub enum EngineError {
         .0.retry_after.as_secs_f64().ceil().max(1.0)
     )]
     TooManyRequests(Exceeded),
+    /// The caller's token is good, but it is of nobody who is known here (any more).
+    #[error("the token is good, but its user is unknown here, or disabled; ask the operator")]
+    UnknownUser,
     /// The caller is known, and has no tenant.
     #[error("you have no agency; ask the operator to give you one")]
     NoAgency,

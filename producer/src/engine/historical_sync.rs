@@ -52,13 +52,16 @@ impl Engine {
         Err(EngineError::NotCancellable { job, status: JobStatus::Cancelling })
     }
 
-    /// The active job of the tenant's designated connection; if none is active, its newest one.
+    /// The active job of the tenant's designated connection; if none is active, its newest one. None without such a
+    /// connection.
     ///
     /// # Errors
-    /// [`EngineError::NoHistoricalConnection`] or [`EngineError::Store`].
+    /// [`EngineError::Store`].
     pub async fn latest_historical(&self, tenant: TenantId) -> Result<Option<JobView>, EngineError> {
-        let connection = self.historical_connection(tenant).await?;
-        Ok(self.store.latest_job(tenant, connection).await?)
+        match self.store.historical_connection(tenant).await? {
+            Some(connection) => Ok(self.store.latest_job(tenant, connection).await?),
+            None => Ok(None),
+        }
     }
 
     async fn historical_connection(&self, tenant: TenantId) -> Result<ConnectionId, EngineError> {

@@ -71,8 +71,9 @@ impl Engine {
     /// Whose token this is. Counts a request.
     ///
     /// # Errors
-    /// [`EngineError::Unauthenticated`] for a token that is not believed and for a user who is unknown or disabled;
-    /// [`EngineError::TooManyRequests`], [`EngineError::NoAgency`], [`EngineError::NoKeys`] or [`EngineError::Store`].
+    /// [`EngineError::Unauthenticated`] for a token that is not believed, [`EngineError::UnknownUser`] for a user who is
+    /// unknown or disabled; [`EngineError::TooManyRequests`], [`EngineError::NoAgency`], [`EngineError::NoKeys`] or
+    /// [`EngineError::Store`].
     pub async fn token_holder(&self, token: &str) -> Result<Identity, EngineError> {
         let subject = match self.tokens.subject(token).await {
             Ok(subject) => subject,
@@ -82,9 +83,8 @@ impl Engine {
             }
         };
         let Some(user) = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none()) else {
-            return Err(
-                self.nobody("the token is of a user who is unknown here, or disabled; ask the operator")
-            );
+            self.limits.stranger()?;
+            return Err(EngineError::UnknownUser);
         };
         let tenant = user.tenant_id.ok_or(EngineError::NoAgency)?;
         let identity = Identity { tenant, user: Some(user.subject), may_change: user.role.may_change() };

@@ -5,6 +5,7 @@ use common::amqp::Envelope;
 use common::command::{OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
+use common::slice::Ring;
 use common::store::jobs::{JobView, PauseOutcome, ResumeOutcome};
 use common::store::removal::DeleteOutcome;
 use common::store::slices::RAMP_STEP;
@@ -34,13 +35,18 @@ impl Engine {
         let view = self.job(tenant, job).await?;
         match self.store.refill(tenant, RAMP_STEP).await {
             Ok(rings) => {
-                join_all(rings.into_iter().map(|ring| self.publish(Envelope::doorbell(ring)))).await;
+                join_all(rings.into_iter().map(|ring| self.ring(ring))).await;
             }
             Err(error) => {
                 tracing::debug!(%job, %error, "a sweeper will ring the slices of a job that goes on");
             }
         }
         Ok(view)
+    }
+
+    async fn ring(&self, ring: Ring) {
+        let trace = self.traces.of(ring.job).await;
+        self.publish(Envelope::doorbell(ring).with_trace(trace.as_deref())).await;
     }
 
     /// Makes a new job that goes on where a failed or cancelled one stopped.

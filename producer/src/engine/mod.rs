@@ -37,6 +37,7 @@ use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobSituation, JobView, StartOutcome, StartRequest,
 };
 use common::telemetry::{CancelEnd, cancel_ended};
+use common::trace::{self, Traces};
 use limits::CallLimits;
 use serde_json::json;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ struct Closed {
 pub struct Engine {
     store: Store,
     publisher: Publisher,
+    traces: Traces,
     tokens: Tokens,
     limits: CallLimits,
     /// Seals the credentials of connections.
@@ -97,6 +99,7 @@ impl Engine {
     #[must_use]
     pub fn new(store: Store, publisher: Publisher) -> Self {
         Self {
+            traces: Traces::new(store.clone()),
             store,
             publisher,
             tokens: Tokens::closed(),
@@ -273,7 +276,10 @@ impl Engine {
                 Ok(Closed { newly: true, in_flight: false })
             }
             CancelOutcome::Over { status, .. } => Err(EngineError::NotCancellable { job, status }),
-            CancelOutcome::Unknown | CancelOutcome::Kept { .. } | CancelOutcome::NoEffect => {
+            CancelOutcome::Unknown
+            | CancelOutcome::Kept { .. }
+            | CancelOutcome::NoEffect
+            | CancelOutcome::NoConnection => {
                 let exists = self.store.tenant_of_job(job).await?.is_some();
                 Err(if exists { EngineError::OthersJob(job) } else { EngineError::NoJob(job) })
             }
@@ -332,7 +338,8 @@ impl Engine {
         // The same id however often it is published: receivers can tell that it is one command.
         let envelope = Envelope::new(Destination::StartCommand, KEY_START, json!(command).to_string())
             .with_message_id(format!("start/{job}"))
-            .with_correlation_id(job.to_string());
+            .with_correlation_id(job.to_string())
+            .with_trace(trace::current().as_deref());
         if self.publish(envelope).await
             && let Err(error) = self.store.start_confirmed(job).await
         {
@@ -341,7 +348,7 @@ impl Engine {
     }
 
     async fn broadcast_abort(&self, job: JobId) {
-        self.publish(Envelope::abort(job)).await;
+        self.publish(Envelope::abort(job).with_trace(trace::current().as_deref())).await;
     }
 
     /// Whether the broker has confirmed the message. Nothing is lost when it has not: starts are swept, and a cancel is

@@ -4,6 +4,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use common::trace;
 use futures::FutureExt;
 use metrics::{counter, histogram};
 use std::panic::AssertUnwindSafe;
@@ -41,7 +42,11 @@ pub(super) async fn around(State(treatment): State<Treatment>, request: Request,
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default(), method, route);
 
-    let mut response = guarded(treatment, next.run(request)).instrument(span.clone()).await;
+    // What is published for the request carries the trace that it came with.
+    let traceparent =
+        request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let handled = guarded(treatment, trace::within(traceparent.as_deref(), next.run(request)));
+    let mut response = handled.instrument(span.clone()).await;
 
     let status = response.status().as_u16().to_string();
     let elapsed = began.elapsed();

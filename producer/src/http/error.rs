@@ -90,6 +90,10 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
 
+    pub(super) fn invalid_query(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_query", detail)
+    }
+
     pub(super) fn no_job(id: &str) -> Self {
         let detail = format!("there is no job {id}; GET /api/v1/jobs lists yours");
         Self::new(StatusCode::NOT_FOUND, "job_not_found", detail)
@@ -102,7 +106,9 @@ impl IntoResponse for Problem {
         let exceeded = self.exceeded.take();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.extend(exceeded.into_iter().flat_map(|exceeded| too_many(*exceeded)));
+        if let Some(exceeded) = exceeded {
+            too_many(headers, *exceeded);
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
@@ -123,7 +129,7 @@ impl From<EngineError> for Problem {
                 let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
                 Self { exceeded: Some(Box::new(exceeded)), ..refused }
             }
-            EngineError::NoAgency | EngineError::ReadOnly => {
+            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
             }
             EngineError::NoKeys(_) => Self::unavailable(detail),

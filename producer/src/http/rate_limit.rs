@@ -3,25 +3,23 @@
 //! errors adds these headers to its own body.
 
 use crate::engine::Exceeded;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// `Retry-After`, and `RateLimit-Limit`, `-Remaining` and `-Reset` (as in draft-ietf-httpapi-ratelimit-headers-03), in
-/// whole seconds.
-pub(super) fn too_many(exceeded: Exceeded) -> [(HeaderName, HeaderValue); 4] {
+/// Sets `Retry-After`, and `RateLimit-Limit`, `-Remaining` and `-Reset` (as in draft-ietf-httpapi-ratelimit-headers-03), in
+/// whole seconds, in the place of any that are there.
+pub(super) fn too_many(headers: &mut HeaderMap, exceeded: Exceeded) {
     let Exceeded { limit, retry_after } = exceeded;
     // Rounded up, or a caller who obeys comes back too early.
     let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     let seconds = HeaderValue::from(seconds.max(1));
-    [
-        (header::RETRY_AFTER, seconds.clone()),
-        (LIMIT, HeaderValue::from(limit)),
-        (REMAINING, HeaderValue::from(0)),
-        (RESET, seconds),
-    ]
+    headers.insert(header::RETRY_AFTER, seconds.clone());
+    headers.insert(LIMIT, HeaderValue::from(limit));
+    headers.insert(REMAINING, HeaderValue::from(0));
+    headers.insert(RESET, seconds);
 }
 
 #[cfg(test)]
@@ -33,9 +31,14 @@ mod tests {
     fn seconds_are_rounded_up_and_never_0() {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2")] {
             let retry_after = Duration::from_millis(millis);
-            let headers = too_many(Exceeded { limit: 7, retry_after });
-            let values: Vec<_> = headers.iter().map(|(_, value)| value.to_str().unwrap()).collect();
-            assert_eq!(values, [seconds, "7", "0", seconds], "{millis}");
+            let mut headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("60"))]);
+            too_many(&mut headers, Exceeded { limit: 7, retry_after });
+            for (name, value) in
+                [(header::RETRY_AFTER, seconds), (LIMIT, "7"), (REMAINING, "0"), (RESET, seconds)]
+            {
+                let values: Vec<_> = headers.get_all(&name).iter().collect();
+                assert_eq!(values, [value], "{name} {millis}");
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the API answers before it needs a database, and when there is none.
 
 use super::*;
+use crate::engine::Rate;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, Response, header};
+use axum::http::{HeaderMap, Request, Response, header};
 use common::amqp::{AmqpConfig, Publisher};
 use common::health::Health;
 use common::store::{SessionLimits, Store};
@@ -13,10 +14,16 @@ use tower::ServiceExt;
 
 /// An API whose database and broker are at a port where nobody listens.
 pub(super) fn without_services() -> Router {
+    limited(Rate { per_second: 0, burst: 0 })
+}
+
+/// The same, with a limit to the requests of callers who are not known.
+fn limited(unknown: Rate) -> Router {
     let limits = SessionLimits { acquire_timeout: Duration::from_millis(200), ..SessionLimits::default() };
     let store = Store::new("postgres://nobody@127.0.0.1:1/none", "test", 1, limits).unwrap();
     let amqp = AmqpConfig { url: "amqp://127.0.0.1:1".to_owned(), ..AmqpConfig::default() };
-    let engine = Engine::new(store, Publisher::start(amqp, "test", "test"));
+    let none = Rate { per_second: 0, burst: 0 };
+    let engine = Engine::new(store, Publisher::start(amqp, "test", "test")).with_limits(none, unknown);
     let health = Health::new(Metrics::detached()).router();
     router(Arc::new(engine), &ApiConfig::default(), health)
 }
@@ -80,6 +87,57 @@ async fn without_a_database_the_answer_says_so_and_no_more() {
     assert_eq!(body["code"], "unavailable");
     let text = body.to_string();
     assert!(!text.contains("127.0.0.1") && !text.contains("refused"), "{text}");
+}
+
+/// One call of each contract, with a key that nobody has.
+fn calls() -> [(&'static str, &'static str, &'static str, String); 4] {
+    let key = crate::api_key::ApiKey::generate().expose().to_owned();
+    [
+        ("GET", "/api/v1/jobs", "authorization", format!("Bearer {key}")),
+        ("GET", "/functions/v1/get-sync-status", "authorization", "Bearer a.b.c".to_owned()),
+        ("GET", "/source-connections", "x-api-key", key.clone()),
+        ("GET", "/v1/jobs", "authorization", format!("Bearer {key}")),
+    ]
+}
+
+fn stands_once(headers: &HeaderMap, what: &str) {
+    for name in headers.keys() {
+        let values: Vec<_> = headers.get_all(name).iter().collect();
+        assert_eq!(values.len(), 1, "{what}: {name} {values:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_header_stands_twice() {
+    let mut seen = std::collections::BTreeSet::new();
+    for (method, path, header, credential) in calls() {
+        let router = limited(Rate { per_second: 1, burst: 2 });
+        for credential in [credential.as_str(); 4].into_iter().chain([""]) {
+            for method in [method, "HEAD", "DELETE", "OPTIONS", "BREW"] {
+                let asked = request(method, path)
+                    .header(header, credential)
+                    .header("access-control-request-headers", "x-region")
+                    .header("x-request-id", "one");
+                let response = router.clone().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
+                stands_once(response.headers(), &format!("{method} {path} {}", response.status()));
+                seen.insert((path, response.status().as_u16()));
+                if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                    assert!(response.headers().contains_key(header::RETRY_AFTER), "{path}");
+                }
+            }
+        }
+        for status in [429, 405, 401] {
+            assert!(seen.contains(&(path, status)), "{path} never answered {status}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_has_a_code_of_its_own() {
+    let wrong = send(request("DELETE", "/v1/jobs").body(Body::empty()).unwrap()).await;
+    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let body: Value = serde_json::from_slice(&to_bytes(wrong.into_body(), 1 << 20).await.unwrap()).unwrap();
+    assert_eq!((&body["code"], &body["statusCode"]), (&"method_not_allowed".into(), &405.into()));
 }
 
 #[tokio::test]

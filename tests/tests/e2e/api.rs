@@ -97,10 +97,9 @@ async fn a_job_is_started_watched_and_listed() -> Result<()> {
     let api = Api::start(&fixture, account.tenant).await?;
     let consumer = fixture.consumer().await?;
 
-    let body = json!({ "connection_id": account.connection, "name": "first", "colour": "blue" });
+    let body = json!({ "connection_id": account.connection, "name": "first" });
     let response = api.request(Method::POST, "").json(&body).send().await?;
     let location = response.headers()["location"].to_str()?.to_owned();
-    assert_eq!(response.headers()["x-warning"], r#"unknown field "colour""#);
     let (status, job) = read(response).await?;
     assert_eq!((status, &job["status"]), (StatusCode::ACCEPTED, &json!("pending")));
     let first = id_of(&job)?;
@@ -308,10 +307,5 @@ async fn the_message_contract_is_served() -> Result<()> {
     let (status, document) = read(api.client.get(address).send().await?).await?;
     assert_eq!((status, &document["asyncapi"]), (StatusCode::OK, &json!("3.0.0")));
     assert_eq!(document, common::contract::asyncapi());
-
-    let (_, job) = api.post("", &json!({ "connection_id": account.connection })).await?;
-    let path = format!("/{}/cancel", id_of(&job)?);
-    let cancel = api.request(Method::POST, &path).json(&json!({ "reasn": "typo" })).send().await?;
-    assert_eq!(cancel.headers()["x-warning"], r#"unknown field "reasn""#);
     fixture.finish([]).await
 }

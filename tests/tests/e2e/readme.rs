@@ -55,7 +55,7 @@ async fn source_connections() -> Result<()> {
     let answers: Vec<Value> = answers.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let [job, jobs, cancelled, connections, deleted] = &answers[..] else { anyhow::bail!("{answers:?}") };
     assert_eq!((&job["status"], &jobs[0]), (&json!("PENDING"), job));
-    assert_eq!(cancelled["status"], "CANCELLED");
+    assert_eq!(cancelled["status"], "CANCELLING");
     assert_eq!((&connections[0], &deleted["name"]), (deleted, &json!("calls-over-http")));
     producer.terminate()?;
     assert!(producer.exit().await?.success());

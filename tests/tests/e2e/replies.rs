@@ -78,10 +78,71 @@ async fn every_command_is_answered() -> Result<()> {
     let letters = Listener::to_dead_letters(&fixture).await?;
     let nowhere = ConnectionId::random();
     let reply = sender.start(json!({ "connection_id": nowhere })).await?.json();
-    let reason = format!("unknown_connection: there is no connection {nowhere}");
-    assert_eq!(reply, json!({ "accepted": false, "job_id": null, "status": null, "reason": reason }));
-    letters.until_heard(1).await?;
+    assert_eq!(
+        reply,
+        json!({ "accepted": false, "job_id": null, "status": null, "reason": reason_of(nowhere) })
+    );
+    let reply = sender.cancel(json!({ "connection_id": nowhere })).await?.json();
+    assert_eq!(
+        reply,
+        json!({ "accepted": false, "job_id": null, "status": null, "reason": reason_of(nowhere) })
+    );
+    let heard = letters.until_heard(2).await?;
+    assert_eq!(heard[1].headers.get("x-reason").map(String::as_str), Some("unknown_connection"));
+    assert_eq!(heard[1].headers.get("x-queue").map(String::as_str), Some("cancels"));
     letters.close().await?;
+    replies.close().await?;
+    fixture.finish([consumer]).await
+}
+
+fn reason_of(nowhere: ConnectionId) -> String {
+    format!("unknown_connection: there is no connection {nowhere}")
+}
+
+/// Whatever has become of the job since: its status is that of the first answer too.
+#[tokio::test]
+async fn a_repeated_command_gets_the_first_answer() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let replies = Listener::to_replies(&fixture).await?;
+    let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
+    let sender = Sender { fixture: &fixture, replies: &replies };
+    fixture.upstream.hold();
+    let start = json!({ "connection_id": account.connection, "command_id": "start" });
+    let started = sender.start(start.clone()).await?.json();
+    assert_eq!((&started["accepted"], &started["status"]), (&json!(true), &json!("running")));
+    let refused = json!({ "connection_id": account.connection, "command_id": "refused" });
+    let refusal = sender.start(refused.clone()).await?.json();
+    assert_eq!((&refusal["accepted"], &refusal["status"]), (&json!(false), &json!("running")));
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    let cancel = json!({ "job_id": started["job_id"], "command_id": "cancel" });
+    let cancelling = sender.cancel(cancel.clone()).await?.json();
+    assert_eq!(cancelling["accepted"], json!(true));
+    let job: JobId = started["job_id"].as_str().context("a job")?.parse()?;
+    fixture.until_over(job, JobStatus::Cancelled).await?;
+
+    for _repeat in 0..2 {
+        assert_eq!(sender.start(start.clone()).await?.json(), started);
+        assert_eq!(sender.start(refused.clone()).await?.json(), refusal);
+        assert_eq!(sender.cancel(cancel.clone()).await?.json(), cancelling);
+    }
+    // By its message_id for want of a command_id.
+    let body = json!({ "connection_id": account.connection }).to_string();
+    let mut answers = Vec::new();
+    for correlation in ["first", "second"] {
+        let envelope = Envelope::new(Destination::StartCommand, "sync.start", body.clone())
+            .with_message_id("by message")
+            .with_reply_to(replies.queue())
+            .with_correlation_id(correlation);
+        fixture.publisher.publish(envelope).await?;
+        let answer = replies.until_one(|heard| heard.correlation_id.as_deref() == Some(correlation)).await?;
+        fixture.upstream.release();
+        let job: JobId = answer.json()["job_id"].as_str().context("a job")?.parse()?;
+        fixture.until_over(job, JobStatus::Completed).await?;
+        answers.push(answer.json());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0]["status"], "running", "though it is completed by now");
     replies.close().await?;
     fixture.finish([consumer]).await
 }

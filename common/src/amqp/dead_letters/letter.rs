@@ -1,11 +1,11 @@
 //! One dead letter: what it was, why it is here, and where it came from.
 
-use super::super::topology::{Topology, WorkQueue};
-use super::properties;
+use super::super::topology::{KEY_CANCEL, KEY_START, Topology, WorkQueue};
+use super::{properties, shown};
+use crate::command::UnknownName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lapin::BasicProperties;
-use lapin::types::FieldTable;
 use serde_json::Value;
 
 /// Names of the headers that say why a letter is one.
@@ -24,6 +24,16 @@ pub mod header {
     pub const ROUTING_KEY: &str = "x-routing-key";
     /// Whether it had been delivered before.
     pub const REDELIVERED: &str = "x-redelivered";
+    /// A table of what the message had and a letter cannot have: `user_id`, `expiration`, and `headers` with names of ours.
+    pub const SET_ASIDE: &str = "x-set-aside";
+    /// Headers that were left out, since all of them do not fit into a message.
+    pub const LEFT_OUT: &str = "x-left-out";
+
+    /// Those that every letter has.
+    pub const ALWAYS: [&str; 7] = [REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
+    /// All of them.
+    pub const ALL: [&str; 9] =
+        [REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED, SET_ASIDE, LEFT_OUT];
 }
 
 /// The queue that a letter came from, if it was the broker (a policy) that made it one.
@@ -47,7 +57,34 @@ pub struct Text {
     pub base64: bool,
 }
 
-/// A message of the dead-letter queue.
+/// The reason of a message that no queue has taken.
+pub const UNROUTED: &str = "unrouted";
+
+/// Where a letter waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the queue of dead letters.
+    Dead,
+    /// In the queue of what no other queue has taken, until a consumer makes a letter of it; published there.
+    Unrouted(Origin),
+}
+
+/// What [`UNROUTED`] means for a message that was published here.
+#[must_use]
+pub fn why_unrouted(topology: &Topology, exchange: &str, routing_key: &str) -> String {
+    let shown = routing_key.escape_debug();
+    if exchange != topology.commands() {
+        return format!(
+            "no queue takes what is published to the exchange {exchange} with the routing key \"{shown}\""
+        );
+    }
+    match UnknownName::of(routing_key, &[KEY_START, KEY_CANCEL]) {
+        Some(unknown) => format!("no queue takes this routing key: {unknown}"),
+        None => format!("there was no queue for the routing key \"{shown}\" when it came"),
+    }
+}
+
+/// A message of the dead-letter queue, or one that no queue has taken.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// What it is called here: its `message_id`, or for want of one a hash of its body.
@@ -66,37 +103,60 @@ pub struct DeadLetter {
     pub origin: Option<Origin>,
     /// The body.
     pub body: Vec<u8>,
+    place: Place,
     properties: BasicProperties,
 }
 
 impl DeadLetter {
-    pub(super) fn read(topology: &Topology, properties: BasicProperties, body: Vec<u8>) -> Self {
+    pub(super) fn read(
+        topology: &Topology,
+        place: Place,
+        properties: BasicProperties,
+        body: Vec<u8>,
+    ) -> Self {
         let headers = properties.headers().clone().unwrap_or_default();
-        let said = |name: &str| text_of(&headers, name);
+        let said = |name: &str| properties::text(&headers, name);
         let of_body = || format!("body:{}", &blake3::hash(&body).to_hex()[..16]);
-        Self {
-            id: properties.message_id().as_ref().map_or_else(of_body, ToString::to_string),
-            kind: properties.kind().as_ref().map(ToString::to_string).or_else(|| said(header::ROUTING_KEY)),
-            reason: said(header::REASON),
-            detail: said(header::DETAIL),
-            first_seen: said(header::FIRST_SEEN),
-            queue: said(header::QUEUE).or_else(|| said(BROKERS_QUEUE)),
-            origin: origin(topology, said),
-            body,
-            properties,
+        let id = properties.message_id().as_ref().map_or_else(of_body, ToString::to_string);
+        let kind = properties.kind().as_ref().map(ToString::to_string);
+        match &place {
+            Place::Dead => Self {
+                id,
+                kind: kind.or_else(|| said(header::ROUTING_KEY)),
+                reason: said(header::REASON),
+                detail: said(header::DETAIL),
+                first_seen: said(header::FIRST_SEEN),
+                queue: said(header::QUEUE).or_else(|| said(BROKERS_QUEUE)),
+                origin: origin(topology, said),
+                body,
+                place,
+                properties,
+            },
+            Place::Unrouted(published) => Self {
+                id,
+                kind: kind.or_else(|| Some(published.routing_key.clone())),
+                reason: Some(UNROUTED.to_owned()),
+                detail: Some(why_unrouted(topology, &published.exchange, &published.routing_key)),
+                first_seen: None,
+                queue: Some(WorkQueue::Unrouted.word().to_owned()),
+                origin: Some(published.clone()),
+                body,
+                place,
+                properties,
+            },
         }
     }
 
     /// Every property that is set, by its name in AMQP.
     #[must_use]
     pub fn properties(&self) -> Vec<(&'static str, String)> {
-        properties::named(&self.properties)
+        shown::named(&self.properties)
     }
 
     /// Every header, of whatever type.
     #[must_use]
     pub fn headers(&self) -> serde_json::Map<String, Value> {
-        properties::json_of(&self.properties.headers().clone().unwrap_or_default())
+        shown::json_of(&self.properties.headers().clone().unwrap_or_default())
     }
 
     /// The whole body.
@@ -117,16 +177,13 @@ impl DeadLetter {
         String::from_utf8_lossy(bytes).chars().take(characters).map(shown).collect()
     }
 
-    /// Its properties as they were, as far as they were kept; the headers that made it a dead letter are gone.
-    pub(super) fn properties_as_it_was(&self) -> BasicProperties {
-        properties::as_it_was(&self.properties)
+    /// The properties that its message had; `user` is who publishes it.
+    pub(super) fn properties_as_it_was(&self, user: &str) -> BasicProperties {
+        match &self.place {
+            Place::Dead => properties::as_it_was(&self.properties, Some(user)),
+            Place::Unrouted(_) => properties::of_unrouted(&self.properties, Some(user)),
+        }
     }
-}
-
-fn text_of(headers: &FieldTable, name: &str) -> Option<String> {
-    let value = headers.inner().get(name)?;
-    let long = value.as_long_string().map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
-    long.or_else(|| value.as_short_string().map(ToString::to_string))
 }
 
 /// Letters from before the exchange was written down, and those that the broker made, go straight to their queue.
@@ -143,7 +200,7 @@ fn origin(topology: &Topology, said: impl Fn(&str) -> Option<String>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lapin::types::AMQPValue;
+    use lapin::types::{AMQPValue, FieldTable};
 
     fn letter(headers: &[(&str, &str)], id: Option<&str>, body: &[u8]) -> DeadLetter {
         let mut table = FieldTable::default();
@@ -154,7 +211,7 @@ mod tests {
         if let Some(id) = id {
             properties = properties.with_message_id(id.into());
         }
-        DeadLetter::read(&Topology::new("ns"), properties, body.to_vec())
+        DeadLetter::read(&Topology::new("ns"), Place::Dead, properties, body.to_vec())
     }
 
     #[test]
@@ -171,6 +228,28 @@ mod tests {
         for headers in [&[][..], &[key], &[("x-queue", "process")]] {
             assert_eq!(letter(headers, None, b"").origin, None, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn what_no_queue_took_says_why_and_where_it_was_published() {
+        let published = |exchange: &str, key: &str| {
+            let origin = Origin { exchange: exchange.to_owned(), routing_key: key.to_owned() };
+            let place = Place::Unrouted(origin.clone());
+            let letter =
+                DeadLetter::read(&Topology::new("ns"), place, BasicProperties::default(), Vec::new());
+            assert_eq!(letter.origin, Some(origin));
+            assert_eq!((letter.reason.as_deref(), letter.kind.as_deref()), (Some("unrouted"), Some(key)));
+            letter.detail.unwrap()
+        };
+        let mistyped = published("ns.commands", "sync.strat");
+        assert!(
+            mistyped.contains("\"sync.strat\" is not known here; did you mean sync.start?"),
+            "{mistyped}"
+        );
+        let early = published("ns.commands", "sync.cancel");
+        assert!(early.contains("there was no queue for the routing key \"sync.cancel\""), "{early}");
+        let internal = published("ns.pages", "pag\n");
+        assert!(internal.contains("the exchange ns.pages with the routing key \"pag\\n\""), "{internal}");
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! at worst it is then in both places, and its `message_id` tells that the two are one.
 
 mod letter;
+mod made;
 mod properties;
+mod shown;
+pub(super) mod size;
 mod walk;
 
-pub use letter::{DeadLetter, Origin, Text, header};
+pub use letter::{DeadLetter, Origin, Text, UNROUTED, header, why_unrouted};
 pub use walk::{DeadLetters, Done, Fate, Walk};

@@ -1,10 +1,11 @@
-//! Going through the dead-letter queue, once.
+//! Going through the dead letters, once.
 
 use super::super::inspect::{open, refusal};
 use super::super::session::Lane;
 use super::super::topology::Topology;
 use super::super::{AmqpConfig, AmqpError, bounded, connect};
-use super::letter::{DeadLetter, Origin};
+use super::letter::{DeadLetter, Origin, Place};
+use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Confirmation, Connection};
@@ -14,6 +15,15 @@ use tokio_util::sync::CancellationToken;
 /// Letters that are left alone are held until the end of a walk, since one that is given back goes to the end of the
 /// queue on some versions. So many are held at most.
 const MOST_HELD: usize = 10_000;
+
+/// The queues that are gone through, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Queue {
+    /// Of dead letters.
+    Dead,
+    /// Of what no other queue has taken. Consumers make letters of it; what is here they have not come to.
+    Unrouted,
+}
 
 /// What is to become of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,28 +85,47 @@ impl DeadLetters {
     }
 
     /// Shows every letter that is there at the start to `decide`, in their order, does what it says, and tells `done`
-    /// what became of each. Those that stay keep their order. Ends early, in good order, once `stop` is cancelled.
+    /// what became of each; after them those that wait where nothing took them. Those that stay keep their order. Ends
+    /// early, in good order, once `stop` is cancelled.
     ///
     /// # Errors
-    /// The broker does not answer, or the connection broke. What `done` was not told of is still in the queue.
+    /// The broker does not answer, or the connection broke. What `done` was not told of is still in its queue.
     pub async fn walk(
         &mut self,
         stop: &CancellationToken,
         mut decide: impl FnMut(&DeadLetter) -> Fate,
         mut done: impl FnMut(DeadLetter, Done),
     ) -> Result<Walk, AmqpError> {
-        let mut walk = Walk { total: self.count().await?, seen: 0 };
+        let mut walk = Walk { total: 0, seen: 0 };
+        // What is sent back to nowhere comes to the second one: it is counted before the first letter is.
+        let counted = [self.count(Queue::Dead).await?, self.count(Queue::Unrouted).await?];
+        for (queue, total) in [Queue::Dead, Queue::Unrouted].into_iter().zip(counted) {
+            let seen = self.walk_one(queue, total, stop, &mut decide, &mut done).await?;
+            walk = Walk { total: walk.total + total, seen: walk.seen + seen };
+        }
+        Ok(walk)
+    }
+
+    async fn walk_one(
+        &mut self,
+        queue: Queue,
+        total: u32,
+        stop: &CancellationToken,
+        decide: &mut impl FnMut(&DeadLetter) -> Fate,
+        done: &mut impl FnMut(DeadLetter, Done),
+    ) -> Result<u32, AmqpError> {
+        let mut seen = 0;
         let mut held = Vec::new();
         let walked = loop {
-            if walk.seen >= walk.total || held.len() >= MOST_HELD || stop.is_cancelled() {
+            if seen >= total || held.len() >= MOST_HELD || stop.is_cancelled() {
                 break Ok(());
             }
-            let (letter, acker) = match self.next().await {
+            let (letter, acker) = match self.next(queue).await {
                 Ok(Some(next)) => next,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
-            walk.seen += 1;
+            seen += 1;
             let outcome = match decide(&letter) {
                 Fate::Keep => Done::Kept,
                 Fate::Drop => Done::Dropped,
@@ -120,7 +149,7 @@ impl DeadLetters {
         };
         // Even after an error: a broker that refuses publishes may well take letters back.
         let returned = self.give_back(held).await;
-        walked.and(returned).map(|()| walk)
+        walked.and(returned).map(|()| seen)
     }
 
     /// Closes the connection. A closed channel is the broker's word that it has seen every settle.
@@ -132,20 +161,32 @@ impl DeadLetters {
         bounded(self.limit, "close the connection", self.connection.close(200, "done".into())).await
     }
 
-    async fn count(&self) -> Result<u32, AmqpError> {
+    fn name(&self, queue: Queue) -> String {
+        match queue {
+            Queue::Dead => self.topology.dead_letters(),
+            Queue::Unrouted => self.topology.unrouted(),
+        }
+    }
+
+    async fn count(&self, queue: Queue) -> Result<u32, AmqpError> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-        let name = self.topology.dead_letters();
-        let declare = self.channel.queue_declare(name.into(), options, FieldTable::default());
+        let declare = self.channel.queue_declare(self.name(queue).into(), options, FieldTable::default());
         Ok(bounded(self.limit, "count the dead letters", declare).await?.message_count())
     }
 
-    async fn next(&self) -> Result<Option<(DeadLetter, Acker)>, AmqpError> {
-        let name = self.topology.dead_letters();
-        let get = self.channel.basic_get(name.into(), BasicGetOptions { no_ack: false });
+    async fn next(&self, queue: Queue) -> Result<Option<(DeadLetter, Acker)>, AmqpError> {
+        let get = self.channel.basic_get(self.name(queue).into(), BasicGetOptions { no_ack: false });
         let got = bounded(self.limit, "get a dead letter", get).await?;
         Ok(got.map(|got| {
-            let delivery = got.delivery;
-            (DeadLetter::read(&self.topology, delivery.properties, delivery.data), delivery.acker)
+            let Delivery { exchange, routing_key, properties, data, acker, .. } = got.delivery;
+            let place = match queue {
+                Queue::Dead => Place::Dead,
+                Queue::Unrouted => Place::Unrouted(Origin {
+                    exchange: exchange.to_string(),
+                    routing_key: routing_key.to_string(),
+                }),
+            };
+            (DeadLetter::read(&self.topology, place, properties, data), acker)
         }))
     }
 
@@ -163,8 +204,9 @@ impl DeadLetters {
             Some(lane) => lane,
             None => Lane::open(&self.connection, self.limit).await?,
         };
+        let user = self.connection.status().username();
         let (exchange, key) = (origin.exchange.as_str().into(), origin.routing_key.as_str().into());
-        let sent = lane.send_to_a_queue(exchange, key, &letter.body, letter.properties_as_it_was());
+        let sent = lane.send_to_a_queue(exchange, key, &letter.body, letter.properties_as_it_was(&user));
         match bounded(self.limit, CALL, sent).await {
             Ok(Confirmation::Ack(None)) => {
                 self.lane = Some(lane);

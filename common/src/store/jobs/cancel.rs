@@ -6,6 +6,7 @@ use super::{lock, lock_identity};
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
+use crate::trace;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -69,6 +70,8 @@ pub enum CancelOutcome {
     },
     /// The connection has no active job.
     NoEffect,
+    /// Refused: there is no such connection.
+    NoConnection,
 }
 
 impl Store {
@@ -97,11 +100,15 @@ impl Store {
                     Some(active) => {
                         fence(&mut transaction, active.id, request).await?.unwrap_or(CancelOutcome::NoEffect)
                     }
-                    None => CancelOutcome::NoEffect,
+                    None if exists(&mut transaction, connection).await? => CancelOutcome::NoEffect,
+                    None => CancelOutcome::NoConnection,
                 }
             }
         };
-        commands::remember(&mut transaction, request.command.as_ref(), "cancel", &outcome).await?;
+        // It may yet be made, and the command sent again as it is, from the dead letters.
+        if outcome != CancelOutcome::NoConnection {
+            commands::remember(&mut transaction, request.command.as_ref(), "cancel", &outcome).await?;
+        }
         self.commit_told(transaction).await?;
         Ok(outcome)
     }
@@ -157,6 +164,17 @@ impl Store {
         // Negative if Postgres's clock was set back in between.
         Ok(ended.map(|asked| Duration::try_from_secs_f64(asked.took).unwrap_or_default()))
     }
+}
+
+/// Whether there is such a connection, or was until a moment ago: one that was deleted has no job, which is what a cancel
+/// is for.
+async fn exists(transaction: &mut PgConnection, connection: ConnectionId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from connections where id = $1) as "exists!""#,
+        connection.0
+    )
+    .fetch_one(transaction)
+    .await?)
 }
 
 async fn fence_or_keep(
@@ -220,13 +238,14 @@ pub(in crate::store) async fn fence(
     };
     sqlx::query!(
         "update jobs set status = $2, cancel_requested_at = now(), cancel_reason = $3, cancel_requested_by = $4,
-                pages_at_fence = $5, paused = false, finished_at = case when $2 = 'cancelled'::job_status then now() end
+                traceparent = coalesce($6, traceparent), pages_at_fence = $5, paused = false, finished_at = case when $2 = 'cancelled'::job_status then now() end
           where id = $1",
         job.0,
         status as JobStatus,
         request.reason,
         request.requested_by,
-        held.pages
+        held.pages,
+        trace::current()
     )
     .execute(&mut *transaction)
     .await?;

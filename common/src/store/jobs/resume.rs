@@ -9,6 +9,7 @@ use super::lock;
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobMode, JobStatus};
+use crate::trace;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -150,13 +151,14 @@ async fn copy(
     sqlx::query!(
         "insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, resumed_from,
                            schema_id, documents, stream, settings_version, scope, floor, counted, total_is, time_is,
-                           by_id, straggler_days)
+                           by_id, straggler_days, traceparent)
          select $2, tenant_id, connection_id, mode, date_from, date_to, name, $3, id, schema_id, documents, stream,
-                settings_version, scope, floor, counted, total_is, time_is, by_id, straggler_days
+                settings_version, scope, floor, counted, total_is, time_is, by_id, straggler_days, $4
            from jobs where id = $1",
         ended.0,
         job.0,
-        requested_by
+        requested_by,
+        trace::current()
     )
     .execute(&mut *transaction)
     .await?;

@@ -8,6 +8,7 @@ use crate::command::OnConflict;
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use crate::job::JobMode;
+use crate::trace;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -75,6 +76,25 @@ pub enum StartOutcome {
     KeyReused,
 }
 
+impl StartOutcome {
+    /// Whether a repeat of the command is to get this answer.
+    const fn is_kept(&self, command: Option<&CommandIdentity>) -> bool {
+        match self {
+            Self::Accepted(_)
+            | Self::Known(_)
+            | Self::Superseding { .. }
+            | Self::Existing(_)
+            | Self::CancelledBefore(_) => true,
+            // Whoever has a key for a request tries again with it until the request is accepted.
+            Self::Active(_) | Self::EmptySpan | Self::IdTaken(_) => {
+                !matches!(command, Some(CommandIdentity::Key { .. }))
+            }
+            // They may yet be made, and the command sent again as it is, from the dead letters for instance.
+            Self::NoConnection | Self::NoSchema | Self::KeyReused => false,
+        }
+    }
+}
+
 impl Store {
     /// Makes a pending job, once per job identifier and once per command.
     ///
@@ -88,8 +108,7 @@ impl Store {
             Known::New => {}
         }
         let outcome = insert(&mut transaction, request).await?;
-        // They may yet be made, and the command sent again as it is, from the dead letters for instance.
-        if !matches!(outcome, StartOutcome::NoConnection | StartOutcome::NoSchema) {
+        if outcome.is_kept(request.command.as_ref()) {
             commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
         }
         self.commit_told(transaction).await?;
@@ -227,7 +246,8 @@ async fn supersede(
             CancelOutcome::Over { .. }
             | CancelOutcome::Unknown
             | CancelOutcome::Kept { .. }
-            | CancelOutcome::NoEffect,
+            | CancelOutcome::NoEffect
+            | CancelOutcome::NoConnection,
         ) => None,
     })
 }
@@ -243,8 +263,8 @@ async fn make(
     let documents = i32::try_from(request.documents.len()).ok().filter(|documents| *documents > 0);
     sqlx::query!(
         r#"insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, schema_id,
-                             documents, status, cancel_requested_at, cancel_reason, cancel_requested_by, pages_at_fence, finished_at)
-           select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                             documents, traceparent, status, cancel_requested_at, cancel_reason, cancel_requested_by, pages_at_fence, finished_at)
+           select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
                   case when t.job_id is null then 'pending' else 'cancelled' end::job_status,
                   t.created_at, t.reason, t.requested_by, case when t.job_id is not null then 0 end,
                   -- The cancel may have come while this transaction, whose now() is older, was under way.
@@ -259,7 +279,8 @@ async fn make(
         request.name,
         request.requested_by,
         request.schema.map(|schema| schema.0),
-        documents
+        documents,
+        trace::current()
     )
     .execute(&mut *transaction)
     .await?;

@@ -1,7 +1,7 @@
 -- Tells a transition of job $1 in the transaction that made it, with the counters at this moment. $2 the kind, $3 what
 -- there is to say, $4 the state that the event is about (null: the one that the job is in).
-insert into job_events (job_id, kind, data, tenant_id, connection_id, status, counters)
-select j.id, $2, $3, j.tenant_id, j.connection_id, coalesce($4, j.status),
+insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent, status, counters)
+select j.id, $2, $3, j.tenant_id, j.connection_id, j.traceparent, coalesce($4, j.status),
        jsonb_build_object('inserted', s.inserted, 'updated', s.updated, 'unchanged', s.unchanged,
                           'deferred', s.deferred, 'failed', s.failed, 'deleted', s.deleted, 'total', s.total)
   from jobs j

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::watch;
 use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
 use common::command::{CancelCommand, Command, StartCommand};
-use common::ids::JobId;
+use common::ids::{ConnectionId, JobId};
 use common::job::JobMode;
 use common::store::Store;
 use common::store::jobs::{CancelOutcome, StartOutcome};
@@ -36,7 +36,7 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
     };
     command.check().map_err(Failure::Usage)?;
     if let Some(store) = &store {
-        check_connection(store, &command).await?;
+        check_connection(store, command.connection_id).await?;
     }
     let envelope = Envelope::new(Destination::StartCommand, KEY_START, json!(command).to_string())
         .with_correlation_id(job.to_string());
@@ -76,6 +76,9 @@ pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), F
         requested_by: Some(requested_by()),
     };
     command.check().map_err(Failure::Usage)?;
+    if let (Some(store), Some(connection)) = (&store, arguments.connection) {
+        check_connection(store, connection).await?;
+    }
     let mut envelope = Envelope::new(Destination::CancelCommand, KEY_CANCEL, json!(command).to_string());
     if let Some(job) = arguments.job {
         envelope = envelope.with_correlation_id(job.to_string());
@@ -103,13 +106,12 @@ async fn publish(context: &Context, envelope: Envelope, again: String) -> Result
 }
 
 /// A command for an unknown connection would end among the dead letters, where nobody looks for a typing error.
-async fn check_connection(store: &Store, command: &StartCommand) -> Result<(), Failure> {
-    if Names::read(store).await?.has(command.connection_id) {
+async fn check_connection(store: &Store, connection: ConnectionId) -> Result<(), Failure> {
+    if Names::read(store).await?.has(connection) {
         return Ok(());
     }
     Err(Failure::Refused(format!(
-        "there is no connection {}; nothing was published. `backhaul admin connection list` shows them",
-        command.connection_id
+        "there is no connection {connection}; nothing was published. `backhaul admin connection list` shows them"
     )))
 }
 
@@ -179,6 +181,11 @@ fn describe_cancel(answer: Option<CancelOutcome>) -> (bool, Option<JobId>, Strin
         Some(CancelOutcome::NoEffect) => {
             (true, None, "no effect: the connection has no pending or running job".to_owned())
         }
+        Some(CancelOutcome::NoConnection) => (
+            false,
+            None,
+            "refused: there is no such connection; the command is among the dead letters".to_owned(),
+        ),
         None => (true, None, "the cancel is published, and waits for a consumer".to_owned()),
     }
 }

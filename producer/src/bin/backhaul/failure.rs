@@ -103,6 +103,7 @@ impl From<EngineError> for Failure {
             EngineError::Store(error) => Self::Store(error),
             refusal @ (EngineError::Unauthenticated(_)
             | EngineError::TooManyRequests(_)
+            | EngineError::UnknownUser
             | EngineError::NoAgency
             | EngineError::ReadOnly
             | EngineError::NoKeys(_)

@@ -186,7 +186,7 @@ async fn no_such_path(uri: Uri) -> Refusal {
 
 async fn no_such_method(method: Method, uri: Uri) -> Refusal {
     let why = format!("{} does not answer {method}; the Allow header says what it does answer", uri.path());
-    Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, why)
+    Refusal::wrong_method(why)
 }
 
 /// Whose key the request carries. As an argument of a handler it refuses everybody else.

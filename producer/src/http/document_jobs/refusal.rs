@@ -23,7 +23,9 @@ pub(in crate::http) struct RefusalBody {
     #[schema(rename = "statusCode")]
     status_code: u16,
     /// Never changes: what a program should look at.
-    #[schema(pattern = "^(validation_error|unauthorized|not_found|conflict|rate_limited|internal_error)$")]
+    #[schema(
+        pattern = "^(validation_error|unauthorized|not_found|method_not_allowed|conflict|rate_limited|internal_error)$"
+    )]
     code: &'static str,
     /// The status in words.
     error: &'static str,
@@ -100,6 +102,10 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "not_found", why)
     }
 
+    pub(super) fn wrong_method(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", why)
+    }
+
     fn conflict(why: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", why)
     }
@@ -155,7 +161,7 @@ impl From<EngineError> for Refusal {
                 exceeded: Some(exceeded),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", why)
             },
-            EngineError::NoAgency | EngineError::ReadOnly => {
+            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
                 Self::new(StatusCode::FORBIDDEN, "unauthorized", why)
             }
             EngineError::NoKeys(_) => Self::for_now(why),
@@ -196,7 +202,9 @@ impl IntoResponse for Refusal {
         if self.retryable {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        headers.extend(self.exceeded.into_iter().flat_map(too_many));
+        if let Some(exceeded) = self.exceeded {
+            too_many(headers, exceeded);
+        }
         response.extensions_mut().insert(self);
         response
     }

@@ -1,9 +1,10 @@
 //! The agency historical sync: three functions under `/functions/v1`, called by browsers with the token of an agency's user.
 //!
 //! Every answer is JSON and readable across origins, errors too: `{"error": "…"}`. The checks come in the order method,
-//! token, agency (and role), body, job, and the job's agency and state.
+//! token, agency, body, job, and the job's agency and state. Every user of the agency may call all three, a viewer too.
 
 mod body;
+mod browser;
 mod refusal;
 
 pub(super) use refusal::{Refusal, RefusalBody};
@@ -15,10 +16,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{any, options};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use axum::routing::{any, head, options};
 use axum::{Json, Router};
 use body::{Acknowledged, CancelBody, StartBody, SyncStatus, whole, word};
 use common::job::JobStatus;
@@ -38,7 +39,7 @@ pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
         .route("/functions/v1/{*rest}", any(no_such_path))
         .with_state(engine)
         .layer(from_fn_with_state(treatment, around))
-        .layer(map_response(readable_across_origins))
+        .layer(from_fn(browser::readable_across_origins))
 }
 
 /// The functions, with what the OpenAPI document says of them.
@@ -48,11 +49,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
     // One handler for all of them; an operation has one path.
     let paths: Vec<String> = router.get_openapi().paths.paths.keys().cloned().collect();
     for path in paths {
-        let mut asked = __path_preflight::operation();
+        let mut head_too = false;
+        let mut asked = browser::__path_preflight::operation();
         asked.operation_id = None;
         if let Some(item) = router.get_openapi_mut().paths.paths.get_mut(&path) {
             asked.tags = Some(vec!["historical sync".to_owned()]);
             item.options = Some(asked);
+            // Whatever answers GET would answer HEAD.
+            head_too = item.get.is_some();
             // Only a start may have no body.
             if let Some(RefOr::T(body)) = item.post.as_mut().and_then(|post| post.request_body.as_mut())
                 && path.ends_with("/start-historical-sync")
@@ -60,7 +64,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
                 body.required = Some(Required::False);
             }
         }
-        router = router.route(&path, options(preflight));
+        router = router.route(&path, options(browser::preflight));
+        if head_too {
+            router = router.route(&path, head(no_such_method));
+        }
     }
     router
 }
@@ -74,7 +81,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
     (status = 413, description = "The body is too large", body = RefusalBody),
     Refusals))]
 async fn start(
-    Changer(caller): Changer,
+    Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Acknowledged>, Refusal> {
@@ -93,7 +100,7 @@ async fn start(
     (status = 413, description = "The body is too large", body = RefusalBody),
     Refusals))]
 async fn cancel(
-    Changer(caller): Changer,
+    Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Acknowledged>, Refusal> {
@@ -105,8 +112,7 @@ async fn cancel(
 /// Shows the active job of the agency's connection or, if none is active, the newest one.
 #[utoipa::path(get, path = "/functions/v1/get-sync-status", tag = "historical sync",
     operation_id = "get_sync_status", security(("token" = [])), responses(
-    (status = 200, description = "The active job, or the newest one", body = SyncStatus),
-    (status = 400, description = "The agency has no connection for this", body = RefusalBody),
+    (status = 200, description = "The active job, or the newest one; none without a connection for this", body = SyncStatus),
     Refusals))]
 async fn status(
     Caller(caller): Caller,
@@ -116,45 +122,16 @@ async fn status(
     Ok(Json(SyncStatus::of(latest.as_ref())))
 }
 
-/// What a browser asks before it sends a token. The answer is in the headers that every answer has.
-#[utoipa::path(
-    options,
-    path = "",
-    tag = "historical sync",
-    responses((status = 204, description = "Any origin may call"))
-)]
-async fn preflight() -> Response {
-    let keep = [(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"))];
-    (StatusCode::NO_CONTENT, keep).into_response()
-}
-
-async fn readable_across_origins(mut response: Response) -> Response {
-    // Any origin: a page can send only a token that it has, and no cookie counts here.
-    const HEADERS: [(HeaderName, HeaderValue); 4] = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS")),
-        (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, content-type, apikey, x-client-info, x-request-id"),
-        ),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(
-                "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
-            ),
-        ),
-    ];
-    response.headers_mut().extend(HEADERS);
-    response
-}
-
 async fn no_such_path(uri: Uri) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
 }
 
-async fn no_such_method(method: Method, uri: Uri) -> Refusal {
-    let why = format!("{} does not answer {method}; the Allow header says what it does answer", uri.path());
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why)
+async fn no_such_method(method: Method, uri: Uri) -> impl IntoResponse {
+    let path = uri.path();
+    let why = format!("{path} does not answer {method}; the Allow header says what it does answer");
+    // The framework's own list has HEAD beside GET.
+    let allow = if path.ends_with("/get-sync-status") { "GET, OPTIONS" } else { "POST, OPTIONS" };
+    ([(header::ALLOW, allow)], Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why))
 }
 
 /// The user whose token the request carries. As an argument of a handler it refuses everybody else.
@@ -165,16 +142,5 @@ impl FromRequestParts<Arc<Engine>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Refusal> {
         Ok(Self(auth::by_token(engine, &parts.headers).await?))
-    }
-}
-
-/// A [`Caller`] who may start and cancel.
-struct Changer(Identity);
-
-impl FromRequestParts<Arc<Engine>> for Changer {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Refusal> {
-        Ok(Self(auth::by_token(engine, &parts.headers).await?.to_change()?))
     }
 }

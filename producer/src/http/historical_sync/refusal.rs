@@ -37,7 +37,7 @@ pub(super) enum Refusals {
     /// The token is missing, or does not count
     #[response(status = 401)]
     Unauthorized(RefusalBody),
-    /// You have no agency, may only read, or the job is another agency's
+    /// You are unknown here, or have no agency, or the job is another agency's
     #[response(status = 403)]
     Forbidden(RefusalBody),
     /// The method is another one
@@ -117,9 +117,10 @@ impl From<EngineError> for Refusal {
             EngineError::TooManyRequests(exceeded) => {
                 Self { exceeded: Some(exceeded), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
             }
-            EngineError::NoAgency | EngineError::ReadOnly | EngineError::OthersJob(_) => {
-                Self::new(StatusCode::FORBIDDEN, why)
-            }
+            EngineError::UnknownUser
+            | EngineError::NoAgency
+            | EngineError::ReadOnly
+            | EngineError::OthersJob(_) => Self::new(StatusCode::FORBIDDEN, why),
             EngineError::NoKeys(_) => Self::for_now(why),
             EngineError::NoJob(job) => Self::new(StatusCode::NOT_FOUND, format!("there is no job {job}")),
             EngineError::JobActive { active, .. } => {
@@ -157,7 +158,9 @@ impl From<EngineError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.fields)).into_response();
-        response.headers_mut().extend(self.exceeded.into_iter().flat_map(too_many));
+        if let Some(exceeded) = self.exceeded {
+            too_many(response.headers_mut(), exceeded);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }

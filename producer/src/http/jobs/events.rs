@@ -1,12 +1,11 @@
 //! `GET /api/v1/jobs/{id}/events`: what happened to a job, as a list or as an event stream.
 
-use super::{Caller, JobPath};
+use super::request::{Asked, Caller, JobPath, Parameters};
 use crate::engine::{Engine, Told};
 use crate::http::error::Problem;
 use crate::http::openapi::Refusals;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -25,13 +24,16 @@ const MAX_LIMIT: u16 = 500;
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
     /// How many at most.
     #[param(minimum = 1, maximum = 500, default = 100)]
     limit: Option<u16>,
     /// Those after the event with this id.
     after: Option<i64>,
+}
+
+impl Parameters for EventsQuery {
+    const NAMES: &'static [&'static str] = &["limit", "after"];
 }
 
 /// Where a stream goes on.
@@ -85,14 +87,13 @@ pub(super) async fn events(
     Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
-    query: Result<Query<EventsQuery>, QueryRejection>,
+    Asked(query): Asked<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail);
-    let Query(query) = query.map_err(|rejection| refused(rejection.body_text()))?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(refused(format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}")));
+        let why = format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}");
+        return Err(Problem::invalid_query(why));
     }
     let after = query.after.unwrap_or(0);
     let last = last_event_id(&headers)?;

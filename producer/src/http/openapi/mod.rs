@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::Method;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 use utoipa::{IntoResponses, Modify, OpenApi as _, PartialSchema};
@@ -80,6 +81,10 @@ pub(super) enum Refusals {
     /// The method is another one: the header `Allow` says which
     #[response(status = 405, content_type = "application/problem+json")]
     WrongMethod(Problem),
+    /// A member of the body or a parameter of the query is not known (`unknown_field`, `unknown_parameter`; the nearest
+    /// name is said), missing, or makes no sense
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
     /// Too many requests: the headers say when to come back
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
@@ -108,6 +113,7 @@ pub fn document() -> OpenApi {
     document.merge(historical_sync::routes().into_openapi());
     document.merge(source_connections::described());
     document.merge(document_jobs::described());
+    closed(&mut document);
     for item in document.paths.paths.values_mut() {
         for (_, operation) in operations(item) {
             if let Some(RefOr::T(too_many)) = operation.responses.responses.get_mut("429") {
@@ -116,6 +122,15 @@ pub fn document() -> OpenApi {
         }
     }
     document
+}
+
+/// The native contract refuses what it does not know. As a message a start may have more, so its type does not say it.
+fn closed(document: &mut OpenApi) {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    let start = schemas.and_then(|schemas| schemas.get_mut("StartCommand"));
+    if let Some(RefOr::T(Schema::Object(start))) = start {
+        start.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    }
 }
 
 /// What tells a caller who came too often when to come back.

@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 
 /// What the contracts promise: each call, and every status that it may have.
 const CONTRACTS: [(&str, &str, &[u16]); 31] = [
-    ("get", "/api/v1/jobs", &[200, 400, 401]),
+    ("get", "/api/v1/jobs", &[200, 400, 401, 422]),
     ("post", "/api/v1/jobs", &[202, 400, 401, 404, 409, 422, 429]),
-    ("get", "/api/v1/jobs/{id}", &[200, 304, 401, 404]),
-    ("post", "/api/v1/jobs/{id}/cancel", &[202, 401, 404, 409]),
-    ("post", "/api/v1/jobs/{id}/pause", &[202, 401, 404, 409]),
-    ("post", "/api/v1/jobs/{id}/unpause", &[202, 401, 404, 409]),
-    ("post", "/api/v1/jobs/{id}/resume", &[202, 401, 404, 409]),
+    ("get", "/api/v1/jobs/{id}", &[200, 304, 401, 404, 422]),
+    ("post", "/api/v1/jobs/{id}/cancel", &[202, 400, 401, 404, 409, 422]),
+    ("post", "/api/v1/jobs/{id}/pause", &[202, 400, 401, 404, 409, 422]),
+    ("post", "/api/v1/jobs/{id}/unpause", &[202, 400, 401, 404, 409, 422]),
+    ("post", "/api/v1/jobs/{id}/resume", &[202, 400, 401, 404, 409, 422]),
     ("get", "/api/v1/jobs/{id}/explain", &[200, 401, 404]),
     ("get", "/api/v1/jobs/{id}/events", &[200, 400, 401, 404]),
     ("post", "/functions/v1/start-historical-sync", &[200, 400, 401, 403, 405, 409, 500]),
@@ -89,6 +89,14 @@ fn who_calls_too_often_is_told_when_to_come_back() {
         for status in ["405", "500", passing] {
             assert!(operation["responses"][status].is_object(), "{method} {path}: {status}");
         }
+    }
+}
+
+#[test]
+fn the_bodies_of_the_native_contract_have_no_other_members() {
+    let document = described();
+    for name in ["StartCommand", "JobCancel"] {
+        assert_eq!(document["components"]["schemas"][name]["additionalProperties"], false, "{name}");
     }
 }
 

@@ -117,6 +117,14 @@ impl From<&JobView> for JobBody {
     }
 }
 
+impl JobBody {
+    /// As the answer to a cancel that was accepted shows a job: on its way to its end, however soon that has come.
+    pub(super) fn cancelling(job: &JobView) -> Self {
+        let status = word(JobStatus::Cancelling);
+        Self { status, completed_at: None, duration_seconds: None, ..job.into() }
+    }
+}
+
 fn part(job: &JobView, name: &str) -> Option<Value> {
     job.error.as_ref().and_then(|error| error.get(name)).cloned()
 }

@@ -166,10 +166,11 @@ async fn job(
     Ok(Json(JobBody::from(&engine.job_of(caller.tenant, connection, job).await?)))
 }
 
-/// Cancels a job: once this is answered nothing more of it is imported. A repeat gets the same job. A body is not read.
+/// Cancels a job: once this is answered nothing more of it is imported. A repeat while it is cancelling gets the same job. A
+/// body is not read.
 #[utoipa::path(post, path = "/{connection}/jobs/{job}/cancel", tag = "source connections", operation_id = "cancel_source_connection_job",
     security(("header_key" = [])), params(("connection" = ConnectionId, Path, description = "The connection"), ("job" = JobId, Path, description = "The job")), responses(
-    (status = 200, description = "The job: `CANCELLING`, or `CANCELLED` if nothing of it was in flight", body = JobBody),
+    (status = 200, description = "The job, `CANCELLING`; it is `CANCELLED` when it is read later, at once if nothing of it was in flight", body = JobBody),
     (status = 400, description = "The job is over already", body = RefusalBody),
     Unknown, Mistaken, Refusals))]
 async fn cancel(
@@ -178,7 +179,7 @@ async fn cancel(
     JobPath(connection, job): JobPath,
 ) -> Result<Json<JobBody>, Refusal> {
     let job = engine.cancel_of(caller.tenant, connection, job, REQUESTED_BY).await?;
-    Ok(Json(JobBody::from(&job)))
+    Ok(Json(JobBody::cancelling(&job)))
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {

@@ -166,7 +166,9 @@ impl From<EngineError> for Refusal {
             EngineError::TooManyRequests(exceeded) => {
                 Self { exceeded: Some(exceeded), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
             }
-            EngineError::NoAgency | EngineError::ReadOnly => Self::new(StatusCode::FORBIDDEN, why),
+            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
+                Self::new(StatusCode::FORBIDDEN, why)
+            }
             EngineError::NoKeys(_) => Self::unavailable(why),
             // Whether another tenant has it is nobody's business.
             EngineError::NoJob(_) | EngineError::OthersJob(_) => {
@@ -218,7 +220,9 @@ impl IntoResponse for Refusal {
             let challenge = HeaderValue::from_static("ApiKey realm=\"backhaul\", header=\"x-api-key\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        response.headers_mut().extend(self.exceeded.into_iter().flat_map(too_many));
+        if let Some(exceeded) = self.exceeded {
+            too_many(response.headers_mut(), exceeded);
+        }
         if self.again {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -134,6 +134,9 @@ pub(crate) async fn new_key(fixture: &Fixture, tenant: TenantId) -> Result<Strin
 pub(crate) async fn read(path: &str, response: Response) -> Result<Answer> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await?;
+    for name in headers.keys() {
+        ensure!(headers.get_all(name).iter().count() == 1, "{name} stands twice: {headers:?}");
+    }
     ensure!(headers["content-type"] == "application/json", "{status}: {headers:?} {text}");
     let id = headers.get("x-request-id").context("every answer has an identifier")?.to_str()?.to_owned();
     let answer = Answer { status, headers, body: serde_json::from_str(&text)?, text };
@@ -151,8 +154,15 @@ pub(crate) async fn read(path: &str, response: Response) -> Result<Answer> {
     );
     let at: DateTime<Utc> = body["timestamp"].as_str().context("a time")?.parse()?;
     ensure!((Utc::now() - at).num_seconds().abs() < 60, "{answer:?}");
-    let codes =
-        ["validation_error", "unauthorized", "not_found", "conflict", "rate_limited", "internal_error"];
+    let codes = [
+        "validation_error",
+        "unauthorized",
+        "not_found",
+        "method_not_allowed",
+        "conflict",
+        "rate_limited",
+        "internal_error",
+    ];
     ensure!(codes.contains(&body["code"].as_str().unwrap_or_default()), "{answer:?}");
     ensure!(body["retryable"].is_boolean() && body["error"].is_string(), "{answer:?}");
     Ok(answer)

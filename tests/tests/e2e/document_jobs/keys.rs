@@ -39,15 +39,23 @@ async fn a_repeat_gets_the_first_answer() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_answer_too_and_what_was_never_decided_is_none() -> Result<()> {
+async fn a_refusal_is_not_kept() -> Result<()> {
     let world = World::with_calls(0).await?;
     let active = world.start(json!({})).await?;
     let body = json!({ "connection_id": world.account.connection });
     world.api.post_keyed("again", &body).await?.is(409, "conflict", "pending or running")?;
     assert_eq!(world.cancel(active).await?.status, 200);
-    let replayed = world.api.post_keyed("again", &body).await?;
-    replayed.is(409, "conflict", "pending or running")?;
-    assert_eq!(replayed.body["job_id"], json!(active), "the first answer, though the way is free now");
+    let accepted = world.api.post_keyed("again", &body).await?;
+    assert_eq!(accepted.status, 201, "the way is free now: {accepted:?}");
+    let repeat = world.api.post_keyed("again", &body).await?;
+    assert_eq!((repeat.status, &repeat.text), (201, &accepted.text), "from now on it is the first answer");
+    assert_eq!(world.cancel(accepted.id()?).await?.status, 200);
+    // Nor is one that asked for no span at all, at that time or at any.
+    let later = (chrono::Utc::now() + chrono::TimeDelta::days(1)).to_rfc3339();
+    let early = json!({ "connection_id": world.account.connection, "date_from": later });
+    world.api.post_keyed("early", &early).await?.is(400, "validation_error", "must be before")?;
+    let now = json!({ "connection_id": world.account.connection, "document_ids": ["a"] });
+    assert_eq!(world.api.post_keyed("early", &now).await?.status, 201, "the key was not used up");
 
     // A request that was not understood, or named what is not there, has decided nothing.
     let schema = uuid::Uuid::now_v7();

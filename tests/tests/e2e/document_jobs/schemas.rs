@@ -95,7 +95,7 @@ async fn what_cannot_be_a_schema_is_refused() -> Result<()> {
         )?;
     }
     let wrong = world.api.call_as(Some(&world.api.key), Method::DELETE, "/v1/schemas").await?;
-    wrong.is(405, "validation_error", "does not answer DELETE")?;
+    wrong.is(405, "method_not_allowed", "does not answer DELETE")?;
     assert!(wrong.headers["allow"].to_str()?.contains("POST"));
     world.api.get("/v1/nothing").await?.is(404, "not_found", "nothing at /v1/nothing")?;
     world.fixture.finish([]).await

@@ -92,6 +92,7 @@ impl Api {
         body: &str,
     ) -> Result<Answer> {
         let (method, name) = function;
+        let head = method == Method::HEAD;
         let mut request = self.client.request(method, format!("http://{}/functions/v1/{name}", self.address));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -102,10 +103,16 @@ impl Api {
         ensure!(headers.contains_key("access-control-allow-methods"), "{headers:?}");
         ensure!(headers.contains_key("access-control-allow-headers"), "{headers:?}");
         ensure!(headers.contains_key("x-request-id"), "{headers:?}");
+        for name in headers.keys() {
+            ensure!(headers.get_all(name).iter().count() == 1, "{name} stands twice: {headers:?}");
+        }
         if status == 204 {
             return Ok(Answer { status, headers, body: Value::Null });
         }
         ensure!(headers["content-type"] == "application/json", "{status}: {headers:?}");
+        if head {
+            return Ok(Answer { status, headers, body: Value::Null });
+        }
         let answer = Answer { status, headers, body: response.json().await? };
         ensure!(
             (answer.status >= 400) != answer.error().is_empty(),

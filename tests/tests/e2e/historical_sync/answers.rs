@@ -21,6 +21,23 @@ async fn a_browser_may_ask_first() -> Result<()> {
         assert!(header("access-control-allow-methods").contains(method.as_str()));
         assert!(header("access-control-allow-headers").contains("authorization"));
         assert!(header("access-control-allow-headers").contains("content-type"));
+
+        // As a browser asks for a page whose client sends more than the usual.
+        let asked = "authorization,baggage,traceparent,tracestate,x-client-info,x-region";
+        let url = format!("http://{}/functions/v1/{name}", agency.api.address);
+        let response = reqwest::Client::new()
+            .request(Method::OPTIONS, url)
+            .header("origin", "https://agency.example")
+            .header("access-control-request-method", method.as_str())
+            .header("access-control-request-headers", asked)
+            .send()
+            .await?;
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["access-control-allow-origin"].to_str()?),
+            (204, "*")
+        );
+        assert_eq!(response.headers()["access-control-allow-headers"], asked.replace(',', ", "));
+        assert!(response.headers()["vary"].to_str()?.contains("access-control-request-headers"));
     }
     agency.fixture.finish([]).await
 }

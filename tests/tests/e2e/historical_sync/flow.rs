@@ -109,7 +109,7 @@ async fn an_agency_syncs_cancels_and_syncs_again() -> Result<()> {
     backhaul(&fixture, &["admin", "user", "remove", "ann"]).await?;
     let users = backhaul(&fixture, &["admin", "user", "list", "--tenant", "acme"]).await?;
     assert!(users[0]["disabled_at"].is_string(), "{users}");
-    assert_eq!(api.call(STATUS, Some(&token), "").await?.status, 401);
+    assert_eq!(api.call(STATUS, Some(&token), "").await?.status, 403);
     drop(producer);
     fixture.finish([consumer]).await
 }

@@ -24,6 +24,28 @@ async fn a_span_is_taken_as_it_is_given() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_date_is_taken_in_any_common_form() -> Result<()> {
+    let agency = Agency::with_calls(0).await?;
+    for (from, to) in [
+        ("2025-01-01", "2025-02-01"),
+        ("20250101", "20250201T000000Z"),
+        ("2025-01-01T00:00", "2025-02-01t00:00:00,000z"),
+        ("2025-001", "2025-W05-6"),
+        ("2025-01-01 01:00:00.000000+01:00", "2025-01-31T19:00:00-0500"),
+    ] {
+        let answer = agency.call(START, &json!({ "date_from": from, "date_to": to })).await?;
+        let active = agency.status().await?;
+        assert_eq!(
+            (answer.status, &active["job"]["date_from"], &active["job"]["date_to"]),
+            (200, &json!("2025-01-01T00:00:00Z"), &json!("2025-02-01T00:00:00Z")),
+            "{from} {to}: {answer:?}"
+        );
+        agency.call(CANCEL, &json!({ "job_id": answer.job()? })).await?;
+    }
+    agency.fixture.finish([]).await
+}
+
+#[tokio::test]
 async fn an_empty_body_means_everything_until_now() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
     for body in ["", "{}", r#"{"date_from": null}"#] {
@@ -69,13 +91,13 @@ async fn without_a_designated_connection_it_says_so() -> Result<()> {
     // It has a connection, but nobody said that it is the one.
     calls_of(&agency.fixture, bare, "calls").await?;
     let token = agency.user("bea", Some(bare), Role::Member).await?;
-    for function in [START, STATUS] {
-        let answer = agency.api.call(function, Some(&token), "{}").await?;
-        assert_eq!(
-            (answer.status, answer.error().contains("no connection for the historical sync")),
-            (400, true)
-        );
-    }
+    let answer = agency.api.call(START, Some(&token), "{}").await?;
+    assert_eq!(
+        (answer.status, answer.error().contains("no connection for the historical sync")),
+        (400, true)
+    );
+    let seen = agency.api.call(STATUS, Some(&token), "").await?;
+    assert_eq!((seen.status, seen.body), (200, json!({ "active": false, "recent_job": null })));
     let bad = agency.api.call(START, Some(&token), "{").await?;
     assert!(bad.status == 400 && bad.error().contains("JSON object"), "the body comes first: {bad:?}");
     agency.fixture.finish([]).await

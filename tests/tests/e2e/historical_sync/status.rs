@@ -35,6 +35,28 @@ async fn pending_then_in_progress_paused_or_not() -> Result<()> {
     agency.fixture.finish([]).await
 }
 
+/// 29 of 200 is 14, since it is computed as a web page would.
+#[tokio::test]
+async fn progress_is_rounded_as_a_browser_rounds_it() -> Result<()> {
+    let agency = Agency::with_calls(0).await?;
+    let job = agency.start().await?;
+    agency.hold_page(job).await?;
+    for (processed, total, percent) in
+        [(29, 200, json!(14)), (1, 200, json!(1)), (201, 200, json!(100)), (0, 0, Value::Null)]
+    {
+        let set = format!("update slices set unchanged = {processed}, total = {total}");
+        agency.fixture.database.execute(&set).await?;
+        let shown = agency.status().await?["job"].take();
+        assert_eq!(json!([shown["processed_calls"], shown["total_calls"]]), json!([processed, total]));
+        assert_eq!(shown["progress_percent"], percent, "{processed} of {total}");
+    }
+    agency.fixture.database.execute("update slices set unchanged = 0, total = null").await?;
+    assert_eq!(agency.status().await?["job"]["progress_percent"], Value::Null);
+    agency.call(CANCEL, &json!({ "job_id": job })).await?;
+    assert!(agency.fixture.store.force_cancel(job).await?.is_some());
+    agency.fixture.finish([]).await
+}
+
 #[tokio::test]
 async fn the_recent_job_is_the_newest_that_is_over() -> Result<()> {
     let agency = Agency::with_calls(13).await?;

@@ -7,22 +7,28 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_pending_job_is_cancelled_at_once() -> Result<()> {
+async fn a_pending_job_is_cancelling_in_the_answer_and_cancelled_when_it_is_read() -> Result<()> {
     let world = World::with_calls(5).await?;
     let connection = world.connection(&json!({})).await?;
     let job = world.run(connection, "").await?;
     let cancelled = world.cancel(connection, job).await?;
-    assert_eq!((cancelled.status, &cancelled.body["status"]), (200, &json!("CANCELLED")));
-    assert!(cancelled.body["completed_at"].is_string(), "{cancelled:?}");
+    assert_eq!((cancelled.status, &cancelled.body["status"]), (200, &json!("CANCELLING")));
     assert_eq!(
-        (&cancelled.body["started_at"], &cancelled.body["duration_seconds"]),
-        (&Value::Null, &json!(0.0))
+        json!([
+            cancelled.body["started_at"],
+            cancelled.body["completed_at"],
+            cancelled.body["duration_seconds"]
+        ]),
+        json!([null, null, null])
     );
+    let read = world.job(connection, job).await?;
+    assert_eq!((&read["status"], &read["duration_seconds"]), (&json!("CANCELLED"), &json!(0.0)));
+    assert!(read["started_at"].is_null() && read["completed_at"].is_string(), "{read}");
     // Its start command, which comes later, changes nothing.
     let consumer = world.fixture.consumer().await?;
     let next = world.run(connection, "").await?;
     world.fixture.until_over(next, JobStatus::Completed).await?;
-    assert_eq!(world.job(connection, job).await?, cancelled.body);
+    assert_eq!(world.job(connection, job).await?, read);
     world.finish([consumer]).await
 }
 
@@ -101,7 +107,8 @@ async fn with_a_dead_fleet_the_deadline_forces_it() -> Result<()> {
     let again = world.cancel(connection, job).await?;
     assert_eq!((again.status, &again.body), (200, &first.body));
     let next = world.run(connection, "").await?;
-    assert_eq!(world.cancel(connection, next).await?.body["status"], "CANCELLED");
+    assert_eq!(world.cancel(connection, next).await?.body["status"], "CANCELLING");
+    assert_eq!(world.job(connection, next).await?["status"], "CANCELLED");
     assert_eq!(world.job(connection, job).await?["status"], "CANCELLING", "nobody is left who could let go");
 
     // Only what keeps the deadline: no consumer, so no message comes back to anybody.

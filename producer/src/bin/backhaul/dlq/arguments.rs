@@ -6,7 +6,7 @@ use std::fmt;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetterAction {
-    /// List dead letters, oldest first; they stay where they are
+    /// List dead letters, oldest first, and what no queue has taken; they stay where they are
     List {
         /// Only those with this reason, such as unknown_connection
         #[arg(long, value_name = "WORD")]

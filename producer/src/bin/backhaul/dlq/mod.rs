@@ -1,4 +1,5 @@
-//! `dlq`: the dead letters. Listing takes none away; `retry` sends them back to where they came from, `drop` removes them.
+//! `dlq`: the dead letters, and what no queue has taken. Listing takes none away; `retry` sends them back to where they came
+//! from, `drop` removes them.
 
 mod arguments;
 mod shown;

@@ -111,7 +111,8 @@ fn waiting(report: &mut Report, all: &[Inspected]) {
             ("unrouted", _, _) => report.warning(
                 QUEUES,
                 format!("{}: {messages} messages with a routing key that nothing listens to", it.name),
-                "correct the sender: sync.start and sync.cancel are the keys of commands",
+                "look at them with `backhaul dlq list`, and correct the sender: sync.start and sync.cancel are the keys of \
+                 commands; a consumer answers them",
             ),
             (_, _, 0) => report.warning(QUEUES, found, "start at least one `consumer`"),
             (_, _, _) => report.passed(QUEUES, found),

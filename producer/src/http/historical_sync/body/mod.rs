@@ -1,5 +1,7 @@
 //! Bodies as this contract has them, and its words for a job's state.
 
+mod moment;
+
 use super::Refusal;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -36,7 +38,7 @@ pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusa
     })
 }
 
-/// The span to sync.
+/// The span to sync. Its ends are ISO 8601 dates or times in any common form; without an offset they are UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(as = HistoricalSyncStart)]
 pub(super) struct StartBody {
@@ -87,11 +89,13 @@ fn date(fields: &Map<String, Value>, name: &str) -> Result<Option<DateTime<Utc>>
         None | Some(Value::Null) => return Ok(None),
         Some(given) => given,
     };
-    let date = given.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let date = given.as_str().and_then(moment::read);
     let date = date.ok_or_else(|| {
-        Refusal::bad_request(format!("{name} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z"))
+        Refusal::bad_request(format!(
+            "{name} is not an RFC 3339 time, nor another common form of ISO 8601, such as 2026-01-31T12:00:00Z or 2026-01-31"
+        ))
     })?;
-    Ok(Some(date.to_utc()))
+    Ok(Some(date))
 }
 
 /// The answer of a start and of a cancel.

@@ -126,6 +126,8 @@ fn a_start_takes_nothing_or_dates() {
     }
     let dates = read(r#"{"date_from": "2026-02-02T03:40:00+01:00", "date_to": "2026-02-02T02:40:20Z"}"#);
     assert_eq!(dates, Some(StartBody { date_from: Some(at(0)), date_to: Some(at(20)) }));
+    let day = read(r#"{"date_from": "2026-02-02"}"#);
+    assert_eq!(day, Some(StartBody { date_from: Some(at(-9600)), date_to: None }));
     for wrong in [
         "{",
         "null",
@@ -133,7 +135,8 @@ fn a_start_takes_nothing_or_dates() {
         r#"["2026-02-02T02:40:20Z"]"#,
         r#"{"date_from": ""}"#,
         r#"{"date_from": 1770000000}"#,
-        r#"{"date_to": "2026-02-02"}"#,
+        r#"{"date_to": "2026-02"-02}"#,
+        r#"{"date_to": ["2026-02-02"]}"#,
         r#"{"date_to": "2026-02-30T00:00:00Z"}"#,
         "\u{feff}{}",
     ] {
