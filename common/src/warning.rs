@@ -77,6 +77,12 @@ pub enum WarningKind {
 }
 
 impl WarningKind {
+    /// The published spelling.
+    #[must_use]
+    pub fn word(self) -> String {
+        serde_json::to_value(self).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Whether it is a note: expected and harmless.
     #[must_use]
     pub const fn is_note(self) -> bool {

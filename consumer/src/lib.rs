@@ -16,3 +16,4 @@ pub mod bell;
 pub mod canary;
 pub mod source;
 pub mod sources;
+mod warnings;

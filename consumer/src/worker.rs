@@ -57,6 +57,7 @@ impl Worker {
     /// # Errors
     /// When the settings cannot be worked with.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        crate::warnings::describe();
         let id = WorkerId::random();
         let name = format!("backhaul/consumer {id}");
         let open = |how: OpenStore, connections| open_store(how, &settings.database, &name, connections);

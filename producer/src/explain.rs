@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use common::job::JobStatus;
 use common::slice::SliceStatus;
 use common::store::jobs::{JobSituation, SliceSituation};
+use common::warning::Warning;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -69,6 +70,9 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
             add("cancelled", text);
         }
         JobStatus::Failed => add("failed", failure(situation)),
+    }
+    for Warning { kind, count, text } in &job.warnings {
+        add("warning", format!("warning {} ({count}): {text}", kind.word()));
     }
     if job.status.is_terminal() {
         reasons.extend(skipped(situation));

@@ -2,6 +2,7 @@
 
 use super::counters::JobCounters;
 use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::warning::Warning;
 use crate::job::JobStatus;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -141,6 +142,9 @@ pub struct EventData {
     /// failed: the page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<i32>,
+    /// completed, failed: what may differ from the upstream, by kind, with the first example of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<Warning>>,
     /// failed: the first KiB of the upstream's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

@@ -3,6 +3,7 @@
 use super::poison::Poison;
 use super::{Next, PageHandler, Stint};
 use crate::disposition::Outcome;
+use crate::warnings;
 use common::ids::{JobId, TenantId};
 use common::store::StoreError;
 use common::store::jobs::{FailRight, Finished, JobError};
@@ -113,6 +114,7 @@ impl PageHandler {
         if failed {
             tracing::warn!(%job, slice = error.slice, page = error.page, cause = error.cause, "a job failed");
             self.bell.abort(job).await;
+            warnings::count(&self.store, job).await;
         }
         Ok(failed)
     }
@@ -134,9 +136,13 @@ impl PageHandler {
     pub(super) async fn finish(&self, job: JobId, tenant: Option<TenantId>) {
         let mut tenant = tenant;
         match self.store.finish(job).await {
-            Ok(Finished::Completed) => tracing::info!(%job, "a job is completed"),
+            Ok(Finished::Completed) => {
+                tracing::info!(%job, "a job is completed");
+                warnings::count(&self.store, job).await;
+            }
             Ok(Finished::Failed) => {
-                tracing::warn!(%job, "a job failed: not one of its records could be stored")
+                tracing::warn!(%job, "a job failed: not one of its records could be stored");
+                warnings::count(&self.store, job).await;
             }
             Ok(Finished::Goes(kind, of)) => {
                 tracing::info!(%job, ?kind, "a job has walked everything, and goes on with what follows");

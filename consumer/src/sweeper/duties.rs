@@ -1,6 +1,7 @@
 //! The sweeper's duties, one by one.
 
 use super::{Duty, Sweeper};
+use crate::warnings;
 use common::amqp::PublishError;
 use common::ids::JobId;
 use common::relay::RelayError;
@@ -105,9 +106,13 @@ impl Sweeper {
     async fn finish(&self) -> Result<(), DutyError> {
         for job in self.store.unfinished(self.batch()).await? {
             match self.store.finish(job).await? {
-                Finished::Completed => tracing::info!(%job, "a job is completed"),
+                Finished::Completed => {
+                    tracing::info!(%job, "a job is completed");
+                    warnings::count(&self.store, job).await;
+                }
                 Finished::Failed => {
-                    tracing::warn!(%job, "a job failed: not one of its records could be stored")
+                    tracing::warn!(%job, "a job failed: not one of its records could be stored");
+                    warnings::count(&self.store, job).await;
                 }
                 // Its slice is rung by the duty that refills.
                 Finished::Goes(..) | Finished::Not => {}

@@ -7,7 +7,7 @@ use crate::contract::EventKind;
 use crate::ids::{JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
 use crate::slice::SliceKind;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 /// What came of finishing a job.
@@ -125,8 +125,26 @@ async fn complete(transaction: &mut PgConnection, job: JobId, gap: Option<&str>)
         .await?;
     sqlx::query_file!("src/store/sql/know.sql", job.0).execute(&mut *transaction).await?;
     close_stragglers(transaction, job).await?;
-    let told = gap.map_or_else(|| json!({}), |gap| json!({ "deletion_left_out": gap }));
+    let warnings = warnings(transaction, job).await?;
+    let told = json!({ "deletion_left_out": gap, "warnings": warnings });
     events::record(transaction, job, EventKind::Completed, told).await
+}
+
+/// What a job warns of, as its last event tells it; null if nothing.
+pub(super) async fn warnings(
+    transaction: &mut PgConnection,
+    job: JobId,
+) -> Result<Option<Value>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select json_agg(w) as warnings
+             from (select kind, sum(count)::bigint as count, (array_agg(text order by slice))[1] as text
+                     from warnings
+                    where job_id = $1 and kind not in ('moving_list', 'dropped_by_margin', 'deferred', 'encoded_cursor')
+                    group by kind order by kind) w"#,
+        job.0
+    )
+    .fetch_one(transaction)
+    .await?)
 }
 
 /// What a job over documents has stored is no straggler any more.

@@ -172,5 +172,9 @@ async fn fail_locked(transaction: &mut PgConnection, job: JobId, error: &JobErro
     )
     .execute(&mut *transaction)
     .await?;
-    events::record(transaction, job, EventKind::Failed, error).await
+    let mut told = error;
+    if let (Some(told), Some(warnings)) = (told.as_object_mut(), finish::warnings(transaction, job).await?) {
+        told.insert("warnings".to_owned(), warnings);
+    }
+    events::record(transaction, job, EventKind::Failed, told).await
 }

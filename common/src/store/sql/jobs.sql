@@ -28,7 +28,8 @@ select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id a
                count(lease_token) as leased,
                count(*) filter (where status = 'waiting') as waiting,
                count(*) filter (where status = 'done') as done,
-               coalesce(sum(page), 0)::bigint as pages,
+               -- Those that fetch nothing are not counted.
+               coalesce(sum(page) filter (where kind not in ('check', 'deletion')), 0)::bigint as pages,
                coalesce(sum(pages_skipped), 0)::bigint as skipped,
                coalesce(sum(inserted), 0)::bigint as inserted, coalesce(sum(updated), 0)::bigint as updated,
                coalesce(sum(unchanged), 0)::bigint as unchanged, coalesce(sum(deferred), 0)::bigint as deferred,

@@ -9,6 +9,7 @@ use crate::show::{
 };
 use common::ids::JobId;
 use common::store::jobs::{JobFilter, JobView};
+use common::warning::Warning;
 use serde_json::Value;
 
 pub(crate) async fn status(context: &Context, job: JobId) -> Result<(), Failure> {
@@ -91,6 +92,11 @@ fn in_full(job: &JobView, connection: &str) -> String {
     row("cancel", job.cancel_requested_at.map(|then| cancel(job, at(then))).unwrap_or_default());
     row("last activity", at(job.last_activity_at));
     row("ended", job.finished_at.map(|then| format!("{}{}", at(then), took(job))).unwrap_or_default());
+    for (name, told) in [("warning", &job.warnings), ("note", &job.notes)] {
+        for Warning { kind, count, text } in told {
+            row(name, format!("{} ({}): {}", kind.word(), number(*count), clean(text)));
+        }
+    }
     let error = job.error.as_ref();
     row("error", error.map(error_in_words).unwrap_or_default());
     row("answer", error.and_then(|error| error["body"].as_str()).map(clean).unwrap_or_default());

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use common::ids::{JobId, SchemaId};
 use common::job::JobStatus;
 use common::store::jobs::JobView;
+use common::warning::Warning;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -165,6 +166,8 @@ pub(super) struct JobBody {
     #[schema(pattern = "^(queued|fetching|paused|cancelling)$")]
     current_phase: Option<&'static str>,
     error: Option<JobError>,
+    /// What may differ from the upstream, by kind, with the first example of each.
+    warnings: Vec<Warning>,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,
@@ -188,6 +191,7 @@ impl JobBody {
             grid_stats: GridStats::of(job),
             current_phase: phase(job),
             error: JobError::of(job),
+            warnings: job.warnings.clone(),
             created_at: job.created_at,
             started_at: job.started_at,
             completed_at: job.finished_at,

@@ -76,6 +76,9 @@ fn a_job_has_exactly_the_fields_of_the_contract() {
         "finished_at": null,
         "last_activity_at": "2026-02-02T02:40:10Z",
         "resumed_from": null,
+        "upstream_total": null,
+        "warnings": [],
+        "notes": [],
     });
     assert_eq!(body, expected);
 }

@@ -6,7 +6,7 @@ use common::job::JobStatus;
 use common::store::connections::ConnectionView;
 use common::store::jobs::JobView;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 /// The contract's word for a state.
@@ -87,7 +87,8 @@ pub(super) struct JobBody {
     entities_failed: i64,
     /// Why it failed.
     error: Option<String>,
-    /// Where it failed; or, as `deletion_left_out`, why a full sync has deleted nothing.
+    /// Where it failed; as `deletion_left_out`, why a full sync has deleted nothing; as `warnings`, what may differ from the
+    /// upstream, by kind, with the first example of each.
     #[schema(value_type = Option<Object>)]
     error_details: Option<Value>,
 }
@@ -96,9 +97,19 @@ impl From<&JobView> for JobBody {
     fn from(job: &JobView) -> Self {
         let cause = job.error.as_ref().map(|error| error["cause"].as_str().unwrap_or("unknown").to_owned());
         let (slice, page, body) = (part(job, "slice"), part(job, "page"), part(job, "body"));
-        let details = job.error.as_ref().map(|_| json!({ "slice": slice, "page": page, "body": body }));
-        // Not an error, but the reason why entities_deleted is 0.
-        let left_out = job.deletion_left_out.as_ref().map(|why| json!({ "deletion_left_out": why }));
+        let mut details = Map::new();
+        if job.error.is_some() {
+            details.extend([("slice", slice), ("page", page), ("body", body)].map(|(name, part)| {
+                (name.to_owned(), part.unwrap_or_default())
+            }));
+        }
+        // These are no errors: the reason why entities_deleted is 0, and what is doubtful.
+        if let Some(why) = &job.deletion_left_out {
+            details.insert("deletion_left_out".to_owned(), json!(why));
+        }
+        if !job.warnings.is_empty() {
+            details.insert("warnings".to_owned(), json!(job.warnings));
+        }
         let duration = job.finished_at.map(|end| end - job.started_at.unwrap_or(end));
         Self {
             id: job.id,
@@ -112,7 +123,7 @@ impl From<&JobView> for JobBody {
             entities_deleted: job.counters.deleted,
             entities_failed: job.counters.failed,
             error: cause,
-            error_details: details.or(left_out),
+            error_details: (!details.is_empty()).then_some(Value::Object(details)),
         }
     }
 }

@@ -5,6 +5,7 @@ mod complete;
 mod deleted;
 mod known;
 mod newer;
+mod walks;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};

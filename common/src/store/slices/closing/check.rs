@@ -34,7 +34,7 @@ pub(super) async fn collect(
     // The first one was collected before: it is there to tell how the page after it begins.
     let known = rows.first().filter(|first| Some((first.slice, first.page)) == at);
     let fresh = rows.get(usize::from(known.is_some())..).unwrap_or_default();
-    let Some(last) = fresh.last() else { return Ok(Done::up_to(None)) };
+    let Some(last) = fresh.last() else { return Ok(Done::up_to(None, 0)) };
     let met = Met::of(known, fresh);
     sqlx::query_file!(
         "src/store/sql/check_collect.sql",
@@ -63,7 +63,8 @@ pub(super) async fn collect(
         .execute(&mut *transaction)
         .await?;
     }
-    Ok(Done::up_to(Some(format!("{}/{}", last.slice, last.page))))
+    let rows = u32::try_from(met.ids.len()).unwrap_or(u32::MAX);
+    Ok(Done::up_to(Some(format!("{}/{}", last.slice, last.page)), rows))
 }
 
 fn slice_and_page(text: &str) -> Option<(i32, i64)> {
@@ -87,7 +88,7 @@ pub(super) async fn judge(
     .fetch_one(transaction)
     .await?;
     let event = if compares { StageEvent::Exhausted } else { StageEvent::Enough };
-    Ok(Ok(Done { after: None, event, keys: Vec::new() }))
+    Ok(Ok(Done { after: None, event, rows: 0, keys: Vec::new() }))
 }
 
 /// Looks at the next records of the connection; at their end, `Err` is the refusal.
@@ -113,6 +114,8 @@ pub(super) async fn compare(
     Ok(if row.last.is_none() && too_many {
         Err(Refusal::TooMany { unseen, records })
     } else {
-        Ok(Done::up_to(row.last))
+        // Where there are more, the page is full.
+        let rows = if row.last.is_some() { page.rows } else { 0 };
+        Ok(Done::up_to(row.last, rows))
     })
 }

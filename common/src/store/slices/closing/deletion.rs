@@ -21,5 +21,5 @@ pub(super) async fn mark(
     )
     .fetch_one(transaction)
     .await?;
-    Ok(Done { keys: row.deleted, ..Done::up_to(row.last) })
+    Ok(Done { keys: row.deleted, ..Done::up_to(row.last, page.rows) })
 }

@@ -66,19 +66,24 @@ pub enum Refusal {
     },
 }
 
-/// What a page found and did.
+/// A page goes on with so many steps at most, while there is little to do: a small job is checked by one page.
+const STEPS: u32 = 4;
+
+/// What a step of a page found and did.
 struct Done {
     after: Option<String>,
     event: StageEvent,
+    /// How many rows it handled.
+    rows: u32,
     /// The records that were deleted.
     keys: Vec<String>,
 }
 
 impl Done {
-    /// A page of a stage that goes on after `after`, or was exhausted.
-    fn up_to(after: Option<String>) -> Self {
+    /// A step of a stage that goes on after `after`, or was exhausted.
+    fn up_to(after: Option<String>, rows: u32) -> Self {
         let event = if after.is_some() { StageEvent::Advanced } else { StageEvent::Exhausted };
-        Self { after, event, keys: Vec::new() }
+        Self { after, event, rows, keys: Vec::new() }
     }
 }
 
@@ -136,29 +141,46 @@ impl Store {
         .await?;
         let Some(fence) = fence else { return Ok(End::Fenced) };
         let first = if fence.kind == SliceKind::Check { Stage::Collecting } else { Stage::Deleting };
-        let Some(at) = Position::of(fence.cursor.as_deref(), first) else { return Ok(End::Astray) };
-        let after = at.after.as_deref();
-        let done = match at.stage {
-            Stage::Collecting => Ok(check::collect(&mut transaction, lease.job, after, page).await?),
-            Stage::Judging => check::judge(&mut transaction, lease.job).await?,
-            Stage::Comparing => check::compare(&mut transaction, lease, after, page).await?,
-            Stage::Deleting => Ok(deletion::mark(&mut transaction, lease, after, page).await?),
+        let Some(mut at) = Position::of(fence.cursor.as_deref(), first) else { return Ok(End::Astray) };
+        let (mut keys, mut rows, mut steps) = (Vec::new(), 0, 0);
+        let next = loop {
+            let done = match step(&mut transaction, lease, &at, page).await? {
+                Ok(done) => done,
+                // Not committed: whoever has the page next finds the same, and nothing has changed.
+                Err(refusal) => return Ok(End::Refused(refusal)),
+            };
+            keys.extend(done.keys);
+            rows += done.rows;
+            steps += 1;
+            at = match at.stage.next(done.event) {
+                Some(Following::Page(stage)) if stage == at.stage => Position { stage, after: done.after },
+                Some(Following::Page(stage)) => Position::start_of(stage),
+                Some(Following::End) => break None,
+                // Said above, where it is found out.
+                Some(Following::Refusal) | None => return Ok(End::Astray),
+            };
+            if steps >= STEPS || rows > page.rows / 2 {
+                break Some(at);
+            }
         };
-        let done = match done {
-            Ok(done) => done,
-            // Not committed: whoever has the page next finds the same, and nothing has changed.
-            Err(refusal) => return Ok(End::Refused(refusal)),
-        };
-        let next = match at.stage.next(done.event) {
-            Some(Following::Page(stage)) if stage == at.stage => Some(Position { stage, after: done.after }),
-            Some(Following::Page(stage)) => Some(Position::start_of(stage)),
-            Some(Following::End) => None,
-            // Said above, where it is found out.
-            Some(Following::Refusal) | None => return Ok(End::Astray),
-        };
-        let end = advance(&mut transaction, lease, page, next, &done.keys).await?;
+        let end = advance(&mut transaction, lease, page, next, &keys).await?;
         transaction.commit().await?;
         Ok(end)
+    }
+}
+
+async fn step(
+    transaction: &mut PgConnection,
+    lease: &Lease,
+    at: &Position,
+    page: &ClosingPage,
+) -> Result<Result<Done, Refusal>, StoreError> {
+    let after = at.after.as_deref();
+    match at.stage {
+        Stage::Collecting => Ok(Ok(check::collect(transaction, lease.job, after, page).await?)),
+        Stage::Judging => check::judge(transaction, lease.job).await,
+        Stage::Comparing => check::compare(transaction, lease, after, page).await,
+        Stage::Deleting => Ok(Ok(deletion::mark(transaction, lease, after, page).await?)),
     }
 }
 

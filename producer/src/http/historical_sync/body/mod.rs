@@ -11,6 +11,7 @@ use common::command::MAX_COMMAND_BYTES;
 use common::ids::JobId;
 use common::job::JobStatus;
 use common::store::jobs::JobView;
+use common::warning::Warning;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -145,6 +146,8 @@ struct Calls {
     imported_calls: i64,
     skipped_calls: i64,
     failed_calls: i64,
+    /// What may differ from the upstream, by kind, with the first example of each.
+    warnings: Vec<Warning>,
 }
 
 /// A job that is pending or in progress.
@@ -179,6 +182,7 @@ impl From<&JobView> for Calls {
             imported_calls: job.counters.imported(),
             skipped_calls: job.counters.skipped(),
             failed_calls: job.counters.failed,
+            warnings: job.warnings.clone(),
         }
     }
 }
