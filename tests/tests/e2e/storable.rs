@@ -55,7 +55,7 @@ async fn judged(records: &[String]) -> Result<Vec<Option<String>>> {
         .into_iter()
         .map(|record| match record.content {
             Content::Failed { reason } => Some(reason),
-            Content::Stored { .. } | Content::Deferred => None,
+            Content::Gone { .. } | Content::Stored { .. } | Content::Deferred => None,
         })
         .collect())
 }
