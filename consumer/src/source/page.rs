@@ -7,6 +7,7 @@ use common::warning::Warning;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::FetchError;
 use super::paged_json::storable;
 
 /// The records of one page, read and judged, in the order of the upstream's answer.
@@ -37,6 +38,8 @@ pub struct FetchedPage {
     pub walk: Walk,
     /// What this page adds to the slice's warnings and notes.
     pub warnings: Vec<Warning>,
+    /// The answer had no list of records, which was taken for an empty one: what it is for whoever tries settings out.
+    pub absent: Option<FetchError>,
     /// The page's share of the process's byte budget.
     pub reservation: Reservation,
 }

@@ -156,8 +156,18 @@ pub async fn probe(
     let elapsed = began.elapsed();
     let mask = Mask(Redactor::of(&endpoint.credentials));
     let requests: Vec<Asked> = exchanges.take().into_iter().map(|exchange| mask.asked(&exchange)).collect();
+    // A job goes on at a list that is not there, where a next page is named; whoever tries settings out must see it.
+    let fetched = match fetched {
+        Ok(FetchedPage { absent: Some(error), .. }) => Err(error),
+        other => other,
+    };
     let (outcome, advice) = match fetched {
-        Ok(page) => (Outcome::Page(mask.page(&page, request.show)), advice_on_page(&page)),
+        Ok(page) => {
+            let mut advice = advice_on_page(&page);
+            let doubts = page.warnings.iter().filter(|warning| !warning.kind.is_note());
+            advice.extend(doubts.map(|warning| mask.text(&warning.text)));
+            (Outcome::Page(mask.page(&page, request.show)), advice)
+        }
         Err(error) => {
             let advice = advice_on_error(&error, requests.last().and_then(|asked| asked.status));
             (Outcome::Error(mask.error(&error)), vec![advice])

@@ -55,8 +55,8 @@ async fn judged(records: &[String]) -> Result<Vec<Option<String>>> {
         .records
         .into_iter()
         .map(|record| match record.content {
-            Content::Failed { reason } | Content::Gone { reason } => Some(reason),
-            Content::Stored { .. } | Content::Deferred => None,
+            Content::Failed { reason } => Some(reason),
+            Content::Gone { .. } | Content::Stored { .. } | Content::Deferred => None,
         })
         .collect())
 }

@@ -82,7 +82,16 @@ fn read(source: &PagedJson, body: &[u8]) -> Result<FetchedPage, FetchError> {
 }
 
 fn read_at(source: &PagedJson, cursor: Option<&str>, body: &[u8]) -> Result<FetchedPage, FetchError> {
-    let url = source.requests.url(&at(&january(), cursor)).unwrap();
+    read_after(source, cursor, &Walk::NEW, body)
+}
+
+fn read_after(
+    source: &PagedJson,
+    cursor: Option<&str>,
+    walk: &Walk,
+    body: &[u8],
+) -> Result<FetchedPage, FetchError> {
+    let url = source.requests.url(&PageRequest { walk, ..at(&january(), cursor) }).unwrap();
     let body = Body {
         status: StatusCode::OK,
         bytes: body.to_vec(),
@@ -96,7 +105,7 @@ fn read_at(source: &PagedJson, cursor: Option<&str>, body: &[u8]) -> Result<Fetc
         shape: Arc::clone(&source.shape),
         url,
         cursor: cursor.map(ToOwned::to_owned),
-        walk: Walk::NEW,
+        walk: walk.clone(),
         page: 0,
         span: january(),
         asked: source.requests.asked(&january(), false),
@@ -154,7 +163,14 @@ fn page(source: &PagedJson, body: &[u8]) -> Result<(), TestCaseError> {
     for one in &page.records {
         record(one, body)?;
     }
-    page.next.map_or(Ok(()), |next| goes_on(source, &next))
+    let Some(next) = page.next else { return Ok(()) };
+    goes_on(source, &next)?;
+    // The same answer again, to the next page of the walk.
+    match read_after(source, Some(&next), &page.walk, body) {
+        Ok(again) => prop_assert!(again.walk.met >= page.walk.met, "{:?}", again.walk),
+        Err(error) => refused(&error)?,
+    }
+    Ok(())
 }
 
 /// What holds for a cursor that was accepted: it leads to the connection's own host, and nowhere else.

@@ -68,7 +68,11 @@ impl Reading {
             if error.utf8_error().error_len().is_none() && !self.body.is_framed {
                 return broken_off();
             }
-            FetchError::unreadable(&self.body.content_type, error.utf8_error(), error.as_bytes())
+            let utf16 =
+                error.as_bytes().starts_with(b"\xff\xfe") || error.as_bytes().starts_with(b"\xfe\xff");
+            let what = if utf16 { "it is UTF-16, and must be UTF-8: " } else { "" };
+            let why = format!("{what}{}", error.utf8_error());
+            FetchError::unreadable(&self.body.content_type, why, error.as_bytes())
         })
     }
 
@@ -101,7 +105,12 @@ impl Reading {
             secrets: self.requests.secrets(),
         };
         let follow = style.follow(&page)?;
-        self.check_listed(answer, &follow, total, text)?;
+        let absent = self.absent(answer, text);
+        if let Some(absent) = &absent
+            && !self.is_empty(&follow, total)
+        {
+            return Err(absent.clone());
+        }
         // That one was asked for again on purpose.
         let overlap = again.filter(|_| early);
         let seen = Seen {
@@ -117,24 +126,19 @@ impl Reading {
             contradiction: style.contradicts(&page),
         };
         let onward = onward(&self.walk, &seen, follow, &rules)?;
-        Ok(self.fetched(records, onward, overlap, total, text.len()))
+        let page = self.fetched(records, onward, overlap, total, text.len());
+        Ok(FetchedPage { absent, ..page })
     }
 
-    /// An array that is not there is an empty list only with a sign of that.
-    fn check_listed(
-        &self,
-        answer: &Answer<'_>,
-        follow: &Follow,
-        total: Option<i64>,
-        text: &str,
-    ) -> Result<(), FetchError> {
+    /// Why an answer without an array of records is none, if it is one.
+    fn absent(&self, answer: &Answer<'_>, text: &str) -> Option<FetchError> {
+        (answer.list == Listed::Absent).then(|| self.unreadable(self.shape.no_records(), text))
+    }
+
+    /// Whether an array that is not there is an empty one: only with a sign of that.
+    fn is_empty(&self, follow: &Follow, total: Option<i64>) -> bool {
         let names_next = matches!(follow, Follow::Next(_)) && !self.requests.style().traits().counted;
-        let is_empty =
-            total == Some(0) || names_next || self.walk.largest_page > 0 || self.requests.absent_is_empty();
-        if answer.list == Listed::Absent && !is_empty {
-            return Err(self.unreadable(self.shape.no_records(), text));
-        }
-        Ok(())
+        total == Some(0) || names_next || self.walk.largest_page > 0 || self.requests.absent_is_empty()
     }
 
     fn fetched(

@@ -138,7 +138,7 @@ pub(super) fn onward(
         )));
     }
     if rules.traits.moving && seen.page.saturating_sub(before.first_page) == 1 {
-        let text = "the list is read by page numbers: a record that is removed before the place where the walk is hides another";
+        let text = "pages are counted, and do not overlap: a record that is removed before the place where the walk is hides another";
         on.warnings.push(Warning { kind: WarningKind::MovingList, count: 1, text: text.to_owned() });
     }
     on.overlap(before, seen);

@@ -220,6 +220,8 @@ async fn an_array_that_is_absent_beside_a_next_page_or_after_records_is_empty() 
     .await;
     let walked = read(&upstream, style("cursor", &json!({}))).await.ended();
     assert_eq!((walked.keys(), walked.doubt(), walked.pages.len()), (ids(0..2), None, 3));
+    let absent: Vec<_> = walked.pages.iter().map(|(_, page)| page.absent.is_some()).collect();
+    assert_eq!(absent, [true, false, true]);
     let upstream = Upstream::start(|parts| {
         let page = number(parts, "p").unwrap();
         if page < 3 { json!({"data": rows(page * 10..page * 10 + 10)}) } else { json!({"page": page}) }

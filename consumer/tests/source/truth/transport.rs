@@ -168,6 +168,9 @@ async fn what_cannot_be_decoded_is_named() {
         let error = encoded(encoding, body[..body.len() - 12].to_vec()).await.error.unwrap();
         assert!(matches!(error, FetchError::Transient { .. }), "{encoding}: {error:?}");
     }
+    let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = encoded("identity", utf16).await.error.unwrap();
+    assert!(error.to_string().contains("it is UTF-16, and must be UTF-8"), "{error}");
     // An error's beginning is readable.
     let refusal = gzip(b"no such token");
     let upstream =

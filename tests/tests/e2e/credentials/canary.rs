@@ -92,11 +92,12 @@ async fn credentials_appear_nowhere() -> Result<()> {
                 system.hunt.text("the answer to a cancel", &cancel.text().await?);
                 system.fixture.until_over(job, JobStatus::Cancelled).await?;
             }
-            "recovers" => drop(system.fixture.until_over(job, JobStatus::Completed).await?),
+            // Its next page's URL has the key in it, which is taken out, and put back when it is asked for.
+            "recovers" | "cursor" => drop(system.fixture.until_over(job, JobStatus::Completed).await?),
             _ => {
                 let view = system.fixture.until_over(job, JobStatus::Failed).await?;
                 let error = view.error.context("a failed job has an error")?.to_string();
-                assert!(error.contains("[redacted]") || *way == "cursor", "{way}: {error}");
+                assert!(error.contains("[redacted]"), "{way}: {error}");
             }
         }
         for path in [one.clone(), format!("{one}/no-such-thing"), jobs.clone()] {

@@ -71,18 +71,27 @@ fn answer(way: &str, before: u64, headers: &HeaderMap) -> Response {
         }
         "garbage" => (StatusCode::OK, format!("<html>{}", words.join("<br>"))).into_response(),
         "elsewhere" => page(&json!([]), &json!(format!("http://elsewhere.example/{key}"))),
-        "cursor" => page(&json!([]), &json!(format!("/cursor/api/calls?cursor=2&key={key}"))),
+        "cursor" if before == 0 => {
+            page(&json!([call("first")]), &json!(format!("/cursor/api/calls?cursor=2&key={key}")))
+        }
+        "cursor" => page(&json!([call("second")]), &json!(null)),
         "busy" => (StatusCode::SERVICE_UNAVAILABLE, word(before)).into_response(),
         // Fails with every writing first, then answers with records that cannot be read.
         _ if before < 7 => (StatusCode::BAD_GATEWAY, word(before)).into_response(),
         _ => {
-            let time = "2026-01-01T00:00:00Z";
-            let good = json!({ "callId": "good", "created": time, "ended": time });
+            let time = TIME;
+            let good = call("good");
             let wrong_time = json!({ "callId": "bad-time", "created": key, "ended": time });
             let wrong_id = json!({ "callId": [key], "created": time, "ended": time });
             page(&json!([good, wrong_time, wrong_id, key]), &json!(null))
         }
     }
+}
+
+const TIME: &str = "2026-01-01T00:00:00Z";
+
+fn call(id: &str) -> serde_json::Value {
+    json!({ "callId": id, "created": TIME, "ended": TIME })
 }
 
 fn page(results: &serde_json::Value, next: &serde_json::Value) -> Response {

@@ -170,7 +170,7 @@ impl Settings {
             start: dates.floor(),
             overlap: TimeDelta::hours(i64::from(self.overlap_hours)),
             counted: !self.next.style.expires(),
-            moving_list: matches!(self.next.style, Style::PageNumber(_)),
+            moving_list: self.next.style.is_blind(),
             total_is: self.total_is,
             time: self.records.time.as_ref().map(|_pointer| self.records.time_is),
             items: self.item.is_some(),

@@ -132,6 +132,15 @@ pub(super) fn open(settings: &Settings) -> Result<Box<dyn Style>, SourceError> {
 }
 
 impl StyleSettings {
+    /// Whether a record that moves while the list is read may be missed without a sign.
+    pub(super) const fn is_blind(&self) -> bool {
+        match self {
+            Self::NextUrl(_) | Self::LinkHeader(_) | Self::Cursor(_) | Self::LastId(_) => false,
+            Self::PageNumber(_) => true,
+            Self::Offset(style) => style.overlap == 0,
+        }
+    }
+
     /// Whether a walk that stored a cursor can find it refused: where pages are counted, there is nothing to refuse.
     pub(super) const fn expires(&self) -> bool {
         match self {
@@ -168,10 +177,10 @@ fn nowhere(page: &Page<'_, '_>, what: &str) -> Result<Follow, FetchError> {
 /// A next page's path and query, if it is on this host: its scheme and port do not matter, since the connection's own are
 /// used. Without the connection's secrets.
 fn on_this_host(next: &str, page: &Page<'_, '_>) -> Result<String, FetchError> {
-    let url = page.from.join(next).map_err(|error| unreadable(next, &error.to_string()))?;
+    let wrong = |why: &str| unreadable(&page.secrets.hide(next), why);
+    let url = page.from.join(next).map_err(|error| wrong(&error.to_string()))?;
     if url.host().is_none() || url.host() != page.asked.host() {
-        let why = "next page is on another host than the connection's base URL";
-        return Err(unreadable(next, why));
+        return Err(wrong("next page is on another host than the connection's base URL"));
     }
     Ok(page.secrets.hide(&path_and_query(&url)))
 }
