@@ -1,6 +1,8 @@
 //! Fuzz tests of what comes with messages: commands, doorbells and markers. See the crate `fuzz`.
 
-use crate::command::{CancelCommand, Command, MAX_TEXT_CHARS, StartCommand, decode, warning};
+use crate::command::{
+    CancelCommand, Command, MAX_TEXT_CHARS, StartCommand, UnknownName, decode, decode_exactly, warning,
+};
 use crate::contract::{AbortMessage, MarkerMessage};
 use crate::short::MAX_SENTENCE_CHARS;
 use crate::slice::{Ring, Slicing, Span};
@@ -16,6 +18,7 @@ const STARTS: &[&str] = &[
     r#"{"connection_id":"018f0000-0000-7000-8000-000000000001","job_id":"018f0000-0000-7000-8000-000000000002",
         "command_id":"crm-1","date_from":"2025-01-01T00:00:00Z","date_to":"2026-01-01T00:00:00+01:00","mode":"range",
         "name":"Größe","on_conflict":"supersede","requested_by":"crm","colour":{"deep":[1,2,{"x":null}]}}"#,
+    r#"{"connection_id":"018f0000-0000-7000-8000-000000000001","from":"2025-01-01","date_fron":null}"#,
     r#"{"connection_id":"018f0000-0000-7000-8000-000000000001","mode":"incremental","on_conflict":"use_existing",
         "schema_id":null,"document_ids":null}"#,
 ];
@@ -43,6 +46,9 @@ fn command<T: Command + Serialize + Debug + PartialEq>(
             return Ok(());
         }
     };
+    let near = |name: &String| UnknownName::of(name, T::FIELDS).is_some_and(|unknown| unknown.is_near);
+    prop_assert!(!decoded.unknown.iter().any(near), "{:?}", decoded.unknown);
+    prop_assert_eq!(decode_exactly::<T>(body).is_ok(), decoded.unknown.is_empty());
     let command = decoded.command;
     for text in texts(&command).into_iter().flatten() {
         prop_assert!(text.chars().count() <= MAX_TEXT_CHARS && !text.contains('\0'), "{:?}", text);

@@ -1,7 +1,9 @@
 //! Everything that a consumer publishes, in the words of the protocol.
 
 use chrono::{DateTime, Utc};
-use common::amqp::{Delivery, Destination, Envelope, PublishError, Publisher, Topology, why_unrouted};
+use common::amqp::{
+    Delivery, Destination, Envelope, PublishError, Publisher, Topology, WorkQueue, why_unrouted,
+};
 use common::command::{Reply, Undecodable};
 use common::contract::MarkerMessage;
 use common::ids::{JobId, WorkerId};
@@ -82,6 +84,12 @@ impl Bell {
         if let Err(error) = self.publisher.publish(envelope).await {
             tracing::warn!(%error, "a reply was not confirmed");
         }
+    }
+
+    /// The queue that a message should have come to, by where it was published.
+    #[must_use]
+    pub fn meant_for(&self, delivery: &Delivery) -> Option<WorkQueue> {
+        self.topology.queue_of(&delivery.exchange, &delivery.routing_key)
     }
 
     /// Why no queue has taken a message, in words.

@@ -3,6 +3,7 @@
 
 use crate::bell::Bell;
 use crate::planner::Planner;
+use chrono::DateTime;
 use common::command::{CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, warning};
 use common::ids::{ConnectionId, JobId};
 use common::store::commands::CommandIdentity;
@@ -20,6 +21,8 @@ pub struct Carrier<'a> {
     pub kind: Option<&'a str>,
     /// The `message_id` property.
     pub message_id: Option<&'a str>,
+    /// When it was first refused, if it was a dead letter before.
+    pub first_seen: Option<&'a str>,
     /// Whether the broker delivered it before.
     pub redelivered: bool,
 }
@@ -225,11 +228,13 @@ fn identity(command_id: Option<String>, carrier: Carrier<'_>) -> Result<CommandI
         let detail = "the message_id property contains a NUL character".to_owned();
         return Err(Undecodable { reason: "invalid", detail });
     }
-    Ok(match command_id.or_else(|| carrier.message_id.map(ToOwned::to_owned)) {
-        Some(id) => CommandIdentity::Given(id),
-        None => CommandIdentity::Content {
-            hash: blake3::hash(carrier.body).to_hex().to_string(),
-            redelivered: carrier.redelivered,
-        },
+    if let Some(id) = command_id.or_else(|| carrier.message_id.map(ToOwned::to_owned)) {
+        return Ok(CommandIdentity::Given(id));
+    }
+    let hash = blake3::hash(carrier.body).to_hex().to_string();
+    Ok(match carrier.first_seen.filter(|time| DateTime::parse_from_rfc3339(time).is_ok()) {
+        // A letter that was sent back may be there twice, if whoever did it was stopped.
+        Some(time) => CommandIdentity::Given(format!("letter of {time}: {hash}")),
+        None => CommandIdentity::Content { hash, redelivered: carrier.redelivered },
     })
 }

@@ -8,7 +8,7 @@ use crate::page::PageHandler;
 use crate::renewal::Renewal;
 use async_trait::async_trait;
 use chrono::Utc;
-use common::amqp::{ConsumedQueue, Delivery, Intake, UNROUTED, WorkQueue};
+use common::amqp::{ConsumedQueue, Delivery, Intake, UNROUTED, WorkQueue, header};
 use common::command::{Reply, Undecodable};
 use common::contract::{AbortMessage, MarkerMessage};
 use common::retry::RetryPolicy;
@@ -137,6 +137,7 @@ impl ConsumerIntake {
                 body: &delivery.body,
                 kind: delivery.kind.as_deref(),
                 message_id: delivery.message_id.as_deref(),
+                first_seen: delivery.header(header::FIRST_SEEN),
                 redelivered,
             };
             let applied = match queue {
@@ -171,8 +172,17 @@ impl ConsumerIntake {
         }
     }
 
-    /// A message with a mistyped routing key: a letter like any other, and answered.
+    /// A message that no queue has taken. With a mistyped routing key it is a letter like any other, and answered. With a
+    /// right one its queue was gone for a moment: a command is applied, and a doorbell, whose place is behind others, is
+    /// rung again when the markers show that it is lost.
     async fn unrouted(&self, delivery: &Delivery, epoch: &CancellationToken) -> Disposition {
+        match self.bell.meant_for(delivery) {
+            Some(WorkQueue::Pages) => return Disposition::Ack,
+            Some(queue @ (WorkQueue::Starts | WorkQueue::Cancels)) => {
+                return self.command(queue, delivery, epoch).await;
+            }
+            Some(WorkQueue::Unrouted) | None => {}
+        }
         let detail = self.bell.why_unrouted(delivery);
         self.refuse(delivery, &Undecodable { reason: UNROUTED, detail }, epoch).await
     }

@@ -142,6 +142,19 @@ impl Topology {
         self.name(queue.word())
     }
 
+    /// The fleet's queue that takes what is published there.
+    #[must_use]
+    pub fn queue_of(&self, exchange: &str, routing_key: &str) -> Option<WorkQueue> {
+        if exchange == self.commands() {
+            return match routing_key {
+                KEY_START => Some(WorkQueue::Starts),
+                KEY_CANCEL => Some(WorkQueue::Cancels),
+                _ => None,
+            };
+        }
+        (exchange == self.pages() && routing_key == KEY_PAGE).then_some(WorkQueue::Pages)
+    }
+
     /// The queue that only one worker has: aborts, and its own canary.
     #[must_use]
     pub fn process_queue(&self, worker: WorkerId) -> String {

@@ -180,6 +180,33 @@ async fn a_command_without_a_type_is_retried_and_applied() -> Result<()> {
     fixture.finish([consumer]).await
 }
 
+/// Whoever sent it back was stopped before it had left the queue of letters, and it is sent back once more: nothing but its
+/// age tells that the two are one.
+#[tokio::test]
+async fn a_letter_without_any_id_is_applied_once() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let consumer = fixture.consumer().await?;
+    let start = json!({ "connection_id": account.connection }).to_string();
+    let of = |age: &str| BasicProperties::default().with_headers(table(vec![("x-first-seen", long(age))]));
+    let completed = async |jobs: i64| {
+        let counted = "select count(*) from jobs where status = 'completed'";
+        while sqlx::query_scalar::<_, i64>(counted).fetch_one(&fixture.database.pool).await? < jobs {
+            tokio::task::yield_now().await;
+        }
+        anyhow::Ok(())
+    };
+    let (one, other) = ("2026-01-31T12:00:00.000001+00:00", "2026-01-31T12:00:00.000002+00:00");
+    for (age, jobs) in [(one, 1), (one, 1), (other, 2), (one, 2)] {
+        publish(&fixture, "sync.start", &of(age), start.as_bytes()).await?;
+        fixture.until_delivered(WorkQueue::Starts).await?;
+        completed(jobs).await?;
+    }
+    consumer.stop().await?;
+    fixture.until_sql("select count(*) = 2 from jobs").await?;
+    fixture.finish([]).await
+}
+
 #[tokio::test]
 async fn what_is_near_a_known_field_becomes_a_letter_that_names_it() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
@@ -280,6 +307,23 @@ async fn a_mistyped_routing_key_is_answered_and_found() -> Result<()> {
         dlq(&fixture, &["drop", "--all", "--reason", "unrouted", "--yes", "--json"]).await?.json()?;
     assert_eq!(dropped["dropped"].as_array().map(Vec::len), Some(1), "{dropped}");
     replies.close().await?;
+    fixture.finish([consumer]).await
+}
+
+/// While the queue of starts is gone, a start comes to the catch-all, and is applied from there all the same.
+#[tokio::test]
+async fn a_command_whose_queue_was_gone_is_applied() -> Result<()> {
+    let fixture = Fixture::with_calls(5).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    fixture.declare().await?;
+    fixture.delete_queue(WorkQueue::Starts).await?;
+    let job = JobId::random();
+    let start = json!({ "connection_id": account.connection, "job_id": job }).to_string();
+    publish(&fixture, "sync.start", &BasicProperties::default(), start.as_bytes()).await?;
+    assert_eq!(fixture.waiting(WorkQueue::Unrouted).await?, 1);
+    let consumer = fixture.consumer().await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    fixture.exact(account, "acme").await?;
     fixture.finish([consumer]).await
 }
 

@@ -32,8 +32,11 @@ pub(super) fn of_letter(came: &BasicProperties, said: &Said<'_>, now: &str) -> B
     let came = moved.as_ref().unwrap_or(came);
     let mut headers = FieldTable::default();
     let (mut aside, mut shadowed) = (FieldTable::default(), FieldTable::default());
-    let first_seen =
-        came.headers().as_ref().and_then(|table| text(table, header::FIRST_SEEN)).filter(is_time);
+    let first_seen = came
+        .headers()
+        .as_ref()
+        .and_then(|table| text(table, header::FIRST_SEEN))
+        .filter(|time| is_time(time));
     for (name, value) in came.headers().iter().flat_map(|table| table.inner()) {
         match name.as_str() {
             DELIVERY_COUNT => {}
@@ -168,7 +171,7 @@ pub(super) fn text(table: &FieldTable, name: &str) -> Option<String> {
     long.or_else(|| value.as_short_string().map(ToString::to_string))
 }
 
-fn is_time(text: &String) -> bool {
+fn is_time(text: &str) -> bool {
     DateTime::parse_from_rfc3339(text).is_ok()
 }
 
