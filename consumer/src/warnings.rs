@@ -8,7 +8,11 @@ const NAME: &str = "backhaul_warnings_total";
 
 /// Says what the metric is.
 pub(crate) fn describe() {
-    describe_counter!(NAME, Unit::Count, "What ended jobs warned of, by kind: records, ids or pages that may differ from the upstream");
+    describe_counter!(
+        NAME,
+        Unit::Count,
+        "What ended jobs warned of, by kind: records, ids or pages that may differ from the upstream"
+    );
 }
 
 /// Counts the warnings of a job that has ended.

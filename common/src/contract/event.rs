@@ -2,8 +2,8 @@
 
 use super::counters::JobCounters;
 use crate::ids::{ConnectionId, JobId, TenantId};
-use crate::warning::Warning;
 use crate::job::JobStatus;
+use crate::warning::Warning;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -114,7 +114,7 @@ async fn processes_that_migrate_at_once_take_turns() -> Result<()> {
     let database = Database::create_empty().await?;
     let stores: Vec<_> = (0..4).map(|_| Database::store_at(&database.url())).collect::<Result<_>>()?;
     try_join_all(stores.iter().map(Store::migrate)).await?;
-    assert_eq!(one::<i64>(&database, "select count(*) from _sqlx_migrations").await?, 1);
+    assert_eq!(one::<i64>(&database, "select count(*) from _sqlx_migrations").await?, 3);
     for store in &stores {
         assert_eq!(store.broken_invariants().await?, Vec::<String>::new());
         store.close().await;

@@ -78,7 +78,7 @@ async fn after_the_end_of_a_job_nothing_rewinds_it() -> Result<()> {
     fixture.upstream.until(|seen| seen.held == 1).await;
     // While this one's doorbell waits for the slot, a marker goes out behind it.
     let account = fixture.account("failed", json!({})).await?;
-    fixture.upstream.script(|asked| asked.tenant == "failed" && !asked.is_first_page(), Answer::status(404));
+    fixture.upstream.script(|asked| asked.tenant == "failed" && !asked.is_first_page(), Answer::status(401));
     let failed = fixture.publish_start(account.connection).await?;
     wiretap.until(|heard| heard.iter().any(|message| message.kind == "marker")).await?;
     fixture.publish_cancel(cancelled, "enough").await?;

@@ -60,8 +60,8 @@ impl World {
             self.database
                 .execute(&format!(
                     "insert into slices (job_id, slice, tenant_id, connection_id, span_to, status, rung_at, rung_marker,
-                                         lease_token, leased_ring, worker, leased_until)
-                     values ('{job}', 0, '{tenant}', '{connection}', now(), '{slice}', now(), 0, {})",
+                                         whole, lease_token, leased_ring, worker, leased_until)
+                     values ('{job}', 0, '{tenant}', '{connection}', now(), '{slice}', now(), 0, case when '{slice}' = 'done' then true end, {})",
                     if leased { format!("'{token}', 1, '{token}', now()") } else { "null, null, null, null".to_owned() }
                 ))
                 .await?;

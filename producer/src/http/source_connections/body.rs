@@ -99,9 +99,10 @@ impl From<&JobView> for JobBody {
         let (slice, page, body) = (part(job, "slice"), part(job, "page"), part(job, "body"));
         let mut details = Map::new();
         if job.error.is_some() {
-            details.extend([("slice", slice), ("page", page), ("body", body)].map(|(name, part)| {
-                (name.to_owned(), part.unwrap_or_default())
-            }));
+            details.extend(
+                [("slice", slice), ("page", page), ("body", body)]
+                    .map(|(name, part)| (name.to_owned(), part.unwrap_or_default())),
+            );
         }
         // These are no errors: the reason why entities_deleted is 0, and what is doubtful.
         if let Some(why) = &job.deletion_left_out {

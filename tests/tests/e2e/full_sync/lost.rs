@@ -67,7 +67,10 @@ async fn what_only_the_list_does_not_show_stays() -> Result<()> {
         .script(|asked| !asked.is_first_page(), Answer::json(r#"{"results": [], "next": null}"#));
     let cut = world.full().await?;
     assert_eq!((cut.counters.unchanged, cut.counters.deleted), (10, 0));
-    assert!(cut.deletion_left_out.is_some() && cut.percent().is_some_and(|percent| percent < 100), "{cut:#?}");
+    assert!(
+        cut.deletion_left_out.is_some() && cut.percent().is_some_and(|percent| percent < 100),
+        "{cut:#?}"
+    );
     world.exact(&BTreeSet::new()).await?;
     world.fixture.finish([consumer]).await
 }

@@ -59,8 +59,7 @@ async fn a_403_with_an_exhausted_limit_is_a_rest() -> Result<()> {
     let upstream = Scripted::answering(move |asked| {
         if asked.nth == 0 {
             let reset = (Utc::now() + TimeDelta::seconds(1)).timestamp().to_string();
-            let headers =
-                [("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", reset)];
+            let headers = [("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", reset)];
             return (StatusCode::FORBIDDEN, headers, "rate limit exceeded").into_response();
         }
         answer(&list, asked, false)
@@ -81,7 +80,8 @@ async fn settings_that_change_meanwhile_are_for_the_next_job() -> Result<()> {
     let upstream = Scripted::start(move |asked| {
         let (list, held) = (list.clone(), Arc::clone(&held));
         Box::pin(async move {
-            if asked.query.contains_key("after") && !asked.query.contains_key("state")
+            if asked.query.contains_key("after")
+                && !asked.query.contains_key("state")
                 && let Ok(permit) = held.acquire().await
             {
                 permit.forget();
@@ -125,7 +125,9 @@ async fn a_straggler_is_asked_for_by_its_id_and_holds_nothing_back() -> Result<(
         let all = served.between(asked.time("from"), asked.time("to"));
         if let Some(id) = asked.path.strip_prefix("/items/") {
             let found = served.between(None, None).into_iter().find(|item| item.id == id);
-            return found.map_or(StatusCode::NOT_FOUND.into_response(), |item| axum::Json(shown(&item)).into_response());
+            return found.map_or(StatusCode::NOT_FOUND.into_response(), |item| {
+                axum::Json(shown(&item)).into_response()
+            });
         }
         let data: Vec<_> = all.iter().map(&shown).collect();
         axum::Json(json!({ "data": data, "next": null })).into_response()
