@@ -2,28 +2,24 @@
 
 /// Hashes ids in their order. The hash is kept in checkpoints, so it is the same in every version and on every machine.
 #[derive(Debug, Default)]
-pub(in crate::source) struct Ids {
-    hasher: blake3::Hasher,
-    any: bool,
-}
+pub(in crate::source) struct Ids(Vec<u8>);
 
 impl Ids {
     /// Adds the id of one record; an empty one could not be read.
     pub(in crate::source) fn add(&mut self, id: &str) {
-        if id.is_empty() {
-            return;
+        if !id.is_empty() {
+            self.0.extend_from_slice(id.as_bytes());
+            // No id has this byte: two lists that differ only in where an id ends are not the same.
+            self.0.push(0);
         }
-        self.any = true;
-        self.hasher.update(id.as_bytes());
-        // No id has this byte: two lists that differ only in where an id ends are not the same.
-        self.hasher.update(&[0]);
     }
 
     /// None if no id could be read.
     pub(in crate::source) fn hash(&self) -> Option<i64> {
-        let hash = self.hasher.finalize();
+        // All at once: the hash is made for long texts.
+        let hash = blake3::hash(&self.0);
         let (first, _) = hash.as_bytes().split_first_chunk::<8>()?;
-        self.any.then_some(i64::from_le_bytes(*first))
+        (!self.0.is_empty()).then(|| i64::from_le_bytes(*first))
     }
 }
 
