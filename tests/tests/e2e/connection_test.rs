@@ -131,7 +131,7 @@ async fn what_is_only_described_needs_no_database_and_mistakes_are_explained() -
 
     for (settings, part) in [
         (with("/records/time", json!("created")), "records.time: \"created\" is not a JSON pointer"),
-        (with("/next", json!({"style": "pages"})), "next.style: unknown variant `pages`"),
+        (with("/next", json!({"style": "pages"})), "next: unknown variant `pages`"),
         (
             with("/records", json!({"pointer": "", "id": "/id", "tme": "/t"})),
             "records.tme: unknown field `tme`",

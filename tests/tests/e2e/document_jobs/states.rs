@@ -7,7 +7,7 @@ use harness::sample_upstream::Answer;
 use producer::config::ApiConfig;
 use serde_json::{Value, json};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "completed_at",
     "completed_documents",
     "created_at",
@@ -23,6 +23,7 @@ const FIELDS: [&str; 15] = [
     "schema",
     "started_at",
     "status",
+    "warnings",
 ];
 
 fn fields(job: &Value) -> Vec<&str> {

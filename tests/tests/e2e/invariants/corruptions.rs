@@ -357,12 +357,6 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "called whole, though page 3 was skipped",
     ),
     (
-        "update slices set total = total + 5 where job_id = $completed and slice = 0",
-        "update slices set total = total - 5 where job_id = $completed and slice = 0",
-        &[7],
-        "called whole with ",
-    ),
-    (
         "update records set suspected_by = 77 where external_id = '0-a'",
         "update records set suspected_by = null where external_id = '0-a'",
         &[7],
