@@ -1,23 +1,21 @@
 //! Plans of jobs for tests that work with the store alone.
 
+use anyhow::Result;
 use common::slice::Slicing;
 use common::store::jobs::{Plan, Plannable, TimeIs, TotalIs};
 use consumer::source;
 
 /// How a planner would plan this job of a source that knows times, cut like this.
 ///
-/// # Panics
+/// # Errors
 /// When the span needs more slices than allowed, or the connection has no scope.
-#[must_use]
-pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Plan {
+pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Result<Plan> {
     let spans = match plannable.documents {
         Some(_) => Vec::new(),
-        None => Slicing::cut(slicing, plannable.span).unwrap_or_else(|error| panic!("{error}")),
+        None => Slicing::cut(slicing, plannable.span)?,
     };
-    let base_url = plannable.base_url.parse().unwrap_or_else(|error| panic!("{error}"));
-    let scope = source::scope(&plannable.source, &base_url, &plannable.settings);
-    let scope = scope.unwrap_or_else(|error| panic!("{error}"));
-    Plan {
+    let scope = source::scope(&plannable.source, &plannable.base_url.parse()?, &plannable.settings)?;
+    Ok(Plan {
         spans,
         fingerprint: scope.fingerprint,
         canonical: scope.canonical,
@@ -27,5 +25,5 @@ pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Plan {
         time_is: Some(TimeIs::Created),
         by_id: false,
         straggler_days: 14,
-    }
+    })
 }

@@ -162,7 +162,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Records as the answer `{"data": […]}` with more members.
-#[must_use]
 pub fn page(items: &[Item], more: Value) -> axum::Json<Value> {
     let mut answer = json!({ "data": items.iter().map(Item::json).collect::<Vec<_>>() });
     if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {

@@ -192,7 +192,7 @@ async fn a_cancel_is_repeatable_until_the_job_is_over() -> Result<()> {
     let job = id_of(&job)?;
     // No consumer runs: this test holds the page itself, so that the job stays cancelling.
     let plannable = fixture.store.plannable(job).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, &plan(&plannable, None::<Slicing>)).await?);
+    assert!(fixture.store.plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?);
     let ring =
         fixture.store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let token = LeaseToken::random();

@@ -181,7 +181,7 @@ async fn a_pause_and_a_cancel_at_the_same_moment() -> Result<()> {
         let job = fixture.accept(account.connection).await?;
         if round % 2 == 0 {
             let plannable = fixture.store.plannable(job).await?.context("pending")?;
-            assert!(fixture.store.plan(&plannable, &plan(&plannable, None)).await?);
+            assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
         }
         let store = fixture.store.clone();
         let pausing = tokio::spawn(async move { store.pause(job, None, None).await });
@@ -202,7 +202,7 @@ async fn the_time_of_a_pause_is_not_silence() -> Result<()> {
     let job = fixture.accept(account.connection).await?;
     let store = &fixture.store;
     let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
     fixture.database.execute("update jobs set started_at = now() - interval '2 days'").await?;
     fixture
         .database
@@ -233,7 +233,7 @@ async fn a_paused_job_takes_no_room_from_its_tenant() -> Result<()> {
     // Its doorbell is rung, and lost.
     let job = fixture.accept(account.connection).await?;
     let plannable = fixture.store.plannable(job).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)).await?);
+    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
     let lost = fixture.store.refill(account.tenant, LONG).await?.pop().context("a slice is rung")?;
     fixture.store.pause(job, None, None).await?;
 

@@ -46,9 +46,9 @@ async fn pending(store: &Store, account: Account, days: i64) -> Result<JobId> {
 }
 
 /// What a planner does.
-async fn plan(store: Store, account: Account, job: JobId) -> Result<bool, StoreError> {
+async fn plan(store: Store, account: Account, job: JobId) -> Result<bool> {
     let Some(plannable) = store.plannable(job).await? else { return Ok(false) };
-    let planned = store.plan(&plannable, &harness::plan::plan(&plannable, DAYS)).await?;
+    let planned = store.plan(&plannable, &harness::plan::plan(&plannable, DAYS)?).await?;
     if planned {
         store.refill(account.tenant, Duration::from_secs(2)).await?;
     }
@@ -175,7 +175,7 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
     for _ in 0..20 {
         let job = pending(&fixture.store, account, 3).await?;
         let plannable = fixture.store.plannable(job).await?.context("pending")?;
-        fixture.store.plan(&plannable, &harness::plan::plan(&plannable, DAYS)).await?;
+        fixture.store.plan(&plannable, &harness::plan::plan(&plannable, DAYS)?).await?;
         let rings = fixture.store.refill(account.tenant, Duration::from_secs(2)).await?;
         assert_eq!(rings.len(), 3);
         let leases = try_join_all(rings.into_iter().map(async |ring| {

@@ -141,7 +141,7 @@ async fn nothing_is_removed_while_a_lease_lives() -> Result<()> {
     let store = &fixture.store;
     let job = fixture.accept(account.connection).await?;
     let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
     let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
     let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };

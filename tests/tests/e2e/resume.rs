@@ -187,7 +187,7 @@ async fn nothing_done_and_all_done_are_checkpoints() -> Result<()> {
     // Cancelled after its last page, before it was finished.
     let done = fixture.accept(account.connection).await?;
     let plannable = fixture.store.plannable(done).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)).await?);
+    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
     let ring = fixture.store.refill(account.tenant, LEASE).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
     let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };

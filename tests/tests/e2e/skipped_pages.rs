@@ -246,7 +246,7 @@ async fn a_skip_is_fenced() -> Result<()> {
     let store = &fixture.store;
     let job = fixture.accept(account.connection).await?;
     let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
     let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
     let (worker, lease) = (WorkerId::random(), Duration::from_secs(60));

@@ -73,7 +73,7 @@ impl World {
         match event {
             JobEvent::Planned => {
                 if let Some(plannable) = self.store.plannable(job).await? {
-                    self.store.plan(&plannable, &plan(&plannable, None)).await?;
+                    self.store.plan(&plannable, &plan(&plannable, None)?).await?;
                 }
             }
             JobEvent::AllDone { .. } => drop(self.store.finish(job).await?),

@@ -77,7 +77,7 @@ async fn check() -> Result<(World, JobId, Lease)> {
     let job = request.job;
     assert_eq!(store.start(&request).await?, StartOutcome::Accepted(job));
     let Some(plannable) = store.plannable(job).await? else { bail!("not pending") };
-    assert!(store.plan(&plannable, &plan(&plannable, None)).await?);
+    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
     let (lease, context) = claim(&world, false).await?;
     assert_eq!(context.kind, SliceKind::Walk);
     assert_eq!(store.finish(job).await?, Finished::Not, "nothing is deleted before everything is walked");

@@ -202,7 +202,7 @@ impl Agency {
     pub(crate) async fn hold_page(&self, job: JobId) -> Result<()> {
         let store = &self.fixture.store;
         let plannable = store.plannable(job).await?.context("pending")?;
-        ensure!(store.plan(&plannable, &plan(&plannable, None::<Slicing>)).await?, "not planned");
+        ensure!(store.plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?, "not planned");
         let ring =
             store.refill(self.account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
         let claim = ClaimRequest {

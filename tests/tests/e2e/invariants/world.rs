@@ -72,7 +72,7 @@ impl World {
     async fn over_documents(&self) -> Result<()> {
         let job = self.accepted("documents", vec!["d-a".to_owned(), "d-b".to_owned()]).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, None)).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, None)?).await?);
         let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one slice")?;
         let lease = self.settle(lease, "d-a", Some("1")).await?.context("kept")?;
         assert!(self.settle(lease, "d-b", None).await?.is_none());
@@ -115,7 +115,7 @@ impl World {
     async fn running(&self, name: &str) -> Result<(JobId, Vec<Lease>)> {
         let job = self.pending(name).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))?).await?);
         let leases = self.claim_all().await?;
         assert_eq!(leases.len(), 2);
         Ok((job, leases))
@@ -149,7 +149,7 @@ impl World {
         self.cancel(broken).await?;
         let half = self.resume(broken, "half").await?;
         let plannable = self.store.plannable(half).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, None)).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, None)?).await?);
         let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one open slice")?;
         let lease = self.settle(lease, "s-c", Some("third")).await?.context("kept")?;
         self.store.release(&lease).await?;
@@ -173,7 +173,7 @@ impl World {
         self.database.execute(&format!("update jobs set mode = 'full' where id = '{job}'")).await?;
         self.database.execute(&name(job, "full")).await?;
         let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))).await?);
+        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))?).await?);
         for lease in self.claim_all().await? {
             assert!(self.settle(lease, "f-a", None).await?.is_none());
         }

@@ -130,8 +130,8 @@ async fn planned(store: &Store, tenant: TenantId, name: &str, days: u32) -> Resu
     };
     assert_eq!(store.start(&request).await?, StartOutcome::Accepted(request.job));
     let plannable = store.plannable(request.job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 100)))).await?);
-    assert!(!store.plan(&plannable, &plan(&plannable, None)).await?, "planned once");
+    assert!(store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 100)))?).await?);
+    assert!(!store.plan(&plannable, &plan(&plannable, None)?).await?, "planned once");
     Ok(request.job)
 }
 
