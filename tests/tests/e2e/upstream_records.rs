@@ -129,7 +129,7 @@ async fn odd_records_cost_themselves_and_not_their_page() -> Result<()> {
         (4, record(r#","callId":"""#), "cannot be an id"),
         (5, record(r#","callId":"nul","note":"a\u0000b""#), "NUL"),
         (6, record(r#","callId":"surrogate","note":"\ud83d""#), "surrogate"),
-        (12, record(r#","callId":"number","n":1e400000"#), "out of the range"),
+        (12, record(r#","callId":"number","n":1e400000"#), "too large to be stored"),
         (13, "17".to_owned(), "not an object"),
         (14, r#"{"callId":"timeless","ended":"x"}"#.to_owned(), "no time"),
         (15, record(&format!(r#","callId":"{}""#, "x".repeat(600))), "longer than 512"),

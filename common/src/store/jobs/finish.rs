@@ -147,14 +147,15 @@ pub(super) async fn warnings(
     .await?)
 }
 
-/// What a job over documents has stored is no straggler any more.
+/// What was fetched by its id and is stored is no straggler any more.
 async fn close_stragglers(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
     sqlx::query!(
         "update stragglers t set closed_at = now(), closed_by = 'stored'
            from jobs j
            join page_log p on p.job_id = j.id
+           join slices s on s.job_id = p.job_id and s.slice = p.slice
           cross join lateral unnest(p.keys, string_to_array(p.outcomes, null)) as k (key, outcome)
-          where j.id = $1 and j.documents is not null and k.outcome in ('+', '~', '=')
+          where j.id = $1 and s.kind in ('documents', 'stragglers') and k.outcome in ('+', '~', '=')
             and t.connection_id = j.connection_id and t.stream = j.stream and t.external_id = k.key
             and t.closed_at is null",
         job.0

@@ -225,12 +225,6 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
         "but its slices are over 3",
     ),
     (
-        "update slices set ids_from = 0, ids_to = 2 where job_id = $running and slice = 0",
-        "update slices set ids_from = null, ids_to = null where job_id = $running and slice = 0",
-        &[3],
-        "over 0 documents, but its slices are over 2",
-    ),
-    (
         "delete from documents where job_id = $documents and place = 1;
          update jobs set documents = 1 where id = $documents;
          update slices set ids_to = 1 where job_id = $documents",
