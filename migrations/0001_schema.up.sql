@@ -100,6 +100,14 @@ create table connections (
 
     created_at timestamptz not null default now(),
     deleted_at timestamptz,
+    -- Who gave it its source, address and settings, and when.
+    settings_by text check (char_length(settings_by) <= 200),
+    settings_at timestamptz not null default now(),
+    -- Which account at the upstream it is, counted from 1: what is known of one says nothing about another.
+    account int not null default 1 check (account > 0),
+    -- Since when its credentials, scheme or port are others, without a word on whether it is still the same account. A job that
+    -- meets known records ends the doubt.
+    account_doubted_at timestamptz,
     -- Sealed credentials are whole or not there.
     constraint connections_credentials_whole
         check (num_nulls(credentials_key, credentials_nonce, credentials) in (0, 3))
@@ -149,6 +157,9 @@ create table jobs (
     by_id boolean not null default false,
     -- For how long a record that could not be stored holds back what is known.
     straggler_days int not null default 14 check (straggler_days between 0 and 3650),
+    -- The part of its span that earlier jobs found empty, and that is one slice for that. No idle_from is the beginning.
+    idle_from timestamptz,
+    idle_to timestamptz,
     -- The failed or cancelled job whose checkpoints this one took over.
     resumed_from uuid references jobs check (resumed_from <> id),
     name text check (char_length(name) <= 200),
@@ -238,6 +249,8 @@ create table slices (
     -- How many distinct ids the walk has met, and how many it met again for no good reason: counted by the check.
     distinct_met bigint check (distinct_met >= 0),
     met_again bigint not null default 0 check (met_again >= 0),
+    -- Whether its walk is not whole only for a shortfall that an earlier job met, too.
+    shortfall_accepted boolean not null default false,
     -- What the upstream last said of the total; never overwritten by what was processed.
     upstream_total bigint check (upstream_total >= 0),
     -- How many records there are; null while nobody says. After a whole walk it is what was processed.

@@ -27,6 +27,9 @@ create table settings_versions (
     source text not null,
     base_url text not null,
     settings jsonb not null,
+    -- Who gave the connection these settings, and when.
+    put_by text,
+    put_at timestamptz not null,
     planned_at timestamptz not null default now(),
     primary key (connection_id, stream, version),
     foreign key (connection_id, stream, scope) references scopes
@@ -44,8 +47,14 @@ create table streams (
     scope int,
     known_from timestamptz,
     known_to timestamptz,
+    -- Up to when whole walks found nothing after known_to (or nothing at all, if nothing is known), and in which scope: an idle
+    -- span is planned as one slice.
+    empty_to timestamptz,
+    empty_scope int,
     primary key (connection_id, stream),
     foreign key (connection_id, stream, scope) references scopes,
+    foreign key (connection_id, stream, empty_scope) references scopes,
+    check ((empty_to is null) = (empty_scope is null)),
     check ((scope is null) = (known_to is null)),
     check (known_from is null or known_from <= known_to)
 );
@@ -65,8 +74,40 @@ create table passes (
     foreign key (connection_id, stream, scope) references scopes
 );
 
--- Records that could not be stored when they were met, though they have an id: not importable yet, or failed.
-create type straggler_cause as enum ('deferred', 'failed');
+-- What the walks of such a pass read. A list that is read by page numbers may move while it is read, without a sign: what it
+-- lacks is believed when two passes read the very same pages.
+create table pass_walks (
+    connection_id uuid not null references connections,
+    stream text not null default 'main',
+    pass int not null,
+    span_from timestamptz,
+    -- A hash over the ids of all pages, in their order.
+    pages_hash bigint not null,
+    foreign key (connection_id, stream, pass) references passes on delete cascade
+);
+create unique index pass_walks_key on pass_walks (connection_id, stream, pass, coalesce(span_from, '-infinity'));
+
+-- Lists that served fewer records than they named, by less than what fails a job. One that a second job meets again is
+-- accepted: it is still warned of, and no longer holds back what is known.
+create table shortfalls (
+    connection_id uuid not null references connections,
+    stream text not null default 'main',
+    scope int not null,
+    -- The lower bounds of the job and of its slice.
+    job_from timestamptz,
+    span_from timestamptz,
+    -- The job that met it first.
+    job_id uuid not null,
+    missing bigint not null check (missing > 0),
+    met_at timestamptz not null default now(),
+    foreign key (connection_id, stream, scope) references scopes
+);
+create unique index shortfalls_key on shortfalls
+    (connection_id, stream, scope, coalesce(job_from, '-infinity'), coalesce(span_from, '-infinity'));
+
+-- Records that could not be stored when they were met, though they have an id: not importable yet, or failed; or stored, but
+-- two answers that overlapped in time differ about them.
+create type straggler_cause as enum ('deferred', 'failed', 'overtaken');
 create type straggler_end as enum ('stored', 'gone', 'deleted', 'expired');
 create table stragglers (
     connection_id uuid not null references connections,
@@ -81,6 +122,8 @@ create table stragglers (
     asked_at timestamptz,
     -- The jobs in which its id was answered to be gone, beside ids that were there.
     gone_in uuid[] not null default '{}',
+    -- The pass that did not meet it.
+    suspected_by int,
     closed_at timestamptz,
     closed_by straggler_end,
     primary key (connection_id, stream, external_id),

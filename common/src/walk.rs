@@ -44,6 +44,9 @@ pub struct Walk {
     /// Hash of the page before's ids; none if it had no readable one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<i64>,
+    /// Hash of the ids of all pages, in their order; none where no list can move without a sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages_hash: Option<i64>,
     /// How many pages before that had the same ids.
     #[serde(skip_serializing_if = "is_zero")]
     pub alike: i64,
@@ -95,6 +98,7 @@ impl Walk {
         total_fell: false,
         beyond_total: false,
         ids: None,
+        pages_hash: None,
         alike: 0,
         anchor: None,
         last_id: None,

@@ -2,11 +2,11 @@
 
 use crate::bell::Bell;
 use crate::source::{self, Planning, SourceError};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use common::ids::JobId;
 use common::job::JobMode;
 use common::slice::{Slicing, Span, TooManySlices};
-use common::store::jobs::{FailRight, JobError, Known, Plan, Plannable};
+use common::store::jobs::{FailRight, JobError, Known, Plan, Plannable, Shown, TimeIs};
 use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
 use url::Url;
@@ -36,18 +36,18 @@ impl Planner {
             Ok(looked) => looked,
             Err(error) => return self.fail(job, error.to_string()).await,
         };
-        let spans = if plannable.documents.is_some() {
+        let (spans, idle) = if plannable.documents.is_some() {
             if !planning.items {
                 return self.fail(job, source::NO_ITEM.to_owned()).await;
             }
-            Vec::new()
+            (Vec::new(), None)
         } else {
-            let known = match plannable.mode {
-                JobMode::Incremental => self.store.known(plannable.connection, &scope.fingerprint).await?,
-                JobMode::Range | JobMode::Full => None,
+            let shown = match plannable.mode {
+                JobMode::Incremental => self.store.shown(plannable.connection, &scope.fingerprint).await?,
+                JobMode::Range | JobMode::Full => Shown::default(),
             };
-            match spans(&planning, plannable.span, known) {
-                Ok(spans) => spans,
+            match spans(&planning, plannable.mode, plannable.span, shown) {
+                Ok(cut) => cut,
                 Err(too_many) => return self.fail(job, too_many.to_string()).await,
             }
         };
@@ -61,6 +61,7 @@ impl Planner {
             time_is: planning.time,
             by_id: planning.items,
             straggler_days: i32::try_from(planning.straggler_days).unwrap_or(i32::MAX),
+            idle,
         };
         if self.store.plan(&plannable, &plan).await? {
             tracing::info!(%job, "a job is planned");
@@ -84,14 +85,24 @@ fn look(plannable: &Plannable) -> Result<(Planning, source::Scope), SourceError>
     let base_url = Url::parse(&plannable.base_url)
         .map_err(|error| SourceError::BaseUrl { reason: format!("{:?}: {error}", plannable.base_url) })?;
     let scope = source::scope(&plannable.source, &base_url, &plannable.settings)?;
-    Ok((planning, scope))
+    Ok((planning, scope.of_account(plannable.account)))
 }
 
-/// What a job walks. An incremental one begins a little before the end of what is known; without anything known, it walks
-/// everything. What its settings add before the beginning of what is known is walked, too.
-fn spans(planning: &Planning, asked: Span, known: Option<Known>) -> Result<Vec<Span>, TooManySlices> {
-    let Some(Known { from: known_from, to: known_to }) = known else {
-        return Slicing::cut(planning.slicing, asked);
+/// What a job walks, and which part of it earlier jobs found empty. An incremental one begins a little before the end of what
+/// is known; without anything known, it walks everything. What its settings add before the beginning of what is known is
+/// walked, too.
+fn spans(
+    planning: &Planning,
+    mode: JobMode,
+    asked: Span,
+    shown: Shown,
+) -> Result<(Vec<Span>, Option<Span>), TooManySlices> {
+    // A record that is touched while the list is read moves to another slice: only one that has everything misses none.
+    if mode == JobMode::Full && planning.time == Some(TimeIs::Updated) && asked.from.is_none() {
+        return Ok((vec![asked], None));
+    }
+    let Some(Known { from: known_from, to: known_to }) = shown.known else {
+        return cut(planning.slicing, asked, None, shown.empty_to);
     };
     let mut spans = match known_from.filter(|known_from| begins_before(planning.start, *known_from)) {
         Some(known_from) => Slicing::cut(planning.slicing, Span { from: None, to: known_from })?,
@@ -100,8 +111,36 @@ fn spans(planning: &Planning, asked: Span, known: Option<Known>) -> Result<Vec<S
     let latest = asked.to - TimeDelta::microseconds(1);
     let from = known_to.checked_sub_signed(planning.overlap).map(|from| from.min(latest));
     let from = from.max(spans.last().map(|last| last.to));
-    spans.extend(Slicing::cut(planning.slicing, Span { from, ..asked })?);
-    Ok(spans)
+    let (new, idle) = cut(planning.slicing, Span { from, ..asked }, Some(known_to), shown.empty_to)?;
+    spans.extend(new);
+    Ok((spans, idle))
+}
+
+/// Cuts a span into slices, of which one is all that was found empty before, from `known_to` (or the beginning) up to
+/// `empty_to`. Its ends are midnights (UTC), as those of the others.
+fn cut(
+    slicing: Option<Slicing>,
+    span: Span,
+    known_to: Option<DateTime<Utc>>,
+    empty_to: Option<DateTime<Utc>>,
+) -> Result<(Vec<Span>, Option<Span>), TooManySlices> {
+    let midnight = |moment: DateTime<Utc>| moment.date_naive().and_time(NaiveTime::MIN).and_utc();
+    let to = empty_to.map(|empty_to| midnight(empty_to.min(span.to)));
+    let from = known_to.map(|known_to| midnight(known_to) + TimeDelta::days(1));
+    let (Some(of_slices), Some(to)) = (slicing, to.filter(|to| from.or(span.from).is_none_or(|from| from < *to)))
+    else {
+        return Ok((Slicing::cut(slicing, span)?, None));
+    };
+    let idle = Span { from: from.or(span.from), to };
+    let mut spans = match idle.from.filter(|from| span.from < Some(*from)) {
+        Some(from) => Slicing::cut(slicing, Span { to: from, ..span })?,
+        None => Vec::new(),
+    };
+    spans.extend(Slicing::cut(Some(of_slices.idle()), idle)?);
+    if to < span.to {
+        spans.extend(Slicing::cut(slicing, Span { from: Some(to), ..span })?);
+    }
+    Ok((spans, Some(idle)))
 }
 
 /// Whether what is asked for begins before this moment; without a start it is the beginning.
@@ -117,6 +156,11 @@ mod tests {
         format!("2026-01-{day:02}T00:00:00Z").parse().unwrap()
     }
 
+    fn days(spans: &[Span]) -> Vec<(Option<u32>, u32)> {
+        let day = |moment: DateTime<Utc>| moment.format("%d").to_string().parse::<u32>().unwrap();
+        spans.iter().map(|span| (span.from.map(day), day(span.to))).collect()
+    }
+
     fn cut(start: Option<u32>, known: Option<(Option<u32>, u32)>) -> Vec<(Option<u32>, u32)> {
         let planning = Planning {
             slicing: Some(Slicing { start: start.map(at), ..Slicing::days(5, 100) }),
@@ -126,9 +170,52 @@ mod tests {
         };
         let asked = Span { from: None, to: at(31) };
         let known = known.map(|(from, to)| Known { from: from.map(at), to: at(to) });
-        let day = |moment: DateTime<Utc>| moment.format("%d").to_string().parse::<u32>().unwrap();
-        let spans = spans(&planning, asked, known).unwrap();
-        spans.iter().map(|span| (span.from.map(day), day(span.to))).collect()
+        let shown = Shown { known, empty_to: None };
+        let (spans, idle) = spans(&planning, JobMode::Incremental, asked, shown).unwrap();
+        assert_eq!(idle, None);
+        days(&spans)
+    }
+
+    #[test]
+    fn what_was_found_empty_is_one_slice() {
+        let planning = Planning {
+            slicing: Some(Slicing { start: Some(at(1)), ..Slicing::days(2, 100) }),
+            start: Some(at(1)),
+            overlap: TimeDelta::days(1),
+            ..Planning::default()
+        };
+        let asked = Span { from: None, to: at(30) };
+        let cut = |known: Option<u32>, empty_to: u32| {
+            let noon = TimeDelta::hours(12);
+            let known = known.map(|known| Known { from: Some(at(1)), to: at(known) + noon });
+            let shown = Shown { known, empty_to: Some(at(empty_to) + noon) };
+            let (cut, idle) = spans(&planning, JobMode::Incremental, asked, shown).unwrap();
+            (days(&cut), idle.map(|idle| days(&[idle])))
+        };
+        let (spans, idle) = cut(Some(5), 27);
+        assert_eq!(spans, [(Some(4), 6), (Some(6), 27), (Some(27), 29), (Some(29), 30)]);
+        assert_eq!(idle, Some(vec![(Some(6), 27)]));
+        assert_eq!(cut(None, 27).0, [(None, 27), (Some(27), 29), (Some(29), 30)]);
+        // Nothing was found empty behind what is known.
+        assert_eq!(cut(Some(5), 6).1, None);
+        assert_eq!(cut(Some(27), 5).0, [(Some(26), 28), (Some(28), 30)]);
+    }
+
+    #[test]
+    fn a_full_sync_by_the_time_of_changes_is_one_slice() {
+        let planning = Planning {
+            slicing: Some(Slicing { start: Some(at(1)), ..Slicing::days(2, 100) }),
+            time: Some(TimeIs::Updated),
+            ..Planning::default()
+        };
+        let cut = |mode, from: Option<u32>| {
+            let asked = Span { from: from.map(at), to: at(9) };
+            spans(&planning, mode, asked, Shown::default()).unwrap().0.len()
+        };
+        assert_eq!(
+            [cut(JobMode::Full, None), cut(JobMode::Full, Some(1)), cut(JobMode::Range, None)],
+            [1, 4, 4]
+        );
     }
 
     #[test]

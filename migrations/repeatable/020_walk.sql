@@ -19,7 +19,7 @@ language sql stable as $$
                 when bool_or(whole is false)
                 then coalesce(min(walk ->> 'doubt') filter (where whole is false),
                               (select min(w.text) from warnings w
-                                where w.job_id = job and w.kind in ('shortfall', 'repeated')),
+                                where w.job_id = job and w.kind in ('shortfall', 'shortfall_accepted', 'repeated')),
                               'not every walk was whole')
            end
       from slices where job_id = job and kind = 'walk'

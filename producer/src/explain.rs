@@ -75,6 +75,7 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
         add("warning", format!("warning {} ({count}): {text}", kind.word()));
     }
     if job.status.is_terminal() {
+        reasons.extend(idle(situation));
         reasons.extend(skipped(situation));
         return reasons;
     }
@@ -117,6 +118,7 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
         let text = "every page is settled; a consumer is about to complete it".to_owned();
         reasons.push(Reason::new("finishing", text));
     }
+    reasons.extend(idle(situation));
     reasons.extend(skipped(situation));
     reasons
 }
@@ -198,6 +200,14 @@ fn because(reason: Option<&str>) -> String {
 
 fn at(moment_of: Option<DateTime<Utc>>) -> String {
     moment_of.map(|at| format!("at {}", moment(at))).unwrap_or_default()
+}
+
+/// The part of the job's span that is not cut.
+fn idle(situation: &JobSituation) -> Option<Reason> {
+    let idle = situation.idle?;
+    let from = idle.from.map_or_else(|| "the beginning".to_owned(), moment);
+    let text = format!("from {from} to {} earlier jobs found nothing, so it is one slice", moment(idle.to));
+    Some(Reason::new("idle_span", text))
 }
 
 fn moment(at: DateTime<Utc>) -> String {

@@ -15,7 +15,7 @@ use common::health::Health;
 use common::ids::{ConnectionId, JobId, TenantId, WorkerId};
 use common::job::JobStatus;
 use common::store::Store;
-use common::store::connections::NewConnection;
+use common::store::connections::{AccountChange, NewConnection};
 use common::store::jobs::{JobView, StartOutcome, StartRequest};
 use common::telemetry::Metrics;
 use consumer::source::FetchConfig;
@@ -133,7 +133,7 @@ impl Fixture {
     /// Stores a connection with these credentials.
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = self.keyring()?;
-        self.store.put_connection(new, |id| Ok(keyring.seal(id, credentials)?)).await
+        self.store.put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?)).await
     }
 
     /// The keys of this world.

@@ -14,7 +14,8 @@ pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Result<Plan> {
         Some(_) => Vec::new(),
         None => Slicing::cut(slicing, plannable.span)?,
     };
-    let scope = source::scope(&plannable.source, &plannable.base_url.parse()?, &plannable.settings)?;
+    let scope = source::scope(&plannable.source, &plannable.base_url.parse()?, &plannable.settings)?
+        .of_account(plannable.account);
     Ok(Plan {
         spans,
         fingerprint: scope.fingerprint,
@@ -25,5 +26,6 @@ pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Result<Plan> {
         time_is: Some(TimeIs::Created),
         by_id: false,
         straggler_days: 14,
+        idle: None,
     })
 }

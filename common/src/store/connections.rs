@@ -37,6 +37,20 @@ pub struct NewConnection {
     pub settings: Value,
 }
 
+/// What whoever puts a connection says about its account at the upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccountChange {
+    /// It is as it was: nothing that tells accounts apart has changed.
+    #[default]
+    Unchanged,
+    /// Credentials, scheme or port have changed, and nothing was said. What is known stays, and is doubted.
+    Unsaid,
+    /// It is the same account, with other credentials or another address.
+    Same,
+    /// It is another account, of which nothing is known.
+    New,
+}
+
 /// Seals nothing: for a connection without credentials.
 ///
 /// # Errors
@@ -72,6 +86,10 @@ pub struct ConnectionView {
     pub on_poison_page: PoisonPolicy,
     /// Whether it is the one that its tenant's agency historical sync pulls.
     pub historical_sync: bool,
+    /// Which account at the upstream it is, counted from 1.
+    pub account: i32,
+    /// Since when it is not known whether it is still the same account.
+    pub account_doubted_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -195,7 +213,7 @@ impl Store {
         Ok(revoked.rows_affected() == 1)
     }
 
-    /// Makes a connection, or changes the one of that name. `seal` is given the connection's identifier, to which sealed
+    /// Makes a connection, or changes the one of that name. `by` is who does. `seal` is given the connection's identifier, to which sealed
     /// credentials are bound, and may be called again should another caller make a connection of that name meanwhile.
     ///
     /// # Errors
@@ -203,11 +221,13 @@ impl Store {
     pub async fn put_connection<E: From<StoreError>>(
         &self,
         new: &NewConnection,
+        account: AccountChange,
+        by: Option<&str>,
         seal: impl Fn(ConnectionId) -> Result<Option<Sealed>, E>,
     ) -> Result<ConnectionId, E> {
         loop {
             let id = self.connection_named(new.tenant, &new.name).await?.unwrap_or_else(ConnectionId::random);
-            if self.put_sealed(id, new, seal(id)?.as_ref()).await? {
+            if self.put_sealed(id, new, account, by, seal(id)?.as_ref()).await? {
                 return Ok(id);
             }
         }
@@ -221,12 +241,13 @@ impl Store {
         &self,
         id: ConnectionId,
         new: &NewConnection,
+        by: Option<&str>,
         sealed: Option<&Sealed>,
     ) -> Result<bool, StoreError> {
         let made = sqlx::query!(
             "insert into connections (id, tenant_id, name, source, base_url, settings,
-                                      credentials_key, credentials_nonce, credentials)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                      credentials_key, credentials_nonce, credentials, settings_by)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              on conflict (tenant_id, name) where deleted_at is null do nothing",
             id.0,
             new.tenant.0,
@@ -236,7 +257,8 @@ impl Store {
             new.settings,
             sealed.map(|sealed| sealed.key.as_bytes()),
             sealed.map(|sealed| sealed.nonce.as_slice()),
-            sealed.map(|sealed| sealed.ciphertext.as_slice())
+            sealed.map(|sealed| sealed.ciphertext.as_slice()),
+            by
         )
         .execute(&self.pool)
         .await?;
@@ -263,16 +285,27 @@ impl Store {
         &self,
         id: ConnectionId,
         new: &NewConnection,
+        account: AccountChange,
+        by: Option<&str>,
         sealed: Option<&Sealed>,
     ) -> Result<bool, StoreError> {
         let put = sqlx::query!(
             "insert into connections as c (id, tenant_id, name, source, base_url, settings,
-                                           credentials_key, credentials_nonce, credentials)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                           credentials_key, credentials_nonce, credentials, settings_by)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              on conflict (tenant_id, name) where deleted_at is null do update
              set source = excluded.source, base_url = excluded.base_url, settings = excluded.settings,
                  credentials_key = excluded.credentials_key, credentials_nonce = excluded.credentials_nonce,
-                 credentials = excluded.credentials
+                 credentials = excluded.credentials,
+                 settings_by = case when (c.source, c.base_url, c.settings)
+                                         is distinct from (excluded.source, excluded.base_url, excluded.settings)
+                                    then excluded.settings_by else c.settings_by end,
+                 settings_at = case when (c.source, c.base_url, c.settings)
+                                         is distinct from (excluded.source, excluded.base_url, excluded.settings)
+                                    then now() else c.settings_at end,
+                 account = c.account + case when $11 then 1 else 0 end,
+                 account_doubted_at = case when $12 then coalesce(c.account_doubted_at, now())
+                                           when not $13 then c.account_doubted_at end
              where c.id = excluded.id",
             id.0,
             new.tenant.0,
@@ -282,7 +315,11 @@ impl Store {
             new.settings,
             sealed.map(|sealed| sealed.key.as_bytes()),
             sealed.map(|sealed| sealed.nonce.as_slice()),
-            sealed.map(|sealed| sealed.ciphertext.as_slice())
+            sealed.map(|sealed| sealed.ciphertext.as_slice()),
+            by,
+            account == AccountChange::New,
+            account == AccountChange::Unsaid,
+            matches!(account, AccountChange::New | AccountChange::Same)
         )
         .execute(&self.pool)
         .await?;
@@ -317,7 +354,7 @@ impl Store {
         Ok(sqlx::query_as!(
             ConnectionView,
             r#"select id as "id: ConnectionId", tenant_id as "tenant_id: TenantId", name, source, base_url, settings,
-                      credentials_key as "credentials_key: KeyId", paused_until, historical_sync,
+                      credentials_key as "credentials_key: KeyId", paused_until, historical_sync, account, account_doubted_at,
                       max_pages_in_flight, requests_per_second, on_poison_page as "on_poison_page: PoisonPolicy",
                       created_at
                  from connections

@@ -8,6 +8,7 @@ pub mod events;
 pub mod examine;
 mod historical_sync;
 pub mod jobs;
+pub mod known;
 pub mod limits;
 mod migrations;
 pub mod records;

@@ -261,7 +261,9 @@ async fn remove_connection(
 ) -> Result<u64, StoreError> {
     // What is known of it goes with it.
     let known = sqlx::query!(
-        "with no_passes as (delete from passes where connection_id = $1),
+        "with no_walks as (delete from pass_walks where connection_id = $1),
+              no_passes as (delete from passes where connection_id = $1),
+              no_shortfalls as (delete from shortfalls where connection_id = $1),
               nothing_known as (delete from streams where connection_id = $1),
               no_versions as (delete from settings_versions where connection_id = $1)
          delete from scopes where connection_id = $1",

@@ -28,7 +28,7 @@ pub use error::{FetchError, SourceError};
 pub use fetch::{FetchConfig, FetchConfigError, Fetcher};
 pub use page::{Content, FetchedPage, Outside, ParsedRecord, Reservation, Version};
 pub(crate) use paged_json::NO_ITEM;
-pub use planning::{Planning, TimeIs, TotalIs, planning};
+pub use planning::{Planning, TimeIs, TotalIs, fits, planning};
 pub use registry::{KINDS, Kind};
 pub use scope::{Scope, scope};
 

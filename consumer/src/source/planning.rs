@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common::slice::{Slicing, Span};
 pub use common::store::jobs::{TimeIs, TotalIs};
 
-use super::{SourceError, registry};
+use super::{Endpoint, SourceError, registry};
 
 /// How jobs of a connection are planned, and what their answers may be taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,15 @@ impl Default for Planning {
             straggler_days: 14,
         }
     }
+}
+
+/// Refuses a connection that its source cannot work with, or whose jobs could not be planned today.
+///
+/// # Errors
+/// What is wrong with it; never holds a secret.
+pub fn fits(endpoint: &Endpoint, now: DateTime<Utc>) -> Result<(), SourceError> {
+    super::open(endpoint)?;
+    planning(&endpoint.kind, &endpoint.settings)?.check_start(now)
 }
 
 /// How jobs of a connection are planned. Needs no credentials.

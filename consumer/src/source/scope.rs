@@ -26,14 +26,32 @@ impl Scope {
     pub fn of(base_url: &Url, settings: &Value) -> Self {
         let upstream =
             format!("{}{}", base_url.host_str().unwrap_or_default(), base_url.path().trim_end_matches('/'));
-        let canonical = json!({"upstream": upstream, "settings": settings});
+        Self::hashed(json!({"upstream": upstream, "settings": settings}))
+    }
+}
+
+impl Scope {
+    /// The same settings at another account, counted from 1, list other records.
+    #[must_use]
+    pub fn of_account(self, account: i32) -> Self {
+        if account <= 1 {
+            return self;
+        }
+        let Self { mut canonical, .. } = self;
+        if let Some(members) = canonical.as_object_mut() {
+            members.insert("account".to_owned(), json!(account));
+        }
+        Self::hashed(canonical)
+    }
+
+    fn hashed(canonical: Value) -> Self {
         // The members of an object are sorted by their names.
         let fingerprint = format!("v{VERSION}-{}", blake3::hash(canonical.to_string().as_bytes()).to_hex());
         Self { fingerprint, canonical }
     }
 }
 
-/// The scope of a connection. Needs no credentials.
+/// The scope of a connection's settings. Needs no credentials.
 pub fn scope(kind: &str, base_url: &Url, settings: &Value) -> Result<Scope, SourceError> {
     (registry::kind(kind)?.scope)(base_url, settings)
 }

@@ -7,6 +7,7 @@ use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
 use common::store::connections::{ConnectionView, NewConnection};
 use common::store::jobs::JobView;
+use common::store::known::{StragglerQuery, StragglerView};
 use consumer::source::{self, Endpoint};
 use serde_json::{Map, Value};
 use url::Url;
@@ -47,6 +48,7 @@ impl Engine {
         &self,
         tenant: TenantId,
         draft: ConnectionDraft,
+        by: &str,
     ) -> Result<ConnectionView, EngineError> {
         let base_url = checked(&draft)?;
         let new = NewConnection {
@@ -58,7 +60,7 @@ impl Engine {
         };
         let id = ConnectionId::random();
         let sealed = self.keyring.seal(id, &Value::Object(draft.credentials))?;
-        if !self.store.create_connection(id, &new, sealed.as_ref()).await? {
+        if !self.store.create_connection(id, &new, Some(by), sealed.as_ref()).await? {
             let reason =
                 format!("there is a connection of the name {:?} already; choose another name", new.name);
             return Err(EngineError::Connection { field: "name", reason });
@@ -129,6 +131,20 @@ impl Engine {
         Ok(self.jobs(tenant, &query).await?.jobs)
     }
 
+    /// Records that the jobs of a connection could not store when they met them.
+    ///
+    /// # Errors
+    /// [`EngineError::NoConnection`] or [`EngineError::Store`].
+    pub async fn stragglers(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        query: &StragglerQuery,
+    ) -> Result<Vec<StragglerView>, EngineError> {
+        self.connection(tenant, connection).await?;
+        Ok(self.store.stragglers(connection, query).await?)
+    }
+
     /// A job of a connection.
     ///
     /// # Errors
@@ -181,10 +197,7 @@ fn checked(draft: &ConnectionDraft) -> Result<String, EngineError> {
         credentials: Value::Object(draft.credentials.clone()),
         settings: Value::Object(draft.settings.clone()),
     };
-    let opened = source::open(&endpoint)
-        .and_then(|_opened| source::planning(&endpoint.kind, &endpoint.settings))
-        .and_then(|planning| planning.check_start(Utc::now()));
-    match opened {
+    match source::fits(&endpoint, Utc::now()) {
         Ok(()) => Ok(endpoint.base_url.to_string()),
         Err(error) => wrong(error.field(), error.to_string()),
     }

@@ -106,6 +106,15 @@ pub enum EngineError {
         /// Its mode.
         mode: JobMode,
     },
+    /// The connection's settings list other records by now, or are of another account.
+    #[error("job {job} is {status}, and the connection's settings or account have changed since: they list other records; start \
+             another job", status = status.word())]
+    SettingsChanged {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        status: JobStatus,
+    },
     /// Its walks were over, and what they lack can only be found by another job.
     #[error("job {job} is {status}: its lists were read to their ends, and what they lacked cannot be found by going on; start \
              another job", status = status.word())]

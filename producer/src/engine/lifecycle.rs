@@ -6,10 +6,12 @@ use common::command::{OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
 use common::slice::Ring;
-use common::store::jobs::{JobView, PauseOutcome, ResumeOutcome};
+use common::store::jobs::{Current, JobView, PauseOutcome, ResumeOutcome};
 use common::store::removal::DeleteOutcome;
 use common::store::slices::RAMP_STEP;
+use consumer::source;
 use futures::future::join_all;
+use url::Url;
 
 impl Engine {
     /// Holds a job back: when this returns no page of it is claimed any more. Pages in flight are still settled. A
@@ -53,10 +55,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NoJob`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::NotResumable`],
-    /// [`EngineError::ResumedBefore`], [`EngineError::ModeNotResumable`], [`EngineError::StartAnew`] or [`EngineError::Store`]; after the last the new
-    /// job may or may not be there.
+    /// [`EngineError::ResumedBefore`], [`EngineError::ModeNotResumable`], [`EngineError::SettingsChanged`],
+    /// [`EngineError::StartAnew`] or [`EngineError::Store`]; after the last the new job may or may not be there.
     pub async fn resume(&self, tenant: TenantId, job: JobId, by: &str) -> Result<JobView, EngineError> {
-        let (resumed, connection) = match self.store.resume(job, Some(tenant), Some(by)).await? {
+        let (resumed, connection) = match self.store.resume(job, Some(tenant), Some(by), fingerprint).await? {
             ResumeOutcome::Accepted { job, connection } => (job, connection),
             ResumeOutcome::Active { connection, active } => {
                 return Err(EngineError::JobActive { connection, active });
@@ -67,6 +69,9 @@ impl Engine {
             }
             ResumeOutcome::WrongMode { status, mode } => {
                 return Err(EngineError::ModeNotResumable { job, status, mode });
+            }
+            ResumeOutcome::SettingsChanged { status } => {
+                return Err(EngineError::SettingsChanged { job, status });
             }
             ResumeOutcome::Anew { status } => return Err(EngineError::StartAnew { job, status }),
             ResumeOutcome::NoConnection(connection) => return Err(EngineError::NoConnection(connection)),
@@ -112,6 +117,13 @@ impl Engine {
             DeleteOutcome::Unknown => Err(EngineError::NoConnection(connection)),
         }
     }
+}
+
+/// What tells which records a connection lists; none if its settings are of no use.
+fn fingerprint(current: &Current) -> Option<String> {
+    let base_url = Url::parse(&current.base_url).ok()?;
+    let scope = source::scope(&current.source, &base_url, &current.settings).ok()?;
+    Some(scope.of_account(current.account).fingerprint)
 }
 
 fn done(job: JobId, outcome: PauseOutcome) -> Result<(), EngineError> {

@@ -149,6 +149,7 @@ impl From<EngineError> for Problem {
                 Self::wrong_state("not_pausable", detail, job, status)
             }
             EngineError::NotResumable { job, status }
+            | EngineError::SettingsChanged { job, status }
             | EngineError::StartAnew { job, status }
             | EngineError::ModeNotResumable { job, status, .. } => {
                 Self::wrong_state("not_resumable", detail, job, status)

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Publisher, connect};
 use common::credentials::{Key, Keyring};
 use common::ids::ConnectionId;
-use common::store::connections::NewConnection;
+use common::store::connections::{AccountChange, NewConnection};
 use common::store::{SessionLimits, Store};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -150,7 +150,7 @@ impl Stage {
     /// When the database refuses.
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = Keyring::new(Some(self.key.clone()), Vec::new());
-        self.store.put_connection(new, |id| Ok(keyring.seal(id, credentials)?)).await
+        self.store.put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?)).await
     }
 
     /// Makes a tenant, its API key and its connection, as an operator does.

@@ -166,3 +166,42 @@ async fn the_contract_is_printed_and_a_conflict_settled() -> Result<()> {
     fixture.until_over(new, JobStatus::Completed).await?;
     fixture.finish([consumer]).await
 }
+
+#[tokio::test]
+async fn put_says_what_becomes_of_what_is_known() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    fixture.store.create_tenant("acme", 16).await?;
+    let base_url = fixture.upstream.base_url();
+    let credentials = json!({ "api_key": fixture.upstream.key("acme") }).to_string();
+    let put = async |credentials: &str, more: &[&str]| {
+        let put = ["admin", "connection", "put", "--tenant", "acme", "--name", "calls", "--source", "ultravox"];
+        let at = ["--base-url", &base_url, "--credentials", credentials, "--json"];
+        backhaul(&fixture, &[put.as_slice(), &at, more].concat()).await?.json()
+    };
+    let made = put(&credentials, &[]).await?;
+    let connection = made["id"].as_str().context("a connection has an id")?.to_owned();
+    assert_eq!(made["notice"], Value::Null);
+    let consumer = fixture.consumer().await?;
+    let incremental = ["start", "--connection", &connection, "--incremental", "--wait"];
+    assert_eq!(backhaul(&fixture, &incremental).await?.code, Some(0));
+
+    // The same once more changes nothing.
+    assert_eq!(put(&credentials, &[]).await?["notice"], Value::Null);
+    let other = put("{\"api_key\": \"another\"}", &[]).await?;
+    let notice = other["notice"].as_str().context("there is one")?;
+    assert!(notice.contains("--new-account") && notice.contains("stays known"), "{notice}");
+    let new = put(&credentials, &["--new-account"]).await?;
+    let notice = new["notice"].as_str().context("there is one")?;
+    assert!(notice.contains("the next incremental job walks everything"), "{notice}");
+    assert_eq!(backhaul(&fixture, &incremental).await?.code, Some(0));
+
+    let of = ["acme", "calls"];
+    let versions =
+        backhaul(&fixture, &["admin", "connection", "versions", of[1], "--tenant", of[0], "--json"]).await?.json()?;
+    let scopes: Vec<_> = versions["versions"].as_array().context("a list")?.iter().map(|one| &one["scope"]).collect();
+    assert_eq!((scopes, &versions["known"]["scope"]), (vec![&json!(1), &json!(2)], &json!(2)), "{versions}");
+    let listed = ["admin", "connection", "stragglers", of[1], "--tenant", of[0]];
+    let none = backhaul(&fixture, &listed).await?;
+    assert_eq!(none.stdout.trim(), "no stragglers: everything that was met is stored");
+    fixture.finish([consumer]).await
+}

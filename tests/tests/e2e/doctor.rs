@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use common::amqp::AmqpConfig;
 use common::credentials::{Key, Keyring};
 use common::ids::ConnectionId;
-use common::store::connections::NewConnection;
+use common::store::connections::{AccountChange, NewConnection};
 use harness::command_line::backhaul;
 use harness::fixture::{Fixture, amqp_url};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
@@ -187,7 +187,7 @@ async fn credentials_that_no_key_opens_are_found() -> Result<()> {
         settings: json!({}),
     };
     let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(ring.seal(id, &json!({ "api_key": "x" }))?);
-    fixture.store.put_connection(&new, seal).await?;
+    fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?;
     let found = Diagnosis::of(&fixture.environment()).await?;
     found.fails_with(&["1 connections are sealed with key", &lost.id().to_string(), "old_keys"]);
 

@@ -6,7 +6,7 @@ use common::credentials::{KeyId, Sealed};
 use common::health::Health;
 use common::ids::ConnectionId;
 use common::store::StoreError;
-use common::store::connections::NewConnection;
+use common::store::connections::{AccountChange, NewConnection};
 use common::store::limits::ConnectionLimits;
 use common::telemetry::Metrics;
 use harness::fixture::{Account, Fixture};
@@ -37,7 +37,7 @@ async fn put(
     let seal = |_| {
         Ok::<_, StoreError>(sealed.map(|bytes| Sealed { key, nonce: [0; 24], ciphertext: vec![7; bytes] }))
     };
-    fixture.store.put_connection(new, seal).await
+    fixture.store.put_connection(new, AccountChange::Unchanged, None, seal).await
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
         documents: Vec::new(),
     };
     assert_eq!(fixture.store.start(&start).await?, StartOutcome::NoConnection);
-    let resumed = fixture.store.resume(first, None, None).await?;
+    let resumed = fixture.store.resume(first, None, None, |_| None).await?;
     assert_eq!(resumed, ResumeOutcome::NoConnection(account.connection));
 
     // Both refusals are rolled back behind their answers, and until then they have the connection's row locked, which a

@@ -219,7 +219,7 @@ async fn one_of_many_resumes_and_starts_wins() -> Result<()> {
     assert!(matches!(running, Err(EngineError::NotResumable { status: JobStatus::Pending, .. })));
     for _ in 0..10 {
         cancel(&fixture, ended).await?;
-        let resumes = (0..4).map(|_| fixture.store.resume(ended, None, None));
+        let resumes = (0..4).map(|_| fixture.store.resume(ended, None, None, |_| None));
         let outcomes = futures::future::try_join_all(resumes).await?;
         let accepted: Vec<_> = outcomes
             .iter()
@@ -239,9 +239,9 @@ async fn one_of_many_resumes_and_starts_wins() -> Result<()> {
     }
     cancel(&fixture, ended).await?;
     let other = fixture.store.create_tenant("other", 16).await?.id;
-    assert_eq!(fixture.store.resume(ended, Some(other), None).await?, ResumeOutcome::Unknown);
+    assert_eq!(fixture.store.resume(ended, Some(other), None, |_| None).await?, ResumeOutcome::Unknown);
     let active = fixture.accept(account.connection).await?;
-    let refused = fixture.store.resume(ended, None, None).await?;
+    let refused = fixture.store.resume(ended, None, None, |_| None).await?;
     assert_eq!(refused, ResumeOutcome::Active { connection: account.connection, active });
     fixture.finish([]).await
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use common::ids::{JobId, TenantId};
 use common::job::{JobEvent, JobStatus};
 use common::store::Store;
-use common::store::connections::{NewConnection, no_credentials};
+use common::store::connections::{AccountChange, NewConnection, no_credentials};
 use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome, ResumeOutcome};
 use harness::database::Database;
 use harness::plan::plan;
@@ -28,7 +28,7 @@ impl World {
             base_url: "http://127.0.0.1:1/".to_owned(),
             settings: json!({}),
         };
-        let connection = self.store.put_connection(&new, no_credentials).await?;
+        let connection = self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
         let word = serde_json::to_value(status)?.as_str().context("a word")?.to_owned();
         let (over, fenced) =
             (status.is_terminal(), matches!(status, JobStatus::Cancelling | JobStatus::Cancelled));
@@ -150,7 +150,7 @@ async fn only_an_active_job_is_paused_and_only_one_that_fell_short_is_resumed() 
         };
         assert_eq!((paused, unpaused), (expected, expected), "{state:?}");
 
-        let resumed = world.store.resume(job, None, None).await?;
+        let resumed = world.store.resume(job, None, None, |_| None).await?;
         match state {
             JobStatus::Failed | JobStatus::Cancelled => {
                 let ResumeOutcome::Accepted { job: new, .. } = resumed else {

@@ -3,7 +3,7 @@
 use super::super::{Store, StoreError};
 use super::JobView;
 use crate::ids::{JobId, TenantId, WorkerId};
-use crate::slice::SliceStatus;
+use crate::slice::{SliceStatus, Span};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::types::Json;
@@ -34,6 +34,8 @@ pub struct JobSituation {
     pub max_pages_in_flight: Option<i32>,
     /// How many are.
     pub rung_of_connection: i64,
+    /// The part of its span that earlier jobs found empty, so that it is one slice.
+    pub idle: Option<Span>,
     /// Consumer processes that were seen lately.
     pub live_workers: i64,
     /// Markers that are among the doorbells: 0 says that all of what was rung before has been taken.
@@ -110,6 +112,7 @@ impl Store {
             rung: row.rung,
             max_pages_in_flight: row.max_pages_in_flight,
             rung_of_connection: row.rung_of_connection,
+            idle: row.idle_to.map(|to| Span { from: row.idle_from, to }),
             live_workers: row.live_workers,
             markers_out: row.markers_out,
             skipped: row.skipped.map(|skipped| skipped.0),

@@ -26,6 +26,9 @@ pub enum Finished {
 /// So many records that all fail are no accident.
 const ALL_FAILED: i64 = 10;
 
+/// Of how many passes it is kept what they read.
+const PASSES_KEPT: i32 = 5;
+
 /// A job whose slices are all done.
 struct Walked {
     mode: JobMode,
@@ -102,7 +105,25 @@ impl Store {
             }
         };
         self.commit_told(transaction).await?;
+        if finished == Finished::Completed {
+            self.trust_account(job).await?;
+        }
         Ok(finished)
+    }
+
+    /// Ends the doubt about a connection's account, if a job that began after its change has met records that were known. In a
+    /// statement of its own, since whoever starts a job locks the connection first.
+    async fn trust_account(&self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update connections c set account_doubted_at = null
+               from jobs j
+              where j.id = $1 and c.id = j.connection_id and c.account_doubted_at <= j.started_at
+                and exists (select from slices s where s.job_id = j.id and s.kind = 'walk' and s.updated + s.unchanged > 0)",
+            job.0
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 }
 
@@ -123,8 +144,11 @@ async fn complete(transaction: &mut PgConnection, job: JobId, gap: Option<&str>)
     sqlx::query!("update passes set ended_at = now() where job_id = $1", job.0)
         .execute(&mut *transaction)
         .await?;
+    sqlx::query_file!("src/store/sql/other_account.sql", job.0).execute(&mut *transaction).await?;
     sqlx::query_file!("src/store/sql/know.sql", job.0).execute(&mut *transaction).await?;
+    sqlx::query_file!("src/store/sql/idle.sql", job.0).execute(&mut *transaction).await?;
     close_stragglers(transaction, job).await?;
+    sqlx::query_file!("src/store/sql/open_stragglers.sql", job.0).execute(&mut *transaction).await?;
     let warnings = warnings(transaction, job).await?;
     let told = json!({ "deletion_left_out": gap, "warnings": warnings });
     events::record(transaction, job, EventKind::Completed, told).await
@@ -157,7 +181,7 @@ async fn close_stragglers(transaction: &mut PgConnection, job: JobId) -> Result<
           cross join lateral unnest(p.keys, string_to_array(p.outcomes, null)) as k (key, outcome)
           where j.id = $1 and s.kind in ('documents', 'stragglers') and k.outcome in ('+', '~', '=')
             and t.connection_id = j.connection_id and t.stream = j.stream and t.external_id = k.key
-            and t.closed_at is null",
+            and t.closed_at is null and (t.cause <> 'overtaken' or t.first_seen_at < p.settled_at)",
         job.0
     )
     .execute(transaction)
@@ -180,6 +204,7 @@ async fn begin(transaction: &mut PgConnection, job: JobId, kind: SliceKind) -> R
         )
         .execute(&mut *transaction)
         .await?;
+        keep_walks(&mut *transaction, job).await?;
     }
     sqlx::query!(
         "insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to, kind, total)
@@ -188,6 +213,29 @@ async fn begin(transaction: &mut PgConnection, job: JobId, kind: SliceKind) -> R
            from jobs where id = $1",
         job.0,
         kind as SliceKind
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// Keeps what the walks of a full sync read, where a list may move while it is read; only of the last passes, since a job
+/// that looks for the same pages finds them there.
+async fn keep_walks(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into pass_walks (connection_id, stream, pass, span_from, pages_hash)
+         select p.connection_id, p.stream, p.pass, s.span_from, (s.walk ->> 'pages_hash')::bigint
+           from passes p join slices s on s.job_id = p.job_id
+          where p.job_id = $1 and s.kind = 'walk' and s.walk ? 'pages_hash'",
+        job.0
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "delete from pass_walks w using passes p
+          where p.job_id = $1 and w.connection_id = p.connection_id and w.stream = p.stream and w.pass < p.pass - $2",
+        job.0,
+        PASSES_KEPT
     )
     .execute(transaction)
     .await?;

@@ -17,8 +17,8 @@ pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};
 pub use explain::{JobSituation, SkippedPage, SliceSituation};
 pub use finish::Finished;
 pub use pause::PauseOutcome;
-pub use plan::{Known, Plan, Plannable, TimeIs, TotalIs};
-pub use resume::ResumeOutcome;
+pub use plan::{Known, Plan, Plannable, Shown, TimeIs, TotalIs};
+pub use resume::{Current, ResumeOutcome};
 pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobSchema, JobView, SliceCounts};
 

@@ -30,6 +30,8 @@ pub struct Plannable {
     pub base_url: String,
     /// The settings of the connection.
     pub settings: Value,
+    /// Which account at the upstream it is, counted from 1.
+    pub account: i32,
     /// How many documents the job is over; none for a job over a span.
     pub documents: Option<i32>,
 }
@@ -55,6 +57,8 @@ pub struct Plan {
     pub by_id: bool,
     /// For how many days a record that could not be stored holds back what is known.
     pub straggler_days: i32,
+    /// The part of its span that earlier jobs found empty, and that is one slice for that.
+    pub idle: Option<Span>,
 }
 
 /// What the total that an upstream names means.
@@ -92,6 +96,15 @@ pub struct Known {
     pub to: DateTime<Utc>,
 }
 
+/// What earlier jobs have shown of a connection's list, in one scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// What is known.
+    pub known: Option<Known>,
+    /// Up to when whole walks found nothing after what is known, or nothing at all if nothing is known.
+    pub empty_to: Option<DateTime<Utc>>,
+}
+
 /// How many ids a slice has: enough for its pages to be worth a doorbell, few enough to be fetched beside the others'.
 const DOCUMENTS_PER_SLICE: i32 = 200;
 
@@ -103,7 +116,8 @@ impl Store {
     pub async fn plannable(&self, job: JobId) -> Result<Option<Plannable>, StoreError> {
         let row = sqlx::query!(
             r#"select j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId",
-                      j.mode as "mode: JobMode", j.date_from, j.date_to, c.source, c.base_url, c.settings, j.documents
+                      j.mode as "mode: JobMode", j.date_from, j.date_to, c.source, c.base_url, c.settings,
+                      c.account, j.documents
                  from jobs j join connections c on c.id = j.connection_id
                 where j.id = $1 and j.status = 'pending'"#,
             job.0
@@ -119,30 +133,31 @@ impl Store {
             source: row.source,
             base_url: row.base_url,
             settings: row.settings,
+            account: row.account,
             documents: row.documents,
         }))
     }
 
-    /// What is known of a connection in the scope with this fingerprint.
+    /// What earlier jobs have shown of a connection's list, in the scope with this fingerprint.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn known(
-        &self,
-        connection: ConnectionId,
-        fingerprint: &str,
-    ) -> Result<Option<Known>, StoreError> {
-        Ok(sqlx::query_as!(
-            Known,
-            r#"select s.known_from as from, s.known_to as "to!"
-                 from streams s join scopes c
-                   on c.connection_id = s.connection_id and c.stream = s.stream and c.scope = s.scope
+    pub async fn shown(&self, connection: ConnectionId, fingerprint: &str) -> Result<Shown, StoreError> {
+        let row = sqlx::query!(
+            r#"select case when s.scope = c.scope then s.known_from end as known_from,
+                      case when s.scope = c.scope then s.known_to end as known_to,
+                      case when s.empty_scope = c.scope then s.empty_to end as empty_to
+                 from streams s join scopes c on c.connection_id = s.connection_id and c.stream = s.stream
                 where s.connection_id = $1 and s.stream = 'main' and c.fingerprint = $2"#,
             connection.0,
             fingerprint
         )
         .fetch_optional(&self.pool)
-        .await?)
+        .await?;
+        Ok(row.map_or_else(Shown::default, |row| Shown {
+            known: row.known_to.map(|to| Known { from: row.known_from, to }),
+            empty_to: row.empty_to,
+        }))
     }
 
     /// Plans a pending job: all its slices and `running`, in one transaction. A paused one too; its slices then
@@ -225,11 +240,11 @@ async fn version(
     .execute(&mut *transaction)
     .await?;
     sqlx::query!(
-        "insert into settings_versions (connection_id, version, scope, source, base_url, settings)
+        "insert into settings_versions (connection_id, version, scope, source, base_url, settings, put_by, put_at)
          select $1, coalesce((select max(version) from settings_versions
                                where connection_id = $1 and stream = 'main'), 0) + 1,
-                c.scope, $3, $4, $5
-           from scopes c
+                c.scope, $3, $4, $5, n.settings_by, n.settings_at
+           from scopes c join connections n on n.id = c.connection_id
           where c.connection_id = $1 and c.stream = 'main' and c.fingerprint = $2
             and not exists (select from settings_versions v
                              where v.connection_id = $1 and v.stream = 'main' and v.scope = c.scope and v.source = $3
@@ -270,7 +285,7 @@ async fn note(
     let from = plan.spans.first().map_or(plannable.span.from, |span| span.from);
     sqlx::query!(
         "update jobs set date_from = $2, settings_version = $3, scope = $4, floor = $5, counted = $6, total_is = $7,
-                time_is = $8, by_id = $9, straggler_days = $10
+                time_is = $8, by_id = $9, straggler_days = $10, idle_from = $11, idle_to = $12
           where id = $1",
         plannable.job.0,
         from,
@@ -281,7 +296,9 @@ async fn note(
         plan.total_is as TotalIs,
         plan.time_is as Option<TimeIs>,
         plan.by_id,
-        plan.straggler_days
+        plan.straggler_days,
+        plan.idle.and_then(|idle| idle.from),
+        plan.idle.map(|idle| idle.to)
     )
     .execute(transaction)
     .await?;

@@ -10,8 +10,21 @@ use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobMode, JobStatus};
 use crate::trace;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
+
+/// A connection as it is now, for whoever tells whether it still lists the same records.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The kind of source.
+    pub source: String,
+    /// The upstream's address.
+    pub base_url: String,
+    /// Settings of the source.
+    pub settings: Value,
+    /// Which account at the upstream it is.
+    pub account: i32,
+}
 
 /// The answer to a resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +62,11 @@ pub enum ResumeOutcome {
         /// The mode.
         mode: JobMode,
     },
+    /// Refused: the connection's settings list other records by now, or are of another account.
+    SettingsChanged {
+        /// How the job had ended.
+        status: JobStatus,
+    },
     /// Refused: its walks were over, and what they lack can only be found by another job.
     Anew {
         /// How the job had ended.
@@ -61,8 +79,9 @@ pub enum ResumeOutcome {
 }
 
 impl Store {
-    /// Makes a job that goes on where a failed or cancelled one stopped. Its identifier is made here, so no cancel can
-    /// have come before it.
+    /// Makes a job that goes on where a failed or cancelled one stopped, if the connection still lists the same records:
+    /// `fingerprint` tells that of its settings, or nothing if they are of no use, which the planner will say. The job's
+    /// identifier is made here, so no cancel can have come before it.
     ///
     /// # Errors
     /// When the database cannot be written. The resume may have happened: a repeat then finds the new job active.
@@ -71,6 +90,7 @@ impl Store {
         ended: JobId,
         tenant: Option<TenantId>,
         requested_by: Option<&str>,
+        fingerprint: impl FnOnce(&Current) -> Option<String> + Send,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let Some(connection) = sqlx::query_scalar!(
@@ -85,16 +105,16 @@ impl Store {
             return Ok(ResumeOutcome::Unknown);
         };
         // As a start does: whoever comes second sees the first one's job below.
-        let open = sqlx::query_scalar!(
-            r#"select deleted_at is null as "open!" from connections where id = $1 for no key update"#,
+        let current = sqlx::query_as!(
+            Current,
+            "select source, base_url, settings, account from connections where id = $1 and deleted_at is null
+                for no key update",
             connection.0
         )
         .fetch_optional(&mut *transaction)
         .await?;
-        if open != Some(true) {
-            return Ok(ResumeOutcome::NoConnection(connection));
-        }
-        if let Some(refusal) = refusal(&mut transaction, ended, connection).await? {
+        let Some(current) = current else { return Ok(ResumeOutcome::NoConnection(connection)) };
+        if let Some(refusal) = refusal(&mut transaction, ended, connection, fingerprint(&current)).await? {
             return Ok(refusal);
         }
         let job = JobId::random();
@@ -110,6 +130,7 @@ async fn refusal(
     transaction: &mut PgConnection,
     ended: JobId,
     connection: ConnectionId,
+    fingerprint: Option<String>,
 ) -> Result<Option<ResumeOutcome>, StoreError> {
     let Some(locked) = lock(transaction, ended).await? else { return Ok(Some(ResumeOutcome::Unknown)) };
     let status = locked.status;
@@ -123,10 +144,14 @@ async fn refusal(
         r#"select mode as "mode: JobMode", coalesce((error ->> 'anew')::boolean, false) as "anew!",
                   (select id from jobs where connection_id = $2 and status in ('pending', 'running') and documents is null
                                        and this.documents is null) as "active: JobId",
-                  (select id from jobs where resumed_from = $1) as "successor: JobId"
+                  (select id from jobs where resumed_from = $1) as "successor: JobId",
+                  exists (select from scopes c
+                           where c.connection_id = $2 and c.stream = this.stream and c.scope = this.scope
+                             and c.fingerprint <> $3) as "changed!"
              from jobs this where id = $1"#,
         ended.0,
-        connection.0
+        connection.0,
+        fingerprint
     )
     .fetch_one(transaction)
     .await?;
@@ -134,6 +159,8 @@ async fn refusal(
         Some(ResumeOutcome::WrongMode { status, mode: found.mode })
     } else if found.anew {
         Some(ResumeOutcome::Anew { status })
+    } else if found.changed {
+        Some(ResumeOutcome::SettingsChanged { status })
     } else if let Some(active) = found.active {
         Some(ResumeOutcome::Active { connection, active })
     } else {
@@ -176,8 +203,11 @@ async fn copy(
          select $2, slice, tenant_id, connection_id, span_from, span_to, ids_from, ids_to, filled,
                 (case when status = 'done' then 'done' else 'queued' end)::slice_status, cursor, anchor, total,
                 kind,
-                -- Pages are numbered anew: where the walk began is told from here.
-                walk || jsonb_build_object('first_page', coalesce((walk ->> 'first_page')::int, 0) - page),
+                -- Pages are numbered anew: where the walk began, and the page of its anchor, are told from here.
+                walk || jsonb_build_object('first_page', coalesce((walk ->> 'first_page')::int, 0) - page)
+                     || case when walk ? 'anchor'
+                             then jsonb_build_object('anchor', jsonb_build_array(walk -> 'anchor' -> 0, (walk -> 'anchor' ->> 1)::int - page))
+                             else '{}' end,
                 upstream_total, first_asked_at, newest_at, oldest_met_at, newest_met_at, whole,
                 inserted, updated, unchanged, deferred, failed, deleted
            from slices where job_id = $1 and kind in ('walk', 'documents', 'stragglers')",

@@ -16,12 +16,15 @@ with next as materialized (
                 when j.time_is is null or n.happened_at is null
                      or (j.time_is = 'updated' and j.date_from is not null)
                      or not n.happened_at between reach.oldest and reach.newest
-                     or not exists (select from slices w
-                                     where w.job_id = j.id and w.kind = 'walk' and w.distinct_met > 0
-                                       and (w.span_from is null or w.span_from <= n.happened_at)
-                                       and n.happened_at < w.span_to) then 'outside_met'
-                -- A list that is read by page numbers may move while it is read.
-                when exists (select from warnings w where w.job_id = j.id and w.kind = 'moving_list') then 'unconfirmed'
+                     or coalesce(at.distinct_met, 0) = 0 then 'outside_met'
+                -- A list that is read by page numbers may move while it is read: what it lacks is believed when two passes read
+                -- the very same pages.
+                when at.moves and not exists (
+                     select from passes p
+                       join pass_walks w on w.connection_id = p.connection_id and w.stream = p.stream and w.pass = p.pass
+                      where p.connection_id = j.connection_id and p.stream = j.stream and p.scope = j.scope
+                        and p.pass >= n.suspected_by and j.started_at >= p.ended_at + $6::float8 * interval '1 s'
+                        and w.span_from is not distinct from at.span_from and w.pages_hash = at.pages_hash) then 'suspected'
                 when $5 or exists (select from passes p
                                     where p.connection_id = j.connection_id and p.stream = j.stream
                                       and p.pass = n.suspected_by and p.scope = j.scope
@@ -30,6 +33,14 @@ with next as materialized (
       from next n
       join jobs j on j.id = $1
      cross join reach
+      left join lateral (
+           -- The walk that would have met it.
+           select w.span_from, w.distinct_met, (w.walk ->> 'pages_hash')::bigint as pages_hash,
+                  exists (select from warnings m where m.job_id = j.id and m.slice = w.slice and m.kind = 'moving_list') as moves
+             from slices w
+            where w.job_id = j.id and w.kind = 'walk' and (w.span_from is null or w.span_from <= n.happened_at)
+              and n.happened_at < w.span_to
+            limit 1) at on true
       left join lateral (select external_id from seen
                           where seen.job_id = $1 and seen.external_id = n.external_id limit 1) s on true
      where n.deleted_at is null

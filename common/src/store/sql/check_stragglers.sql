@@ -8,6 +8,8 @@ with job as (
       from job j
      where t.connection_id = j.connection_id and t.stream = j.stream and t.external_id = any ($8::text[])
        and t.closed_at is null
+       -- What a list shows of a record about which two answers differ may be one of the two.
+       and t.cause <> 'overtaken'
 )
 insert into stragglers as t (connection_id, stream, external_id, scope, cause, reason, happened_at, first_seen_at)
 select distinct on (i.id) j.connection_id, j.stream, i.id, j.scope, case when i.failed then 'failed' else 'deferred' end::straggler_cause,
@@ -22,5 +24,5 @@ select distinct on (i.id) j.connection_id, j.stream, i.id, j.scope, case when i.
    set cause = excluded.cause, reason = excluded.reason, happened_at = excluded.happened_at, scope = excluded.scope,
        first_seen_at = case when t.closed_at is null and t.scope = excluded.scope then t.first_seen_at
                             else excluded.first_seen_at end,
-       closed_at = null, closed_by = null,
+       closed_at = null, closed_by = null, suspected_by = null,
        gone_in = case when t.closed_at is null then t.gone_in else '{}' end

@@ -4,8 +4,8 @@ with walked as (
     select j.connection_id, j.stream, j.scope, j.date_from, j.date_to, j.floor, j.time_is, j.by_id, j.straggler_days,
            min(s.first_asked_at) as asked_at, max(s.newest_at) as newest_at,
            coalesce(bool_or((s.walk ->> 'met')::bigint > 0), false) as met_any,
-           bool_or(s.whole is false and s.span_from is null) as short_from_the_beginning,
-           min(s.span_from) filter (where s.whole is false) as short_from
+           bool_or(s.whole is false and not s.shortfall_accepted and s.span_from is null) as short_from_the_beginning,
+           min(s.span_from) filter (where s.whole is false and not s.shortfall_accepted) as short_from
       from jobs j join slices s on s.job_id = j.id and s.kind = 'walk'
      where j.id = $1 and j.scope is not null
      group by j.id

@@ -143,6 +143,7 @@ page as materialized (
            ($37::timestamptz[])[f.times_from:f.times_to] as times,
            t.inserted, t.updated, t.unchanged, t.deferred, t.failed, t.processed,
            t.overtaken, t.overtaken_key, t.lower, t.lower_key, f.go_on and not f.last as goes_on,
+           j.by_id and f.scope is not null as asks_by_id,
            j.status = 'running' and not j.paused and c.deleted_at is null
                and (c.paused_until is null or c.paused_until <= now())
                -- A limit that was lowered: of too many slices under way each makes room.
@@ -156,6 +157,16 @@ page as materialized (
 ), logged as (
     insert into page_log (job_id, slice, page, keys, outcomes, reasons, times, outside, worker, filled)
     select job, slice, number, keys, outcomes, reasons, times, outside, worker, filled from settled
+), doubtful as (
+    -- Two answers that overlapped in time differ: where a record can be fetched by its id, that answer decides.
+    insert into stragglers as t (connection_id, external_id, scope, cause, reason, happened_at, first_seen_at)
+    select s.connection, f.key, s.scope, 'overtaken', 'two answers that overlapped in time differ', null, now()
+      from fate f join settled s on s.nth = f.nth
+     where f.fate = 'overtaken' and s.asks_by_id
+     order by s.connection, f.key collate "C"
+        on conflict (connection_id, stream, external_id) do update
+       set cause = excluded.cause, reason = excluded.reason, scope = excluded.scope, first_seen_at = excluded.first_seen_at,
+           gone_in = '{}', suspected_by = null, closed_at = null, closed_by = null
 ), warned as (
     insert into warnings as w (job_id, slice, kind, count, text)
     select s.job, s.slice, g.kind::warning_kind, g.count, left(g.text, 500)
@@ -164,7 +175,7 @@ page as materialized (
           select g.kind, g.count, g.text from jsonb_to_recordset(s.warnings::jsonb) as g (kind text, count bigint, text text)
           union all
           select 'overtaken', s.overtaken, format('record %s was stored by an answer that was asked for later', s.overtaken_key)
-           where s.overtaken > 0
+           where s.overtaken > 0 and not s.asks_by_id
           union all
           select 'older_version', s.lower, format('record %s is stored with a higher version', s.lower_key)
            where s.lower > 0) g

@@ -4,7 +4,7 @@ select c.name as connection_name, c.paused_until, c.paused_until > now() as conn
        c.deleted_at is not null as "connection_deleted!", j.start_confirmed_at is not null as "start_confirmed!",
        t.max_slices as "max_slices!",
        (select count(*) from slices s where s.tenant_id = j.tenant_id and s.status = 'ready') as "rung!",
-       c.max_pages_in_flight,
+       c.max_pages_in_flight, j.idle_from, j.idle_to,
        (select count(*) from slices s
          where s.tenant_id = j.tenant_id and s.connection_id = c.id and s.status = 'ready') as "rung_of_connection!",
        (select count(*) from workers w where w.stopped_at is null and w.seen_at > now() - $2::float8 * interval '1 s')

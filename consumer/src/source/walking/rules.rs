@@ -192,6 +192,9 @@ impl Onward {
         walk.alike = if self.is_repeat && !seen.early { walk.alike + 1 } else { 0 };
         walk.last_page = number(seen.records);
         walk.ids = seen.ids.filter(|_| seen.records > 0);
+        if rules.traits.counted {
+            walk.pages_hash = Some(folded(walk.pages_hash, walk.ids));
+        }
         // After a page without records of its own, the next one has no neighbour.
         let neighbour = rules.traits.counted
             && !self.is_repeat
@@ -215,6 +218,13 @@ impl Onward {
         self.walk.doubt.get_or_insert_with(|| text.clone());
         self.warn(kind, count, text);
     }
+}
+
+/// The hash of the pages so far, and of the ids of one more.
+fn folded(pages: Option<i64>, ids: Option<i64>) -> i64 {
+    let mixed = pages.unwrap_or_default().rotate_left(5) ^ ids.unwrap_or_default();
+    // The multiplier of FxHash: odd, and with its bits well spread.
+    mixed.wrapping_add(1).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
 fn number(count: usize) -> i64 {

@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use crate::admin::{LimitConnection, TestConnection};
+use crate::admin::{LimitConnection, ListStragglers, OfConnection, PutConnection, TestConnection};
 use crate::dlq::DeadLetterAction;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -309,7 +309,7 @@ pub(crate) enum Key {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Connection {
     /// Make a connection, or change the one of that name
-    Put(PutConnection),
+    Put(Box<PutConnection>),
     /// Fetch one page, and show what is understood of it; nothing is stored. Of a stored connection, of one that is only
     /// described, or of a stored one with changes. Exits with 1 if there is no page
     Test(Box<TestConnection>),
@@ -319,6 +319,10 @@ pub(crate) enum Connection {
         #[arg(long)]
         tenant: Option<String>,
     },
+    /// Show the settings that jobs were planned with, what changed, when and by whom, and up to when each list is known
+    Versions(OfConnection),
+    /// List the records that could not be stored when they were met
+    Stragglers(ListStragglers),
     /// Limit what the fleet asks of a connection's upstream at a time, and per second
     Limit(LimitConnection),
     /// Delete a connection: its job is cancelled, and its jobs and records are removed for ever
@@ -332,53 +336,6 @@ pub(crate) enum Connection {
         #[arg(long)]
         yes: bool,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PutConnection {
-    /// The tenant's name or identifier
-    #[arg(long)]
-    pub(crate) tenant: String,
-    /// The connection's name, unique within the tenant
-    #[arg(long)]
-    pub(crate) name: String,
-    /// The kind of source
-    #[arg(long, value_parser = source())]
-    pub(crate) source: String,
-    /// The upstream's address, http or https
-    #[arg(long, value_name = "URL", value_parser = base_url)]
-    pub(crate) base_url: Url,
-    /// The upstream's credentials: a JSON object, @FILE, or @- for stdin. Other users of this machine can see
-    /// arguments, so a file or the variable is better
-    #[arg(long, value_name = "JSON", env = "BACKHAUL_CREDENTIALS", hide_env_values = true)]
-    pub(crate) credentials: Option<String>,
-    /// Settings of the source: a JSON object, @FILE, or @- for stdin [default: as they are, or none]
-    #[arg(long, value_name = "JSON")]
-    pub(crate) settings: Option<String>,
-    /// What becomes of a page that can never be settled (it kills its workers, cannot be read or stored, or fails again
-    /// and again while others do not): its job fails, or it is skipped and written down [default: as it is, or fail]
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) on_poison_page: Option<PoisonPage>,
-    /// Make it the one that the tenant's agency historical sync pulls, in the place of another
-    #[arg(long)]
-    pub(crate) historical_sync: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum PoisonPage {
-    /// Fail the job
-    Fail,
-    /// Skip the page
-    Skip,
-}
-
-impl From<PoisonPage> for common::store::slices::PoisonPolicy {
-    fn from(policy: PoisonPage) -> Self {
-        match policy {
-            PoisonPage::Fail => Self::Fail,
-            PoisonPage::Skip => Self::Skip,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -118,6 +118,7 @@ impl From<EngineError> for Failure {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::SettingsChanged { .. }
             | EngineError::StartAnew { .. }
             | EngineError::Connection { .. }
             | EngineError::CannotSeal(_)

@@ -184,6 +184,7 @@ impl From<EngineError> for Refusal {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::SettingsChanged { .. }
             | EngineError::StartAnew { .. } => Self::conflict(why),
             EngineError::CannotSeal(_) => Self::for_now(why),
             EngineError::Connection { .. } | EngineError::Invalid(_) => Self::bad_request(why),

@@ -141,6 +141,7 @@ impl From<EngineError> for Refusal {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::SettingsChanged { .. }
             | EngineError::StartAnew { .. }
             | EngineError::Connection { .. }
             | EngineError::CannotSeal(_)

@@ -5,6 +5,7 @@ mod body;
 mod etag;
 mod events;
 mod request;
+mod stragglers;
 
 pub use body::JobBody;
 pub(super) use body::whole_seconds;
@@ -44,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
         .routes(routes!(pause))
         .routes(routes!(unpause))
         .routes(routes!(resume))
+        .routes(routes!(stragglers::stragglers))
 }
 
 /// Starts a job. The body is that of a start message.

@@ -77,7 +77,7 @@ async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let NewConnection { draft, unknown } = NewConnection::read(body)?;
-    let connection = engine.create_connection(caller.tenant, draft).await?;
+    let connection = engine.create_connection(caller.tenant, draft, REQUESTED_BY).await?;
     let mut response = Json(ConnectionBody::from(&connection)).into_response();
     super::warn(&mut response, &unknown);
     Ok(response)

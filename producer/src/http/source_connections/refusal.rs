@@ -201,6 +201,7 @@ impl From<EngineError> for Refusal {
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }
             | EngineError::ModeNotResumable { .. }
+            | EngineError::SettingsChanged { .. }
             | EngineError::StartAnew { .. }
             | EngineError::NoSchema
             | EngineError::KeyReused => Self::new(StatusCode::BAD_REQUEST, why),

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use common::credentials::{Key, Keyring};
 use common::ids::ConnectionId;
 use common::job::JobStatus;
-use common::store::connections::NewConnection;
+use common::store::connections::{AccountChange, NewConnection};
 use harness::command_line::{Ran, backhaul};
 use harness::fixture::{CREDENTIALS_KEY, Fixture};
 use serde_json::json;
@@ -115,7 +115,7 @@ async fn keys_are_changed_under_running_consumers() -> Result<()> {
     let foreign = Keyring::new(Some(lost.clone()), Vec::new());
     new.name = "lost".to_owned();
     let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(foreign.seal(id, &json!({ "api_key": "x" }))?);
-    let orphan = fixture.store.put_connection(&new, seal).await?;
+    let orphan = fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?;
 
     // A consumer that knows both works on, before, during and after.
     let mut settings = fixture.settings()?;
@@ -149,7 +149,7 @@ async fn keys_are_changed_under_running_consumers() -> Result<()> {
     assert!(again.code == Some(1) && again.stdout.contains(&lost.id().to_string()), "{}", again.stdout);
     let sealing = Keyring::new(Some(fresh.clone()), Vec::new());
     let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(sealing.seal(id, &json!({ "api_key": "x" }))?);
-    assert_eq!(fixture.store.put_connection(&new, seal).await?, orphan);
+    assert_eq!(fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?, orphan);
     let done = backhaul(&environment, &["admin", "rotate-key", "--json"]).await?;
     assert_eq!((done.code, &done.json()?["resealed"]), (Some(0), &json!(0)), "{}", done.stderr);
     assert_eq!(fixture.store.credentials_keys().await?, [(fresh.id(), 122)]);

@@ -6,7 +6,7 @@ use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::slice::{SliceKind, Slicing};
 use common::store::Store;
-use common::store::connections::{NewConnection, no_credentials};
+use common::store::connections::{AccountChange, NewConnection, no_credentials};
 use common::store::jobs::{
     CancelRequest, CancelTarget, FailRight, Finished, JobError, JobFilter, ResumeOutcome, StartOutcome,
     StartRequest,
@@ -91,7 +91,7 @@ impl World {
             base_url: "http://127.0.0.1:1/".to_owned(),
             settings: json!({}),
         };
-        let connection = self.store.put_connection(&new, no_credentials).await?;
+        let connection = self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
         let from = Utc.with_ymd_and_hms(2025, 1, 1, 0, 0, 0).single().filter(|_| documents.is_empty());
         let request = StartRequest {
             job: JobId::random(),
@@ -209,7 +209,7 @@ impl World {
     }
 
     async fn resume(&self, ended: JobId, name: &str) -> Result<JobId> {
-        let outcome = self.store.resume(ended, Some(self.tenant), None).await?;
+        let outcome = self.store.resume(ended, Some(self.tenant), None, |_| None).await?;
         let ResumeOutcome::Accepted { job, .. } = outcome else { bail!("not resumed: {outcome:?}") };
         self.database.execute(&format!("update jobs set name = '{name}' where id = '{job}'")).await?;
         Ok(job)

@@ -11,7 +11,7 @@ use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
 use common::job::{JobMode, JobStatus};
 use common::slice::{Ring, Slicing};
 use common::store::Store;
-use common::store::connections::{NewConnection, no_credentials};
+use common::store::connections::{AccountChange, NewConnection, no_credentials};
 use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
 };
@@ -110,6 +110,8 @@ async fn planned(store: &Store, tenant: TenantId, name: &str, days: u32) -> Resu
                 base_url: "http://127.0.0.1:1/".to_owned(),
                 settings: json!({}),
             },
+            AccountChange::Unchanged,
+            None,
             no_credentials,
         )
         .await?;

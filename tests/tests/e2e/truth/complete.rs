@@ -42,12 +42,31 @@ async fn a_list_that_ends_far_before_its_total_fails_the_job() -> Result<()> {
 
 #[tokio::test]
 async fn a_small_shortfall_is_told_and_holds_back_what_is_known() -> Result<()> {
-    let world = World::start(capped(1000, 1000, 995).await?, by_offset(json!({}))).await?;
+    let list = List::hourly(1000, at("2024-01-01T00:00:00Z"));
+    let upstream = Scripted::answering(move |asked| {
+        let hidden = ["r100", "r101", "r102", "r103", "r104"];
+        let shown = List::default();
+        shown.change(|items| {
+            *items = list.between(None, None);
+            items.retain(|item| !hidden.contains(&item.id.as_str()));
+        });
+        page(&shown.part(asked).0, json!({ "total": list.part(asked).1 }))
+    })
+    .await?;
+    let world = World::start(upstream, by_offset(json!({}))).await?;
     let job = world.completed(JobMode::Incremental).await?;
     assert!(warned(&job).contains(&(WarningKind::Shortfall, 5)), "{job:#?}");
     assert_eq!((job.percent(), job.total), (Some(99), Some(1000)));
+    // A second job with the same bounds meets it again: it is how this upstream counts.
     let again = world.completed(JobMode::Incremental).await?;
     assert_eq!(again.date_from, None, "nothing is known without a gap");
+    assert!(warned(&again).contains(&(WarningKind::ShortfallAccepted, 5)), "{again:#?}");
+    assert_eq!((again.percent(), again.total), (Some(99), Some(1000)));
+    let third = world.completed(JobMode::Incremental).await?;
+    assert!(third.date_from > Some(at("2024-02-10T00:00:00Z")), "{third:#?}");
+    // For a deletion it still is a gap.
+    let full = world.completed(JobMode::Full).await?;
+    assert!(full.deletion_left_out.is_some() && full.counters.deleted == 0, "{full:#?}");
     world.end().await
 }
 
@@ -102,7 +121,7 @@ async fn a_wrong_id_fails_the_job_with_the_first_reason() -> Result<()> {
 async fn a_job_that_lacks_too_much_is_not_resumed() -> Result<()> {
     let world = World::start(capped(500, 500, 100).await?, by_offset(json!({}))).await?;
     let job = world.failed(JobMode::Range).await?;
-    let outcome = world.fixture.store.resume(job.id, Some(world.tenant), None).await?;
+    let outcome = world.fixture.store.resume(job.id, Some(world.tenant), None, |_| None).await?;
     let anew = common::store::jobs::ResumeOutcome::Anew { status: JobStatus::Failed };
     assert_eq!(outcome, anew);
     world.end().await

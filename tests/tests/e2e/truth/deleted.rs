@@ -112,6 +112,29 @@ async fn a_record_that_slips_to_a_page_that_was_read_lives() -> Result<()> {
     world.end().await
 }
 
+/// Page numbers: what two passes lack that read the very same pages is gone.
+#[tokio::test]
+async fn what_two_passes_over_the_same_pages_lack_is_deleted() -> Result<()> {
+    let list = List::hourly(250, at("2024-01-01T00:00:00Z"));
+    let served = list.clone();
+    let upstream = Scripted::answering(move |asked| page(&served.part(asked).0, json!({}))).await?;
+    let numbered =
+        settings(json!({ "next": { "style": "page_number", "parameter": "page" }, "confirm_after": 0 }));
+    let world = World::start(upstream, numbered).await?;
+    world.completed(JobMode::Full).await?;
+    let gone = list.change(|items| items.remove(10));
+    let first = world.completed(JobMode::Full).await?;
+    assert_eq!(warned(&first), [(WarningKind::Suspected, 1)]);
+    // Another one is gone: its pages are others, and show that the list moves.
+    let other = list.change(|items| items.remove(120));
+    let second = world.completed(JobMode::Full).await?;
+    assert_eq!((second.counters.deleted, warned(&second)), (0, vec![(WarningKind::Suspected, 2)]));
+    let third = world.completed(JobMode::Full).await?;
+    assert_eq!((third.counters.deleted, warned(&third)), (2, Vec::new()));
+    assert_eq!(world.records().await?.1, ids(&[&gone.id, &other.id]));
+    world.end().await
+}
+
 /// An unstable order: record 100 on two pages, 101 on none.
 #[tokio::test]
 async fn an_unstable_order_deletes_nothing_and_is_told() -> Result<()> {

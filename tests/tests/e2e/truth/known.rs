@@ -1,12 +1,13 @@
 //! Where an incremental job begins: only what an answer showed is known.
 
 use super::{World, at, cause, dates, settings, warned};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chrono::{TimeDelta, Utc};
 use common::command::StartCommand;
 use common::job::{JobMode, JobStatus};
 use common::warning::WarningKind;
 use harness::scripted::{Item, List, Scripted, page};
+use producer::engine::{Engine, EngineError};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -164,5 +165,41 @@ async fn settings_that_list_more_begin_anew() -> Result<()> {
     world.put(counted(json!({ "query": [{ "name": "state", "value": "all" }] }))).await?;
     world.completed(JobMode::Incremental).await?;
     assert_eq!(world.alive().await?, 150);
+    world.end().await
+}
+
+/// What whole walks found empty is one slice, however long it is.
+#[tokio::test]
+async fn an_idle_connection_stays_cheap() -> Result<()> {
+    let list = List::hourly(48, at("2024-01-01T00:00:00Z"));
+    let slices = json!({ "slicing": { "days": 10, "max_slices": 200 } });
+    let world = World::start(serve(&list).await?, counted(slices)).await?;
+    world.completed(JobMode::Incremental).await?;
+    let second = world.completed(JobMode::Incremental).await?;
+    assert!(second.slices.total < 6, "the first job has found two years empty: {second:#?}");
+    let situation = world.fixture.store.situation(second.id, None).await?.context("it is there")?;
+    let reasons = producer::explain::explain(&situation);
+    assert!(reasons.iter().any(|reason| reason.code == "idle_span"), "{reasons:#?}");
+    // What appears there is met all the same, and cut again from then on.
+    list.change(|items| items.push(Item { id: "late".to_owned(), time: at("2024-06-01T00:00:00Z"), text: String::new() }));
+    world.completed(JobMode::Incremental).await?;
+    assert_eq!(world.alive().await?, 49);
+    world.end().await
+}
+
+/// What a job lacks is looked for in the list that it walked: with settings that list others, there is nothing to go on with.
+#[tokio::test]
+async fn a_job_is_not_resumed_after_its_settings_changed() -> Result<()> {
+    let upstream = Scripted::answering(|_| axum::http::StatusCode::FORBIDDEN).await?;
+    let mut world = World::start(upstream, counted(json!({}))).await?;
+    let job = world.failed(JobMode::Range).await?;
+    let engine = Engine::new(world.fixture.store.clone(), world.fixture.publisher.clone());
+    world.put(counted(json!({ "query": [{ "name": "state", "value": "all" }] }))).await?;
+    let refused = engine.resume(world.tenant, job.id, "test").await;
+    assert!(matches!(refused, Err(EngineError::SettingsChanged { .. })), "{refused:?}");
+    // A page size changes no list.
+    world.put(counted(json!({ "page_size": { "parameter": "limit", "size": 10 } }))).await?;
+    let resumed = engine.resume(world.tenant, job.id, "test").await?;
+    world.fixture.until_over(resumed.id, JobStatus::Failed).await?;
     world.end().await
 }

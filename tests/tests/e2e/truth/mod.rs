@@ -1,10 +1,12 @@
 //! What "complete", "known" and "deleted" mean against upstreams with windows, caps, clocks and moods: each test is the
 //! smallest input of its kind.
 
+mod accounts;
 mod complete;
 mod deleted;
 mod known;
 mod newer;
+mod stragglers;
 mod walks;
 
 use anyhow::{Context, Result};
@@ -12,7 +14,7 @@ use chrono::{DateTime, Utc};
 use common::command::StartCommand;
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::{JobMode, JobStatus};
-use common::store::connections::NewConnection;
+use common::store::connections::{AccountChange, NewConnection, no_credentials};
 use common::store::jobs::JobView;
 use common::warning::WarningKind;
 use harness::fixture::{Consumer, Fixture};
@@ -84,6 +86,11 @@ impl World {
 
     /// Gives the connection these settings.
     pub(crate) async fn put(&mut self, settings: Value) -> Result<()> {
+        self.put_as(settings, AccountChange::Unchanged).await
+    }
+
+    /// The same, for an account that may be another one.
+    pub(crate) async fn put_as(&mut self, settings: Value, account: AccountChange) -> Result<()> {
         let new = NewConnection {
             tenant: self.tenant,
             name: "list".to_owned(),
@@ -91,7 +98,7 @@ impl World {
             base_url: self.upstream.url.clone(),
             settings,
         };
-        self.connection = self.fixture.put_connection(&new, &json!({})).await?;
+        self.connection = self.fixture.store.put_connection(&new, account, Some("test"), no_credentials).await?;
         Ok(())
     }
 

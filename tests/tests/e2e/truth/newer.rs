@@ -1,12 +1,14 @@
 //! Newer wins: what was asked for earlier never overwrites what was asked for later.
 
-use super::{World, at, settings};
+use super::{World, at, settings, warned};
 use anyhow::{Context, Result};
 use axum::response::IntoResponse;
 use common::command::StartCommand;
 use common::job::{JobMode, JobStatus};
+use common::store::known::{StragglerCause, StragglerEnd, StragglerQuery};
 use common::warning::WarningKind;
 use harness::scripted::{List, Scripted, page};
+use producer::engine::Engine;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -56,8 +58,37 @@ async fn a_page_that_was_asked_for_earlier_overwrites_nothing() -> Result<()> {
     let job = world.fixture.until_over(walk, JobStatus::Completed).await?;
     assert_eq!(text(&world, "r002").await?, json!("second"));
     assert_eq!((job.counters.updated, job.counters.unchanged), (0, 3));
-    let warned: Vec<_> = job.warnings.iter().map(|warning| (warning.kind, warning.count)).collect();
-    assert_eq!(warned, [(WarningKind::Overtaken, 1)]);
+    // Which of the two is newer, the answer for the id decides, in the next job.
+    assert_eq!(warned(&job), []);
+    let engine = Engine::new(world.fixture.store.clone(), world.fixture.publisher.clone());
+    let all = StragglerQuery { closed: true, after: String::new(), limit: 10 };
+    let open = engine.stragglers(world.tenant, world.connection, &all).await?;
+    let open: Vec<_> = open.iter().map(|one| (one.external_id.as_str(), one.cause, one.closed_by)).collect();
+    assert_eq!(open, [("r002", StragglerCause::Overtaken, None)]);
+    released.add_permits(1);
+    world.completed(JobMode::Incremental).await?;
+    let closed = engine.stragglers(world.tenant, world.connection, &all).await?;
+    assert_eq!(closed[0].closed_by, Some(StragglerEnd::Stored));
+    world.end().await
+}
+
+/// Where nothing can be fetched by its id, the doubt is told.
+#[tokio::test]
+async fn two_answers_that_differ_are_told_where_no_id_can_be_asked_for() -> Result<()> {
+    let list = List::hourly(3, at("2024-01-01T00:00:00Z"));
+    let served = list.clone();
+    let upstream =
+        Scripted::answering(move |asked| page(&served.part(asked).0, json!({ "next": null }))).await?;
+    let world = World::start(upstream, settings(json!({}))).await?;
+    world.completed(JobMode::Range).await?;
+    // As if another job had stored it with an answer that was asked for later.
+    sqlx::query("update records set as_of = now() + interval '1 hour' where external_id = 'r002'")
+        .execute(&world.fixture.database.pool)
+        .await?;
+    list.change(|items| items[1].text = "second".to_owned());
+    let job = world.completed(JobMode::Range).await?;
+    assert_eq!(warned(&job), [(WarningKind::Overtaken, 1)]);
+    assert_eq!(text(&world, "r002").await?, json!("first"));
     world.end().await
 }
 

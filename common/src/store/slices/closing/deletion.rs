@@ -19,7 +19,17 @@ pub(super) async fn mark(
         after.unwrap_or_default(),
         i64::from(page.rows)
     )
-    .fetch_one(transaction)
+    .fetch_one(&mut *transaction)
     .await?;
+    if row.last.is_none() {
+        sqlx::query_file!(
+            "src/store/sql/deletion_stragglers.sql",
+            lease.job.0,
+            page.at_once,
+            page.confirm_after.as_secs_f64()
+        )
+        .execute(transaction)
+        .await?;
+    }
     Ok(Done { keys: row.deleted, ..Done::up_to(row.last, page.rows) })
 }

@@ -1,23 +1,23 @@
-//! Connections.
+//! Connections: listing and deleting them, and finding the one that is meant.
 
-use super::{limit, probe, usable_name};
-use crate::arguments::{Connection, PutConnection};
+use super::{known, limit, probe, put};
+use crate::arguments::Connection;
 use crate::commands::requested_by;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{table, table_or};
 use crate::show::moment;
 use common::store::Store;
-use common::store::connections::{ConnectionView, NewConnection, Tenant};
+use common::store::connections::{ConnectionView, Tenant};
 use common::store::limits::ConnectionLimits;
-use common::store::slices::PoisonPolicy;
-use consumer::source::{self, Endpoint};
 use serde_json::{Value, json};
 use std::io::Read;
 
 pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Failure> {
     match action {
-        Connection::Put(put) => Box::pin(create_or_change(context, put)).await,
+        Connection::Put(put) => Box::pin(put::run(context, put)).await,
+        Connection::Versions(of) => Box::pin(known::versions(context, &of)).await,
+        Connection::Stragglers(of) => Box::pin(known::stragglers(context, &of)).await,
         Connection::Test(test) => Box::pin(probe::run(context, *test)).await,
         Connection::List { tenant } => list(context, tenant.as_deref()).await,
         Connection::Limit(limit) => Box::pin(limit::run(context, limit)).await,
@@ -25,74 +25,6 @@ pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Fai
             Box::pin(delete(context, &connection, &tenant, yes)).await
         }
     }
-}
-
-async fn create_or_change(context: &Context, put: PutConnection) -> Result<(), Failure> {
-    let name = usable_name(&put.name)?;
-    let credentials = put.credentials.as_deref().map(|given| object("credentials", given)).transpose()?;
-    let settings = put.settings.as_deref().map(|given| object("settings", given)).transpose()?;
-
-    let store = context.store()?;
-    let tenant = context.tenant(&store, &put.tenant).await?;
-    let mut others = store.connections(Some(tenant.id)).await?.into_iter();
-    let existing = others.find(|connection| connection.name == name);
-    if existing.is_some() && credentials.is_none() {
-        return Err(Failure::Usage(format!(
-            "connection {name:?} exists, and its credentials would be lost: give --credentials again ('{{}}' for none)"
-        )));
-    }
-    let kept = existing.as_ref().map(|connection| connection.settings.clone());
-    let new = NewConnection {
-        tenant: tenant.id,
-        name: name.to_owned(),
-        source: put.source,
-        base_url: put.base_url.to_string(),
-        settings: settings.or(kept).unwrap_or_else(|| json!({})),
-    };
-    let (keyring, credentials) = (context.keyring()?, credentials.unwrap_or_default());
-    fits(&Endpoint {
-        kind: new.source.clone(),
-        base_url: put.base_url,
-        credentials: credentials.clone(),
-        settings: new.settings.clone(),
-    })?;
-    let seal = |id| keyring.seal(id, &credentials).map_err(|error| Failure::Refused(error.to_string()));
-    let id = store.put_connection(&new, seal).await?;
-    if put.historical_sync {
-        store.designate(tenant.id, id).await?;
-    }
-    if let Some(policy) = put.on_poison_page {
-        store.set_poison_policy(tenant.id, id, policy.into()).await?;
-    }
-    let on_poison_page = put
-        .on_poison_page
-        .map(PoisonPolicy::from)
-        .or(existing.as_ref().map(|connection| connection.on_poison_page))
-        .unwrap_or_default();
-    let historical_sync =
-        put.historical_sync || existing.as_ref().is_some_and(|connection| connection.historical_sync);
-    let told = json!({
-        "id": id, "tenant_id": tenant.id, "name": name, "source": new.source, "base_url": new.base_url,
-        "settings": new.settings, "historical_sync": historical_sync,
-        "on_poison_page": on_poison_page, "created": existing.is_none(),
-    });
-    context.output.either(&told, || {
-        let done = if existing.is_some() { "changed" } else { "made" };
-        let role = if historical_sync { ", for the agency historical sync" } else { "" };
-        format!(
-            "connection {id}  {}/{name} is {done}{role}; start a sync with: backhaul start --connection {id}",
-            tenant.name
-        )
-    })
-}
-
-/// Refuses a connection that its source cannot work with: better now than in its first job.
-fn fits(endpoint: &Endpoint) -> Result<(), Failure> {
-    source::open(endpoint).map(drop).map_err(|error| {
-        Failure::Usage(format!(
-            "{error}\nNothing was stored. Correct it, and try it with `backhaul admin connection test` first."
-        ))
-    })
 }
 
 async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {

@@ -3,12 +3,16 @@
 mod connection;
 mod credentials;
 mod key;
+mod known;
 mod limit;
 mod probe;
+mod put;
 mod user;
 
+pub(crate) use known::{ListStragglers, OfConnection};
 pub(crate) use limit::LimitConnection;
 pub(crate) use probe::TestConnection;
+pub(crate) use put::PutConnection;
 
 use crate::arguments::{Admin, Tenant};
 use crate::context::Context;
