@@ -127,7 +127,8 @@ fn cut(
     let midnight = |moment: DateTime<Utc>| moment.date_naive().and_time(NaiveTime::MIN).and_utc();
     let to = empty_to.map(|empty_to| midnight(empty_to.min(span.to)));
     let from = known_to.map(|known_to| midnight(known_to) + TimeDelta::days(1));
-    let (Some(of_slices), Some(to)) = (slicing, to.filter(|to| from.or(span.from).is_none_or(|from| from < *to)))
+    let (Some(of_slices), Some(to)) =
+        (slicing, to.filter(|to| from.or(span.from).is_none_or(|from| from < *to)))
     else {
         return Ok((Slicing::cut(slicing, span)?, None));
     };

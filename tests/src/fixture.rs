@@ -133,7 +133,9 @@ impl Fixture {
     /// Stores a connection with these credentials.
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = self.keyring()?;
-        self.store.put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?)).await
+        self.store
+            .put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?))
+            .await
     }
 
     /// The keys of this world.

@@ -132,7 +132,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn settings_versions(&self, connection: ConnectionId) -> Result<Vec<SettingsVersion>, StoreError> {
+    pub async fn settings_versions(
+        &self,
+        connection: ConnectionId,
+    ) -> Result<Vec<SettingsVersion>, StoreError> {
         Ok(sqlx::query_as!(
             SettingsVersion,
             "select version, scope, source, base_url, settings, put_by, put_at, planned_at

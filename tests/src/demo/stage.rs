@@ -150,7 +150,9 @@ impl Stage {
     /// When the database refuses.
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = Keyring::new(Some(self.key.clone()), Vec::new());
-        self.store.put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?)).await
+        self.store
+            .put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?))
+            .await
     }
 
     /// Makes a tenant, its API key and its connection, as an operator does.

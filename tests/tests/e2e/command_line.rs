@@ -174,7 +174,8 @@ async fn put_says_what_becomes_of_what_is_known() -> Result<()> {
     let base_url = fixture.upstream.base_url();
     let credentials = json!({ "api_key": fixture.upstream.key("acme") }).to_string();
     let put = async |credentials: &str, more: &[&str]| {
-        let put = ["admin", "connection", "put", "--tenant", "acme", "--name", "calls", "--source", "ultravox"];
+        let put =
+            ["admin", "connection", "put", "--tenant", "acme", "--name", "calls", "--source", "ultravox"];
         let at = ["--base-url", &base_url, "--credentials", credentials, "--json"];
         backhaul(&fixture, &[put.as_slice(), &at, more].concat()).await?.json()
     };
@@ -197,8 +198,11 @@ async fn put_says_what_becomes_of_what_is_known() -> Result<()> {
 
     let of = ["acme", "calls"];
     let versions =
-        backhaul(&fixture, &["admin", "connection", "versions", of[1], "--tenant", of[0], "--json"]).await?.json()?;
-    let scopes: Vec<_> = versions["versions"].as_array().context("a list")?.iter().map(|one| &one["scope"]).collect();
+        backhaul(&fixture, &["admin", "connection", "versions", of[1], "--tenant", of[0], "--json"])
+            .await?
+            .json()?;
+    let scopes: Vec<_> =
+        versions["versions"].as_array().context("a list")?.iter().map(|one| &one["scope"]).collect();
     assert_eq!((scopes, &versions["known"]["scope"]), (vec![&json!(1), &json!(2)], &json!(2)), "{versions}");
     let listed = ["admin", "connection", "stragglers", of[1], "--tenant", of[0]];
     let none = backhaul(&fixture, &listed).await?;

@@ -226,7 +226,8 @@ async fn a_resumed_job_remembers_what_was_skipped_before() -> Result<()> {
     fixture.until(job, |view| view.pages_skipped == 1 && view.slices.leased == 2).await?;
     fixture.publish_cancel(job, "enough").await?;
     fixture.until_cancelled(job, "enough").await?;
-    let ResumeOutcome::Accepted { job: next, .. } = fixture.store.resume(job, None, None, |_| None).await? else {
+    let ResumeOutcome::Accepted { job: next, .. } = fixture.store.resume(job, None, None, |_| None).await?
+    else {
         bail!("not resumed")
     };
     fixture.upstream.release();

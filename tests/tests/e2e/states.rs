@@ -28,7 +28,8 @@ impl World {
             base_url: "http://127.0.0.1:1/".to_owned(),
             settings: json!({}),
         };
-        let connection = self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
+        let connection =
+            self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
         let word = serde_json::to_value(status)?.as_str().context("a word")?.to_owned();
         let (over, fenced) =
             (status.is_terminal(), matches!(status, JobStatus::Cancelling | JobStatus::Cancelled));

@@ -1,5 +1,5 @@
 -- The next records that a full sync did not meet: those that are proved gone are marked deleted, the others suspected, unless
--- somebody met them since the pass began. $1 job, $2 connection, $3 the external id after which to go on, $4 how many. Gives
+-- somebody met them since the pass began. $1 job, $2 connection, $3 the external id after which to go on, $4 how many, $5 one pass is enough. Gives
 -- the last id (null at the end), and which records were marked deleted.
 with next as materialized (
     select u.external_id, u.fate, u.as_of from unseen u
@@ -8,15 +8,17 @@ with next as materialized (
 ), locked as materialized (
     -- In the order of the key, as a settle does.
     select n.external_id, n.fate, coalesce(n.as_of, j.started_at) as as_of
-      from (select * from next where fate in ('confirmed', 'suspected') order by external_id) n
+      from (select *, as_of is not null as by_id from next where fate in ('confirmed', 'suspected') order by external_id) n
       join jobs j on j.id = $1
      cross join lateral (select r.deleted_at, r.as_of, r.suspected_by from records r
                           where r.connection_id = $2 and r.external_id = n.external_id
                             for no key update) r
      where r.deleted_at is null and (r.as_of is null or r.as_of < coalesce(n.as_of, j.started_at))
-       and (n.fate = 'confirmed' or r.suspected_by is null
+       -- A record that was met since the comparison is suspected no more: also by an answer that was asked for before the pass.
+       and case n.fate when 'confirmed' then n.by_id or $5 or r.suspected_by is not null
+            else r.suspected_by is null
             or not exists (select from passes p where p.connection_id = $2 and p.stream = j.stream
-                              and p.pass = r.suspected_by and p.scope = j.scope and p.ended_at is not null))
+                              and p.pass = r.suspected_by and p.scope = j.scope and p.ended_at is not null) end
 ), marked as (
     update records r set deleted_at = now(), as_of = l.as_of, suspected_by = null
       from locked l

@@ -91,7 +91,8 @@ impl World {
             base_url: "http://127.0.0.1:1/".to_owned(),
             settings: json!({}),
         };
-        let connection = self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
+        let connection =
+            self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
         let from = Utc.with_ymd_and_hms(2025, 1, 1, 0, 0, 0).single().filter(|_| documents.is_empty());
         let request = StartRequest {
             job: JobId::random(),

@@ -135,6 +135,30 @@ async fn what_two_passes_over_the_same_pages_lack_is_deleted() -> Result<()> {
     world.end().await
 }
 
+/// A document job meets a record after the second pass has found it missing twice, and before it is marked.
+#[tokio::test]
+async fn what_was_met_between_the_comparison_and_the_deletion_lives() -> Result<()> {
+    let list = List::hourly(250, at("2024-01-01T00:00:00Z"));
+    let world = World::start(serve(&list).await?, by_cursor(json!({}))).await?;
+    world.completed(JobMode::Full).await?;
+    let (gone, met) = list.change(|items| (items.remove(10), items.remove(20)));
+    world.completed(JobMode::Full).await?;
+    // It was asked for before the pass began, so that only the cleared suspicion tells.
+    assert_eq!(met.id, "r022");
+    sqlx::raw_sql(
+        "create function meet() returns trigger language plpgsql as $$ begin
+             update records set suspected_by = null where external_id = 'r022';
+             return new;
+         end $$;
+         create trigger meet before insert on slices for each row when (new.kind = 'deletion') execute function meet()",
+    )
+    .execute(&world.fixture.database.pool)
+    .await?;
+    let second = world.completed(JobMode::Full).await?;
+    assert_eq!((second.counters.deleted, world.records().await?.1), (1, ids(&[&gone.id])));
+    world.end().await
+}
+
 /// An unstable order: record 100 on two pages, 101 on none.
 #[tokio::test]
 async fn an_unstable_order_deletes_nothing_and_is_told() -> Result<()> {

@@ -181,7 +181,9 @@ async fn an_idle_connection_stays_cheap() -> Result<()> {
     let reasons = producer::explain::explain(&situation);
     assert!(reasons.iter().any(|reason| reason.code == "idle_span"), "{reasons:#?}");
     // What appears there is met all the same, and cut again from then on.
-    list.change(|items| items.push(Item { id: "late".to_owned(), time: at("2024-06-01T00:00:00Z"), text: String::new() }));
+    list.change(|items| {
+        items.push(Item { id: "late".to_owned(), time: at("2024-06-01T00:00:00Z"), text: String::new() })
+    });
     world.completed(JobMode::Incremental).await?;
     assert_eq!(world.alive().await?, 49);
     world.end().await

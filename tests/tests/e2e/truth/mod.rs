@@ -98,7 +98,8 @@ impl World {
             base_url: self.upstream.url.clone(),
             settings,
         };
-        self.connection = self.fixture.store.put_connection(&new, account, Some("test"), no_credentials).await?;
+        self.connection =
+            self.fixture.store.put_connection(&new, account, Some("test"), no_credentials).await?;
         Ok(())
     }
 

@@ -23,10 +23,17 @@ async fn serve(broken: &Arc<AtomicBool>, there: &Arc<AtomicBool>) -> Result<Scri
             .filter(|item| item.id != "r002" || there.load(Ordering::SeqCst))
             .map(|item| {
                 let number = if item.id == "r002" && broken.load(Ordering::SeqCst) { "1e5000" } else { "1" };
-                format!(r#"{{"id": "{}", "created_at": "{}", "n": {number}}}"#, item.id, item.time.to_rfc3339())
+                format!(
+                    r#"{{"id": "{}", "created_at": "{}", "n": {number}}}"#,
+                    item.id,
+                    item.time.to_rfc3339()
+                )
             })
             .collect();
-        ([(CONTENT_TYPE, "application/json")], format!(r#"{{"data": [{}], "next": null}}"#, records.join(",")))
+        (
+            [(CONTENT_TYPE, "application/json")],
+            format!(r#"{{"data": [{}], "next": null}}"#, records.join(",")),
+        )
     })
     .await?)
 }
@@ -47,7 +54,10 @@ async fn a_straggler_is_told_listed_and_closed_by_the_job_that_stores_it() -> Re
     assert_eq!(warned(&second), [(WarningKind::Failed, 1), (WarningKind::Stragglers, 1)]);
     assert!(second.warnings[1].text.contains("r002"), "{second:#?}");
     let open = listed(&world, false).await?.pop().context("one is listed")?;
-    assert_eq!((open.external_id.as_str(), open.cause, open.closed_at), ("r002", StragglerCause::Failed, None));
+    assert_eq!(
+        (open.external_id.as_str(), open.cause, open.closed_at),
+        ("r002", StragglerCause::Failed, None)
+    );
     assert_eq!(open.happened_at, Some(at("2024-01-01T01:00:00Z")));
     assert!(open.reason.is_some_and(|reason| reason.contains("number")), "the reason is kept");
 

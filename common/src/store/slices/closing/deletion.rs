@@ -17,7 +17,8 @@ pub(super) async fn mark(
         lease.job.0,
         lease.connection.0,
         after.unwrap_or_default(),
-        i64::from(page.rows)
+        i64::from(page.rows),
+        page.at_once
     )
     .fetch_one(&mut *transaction)
     .await?;

@@ -125,7 +125,8 @@ pub(super) async fn stragglers(context: &Context, given: &ListStragglers) -> Res
     let query = StragglerQuery { closed: given.closed, after: given.after.clone(), limit: given.limit };
     let stragglers = store.stragglers(connection.id, &query).await?;
     context.output.either(&stragglers, || {
-        let mut table = table(["RECORD", "CAUSE", "HAPPENED", "FIRST MET", "LAST ASKED FOR", "ENDED", "REASON"]);
+        let mut table =
+            table(["RECORD", "CAUSE", "HAPPENED", "FIRST MET", "LAST ASKED FOR", "ENDED", "REASON"]);
         for straggler in &stragglers {
             let ended = straggler.closed_at.zip(straggler.closed_by);
             let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
