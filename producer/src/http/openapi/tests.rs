@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What the contracts promise: each call, and every status that it may have.
-const CONTRACTS: [(&str, &str, &[u16]); 31] = [
+const CONTRACTS: [(&str, &str, &[u16]); 32] = [
     ("get", "/api/v1/jobs", &[200, 400, 401, 422]),
     ("post", "/api/v1/jobs", &[202, 400, 401, 404, 409, 422, 429]),
     ("get", "/api/v1/jobs/{id}", &[200, 304, 401, 404, 422]),
@@ -18,6 +18,7 @@ const CONTRACTS: [(&str, &str, &[u16]); 31] = [
     ("post", "/api/v1/jobs/{id}/resume", &[202, 400, 401, 404, 409, 422]),
     ("get", "/api/v1/jobs/{id}/explain", &[200, 401, 404]),
     ("get", "/api/v1/jobs/{id}/events", &[200, 400, 401, 404]),
+    ("get", "/api/v1/connections/{id}/stragglers", &[200, 401, 403, 404, 422]),
     ("post", "/functions/v1/start-historical-sync", &[200, 400, 401, 403, 405, 409, 500]),
     ("options", "/functions/v1/start-historical-sync", &[204]),
     ("post", "/functions/v1/cancel-historical-sync", &[200, 400, 401, 403, 404, 405, 500]),

@@ -182,7 +182,7 @@ async fn an_idle_connection_stays_cheap() -> Result<()> {
     assert!(reasons.iter().any(|reason| reason.code == "idle_span"), "{reasons:#?}");
     // What appears there is met all the same, and cut again from then on.
     list.change(|items| {
-        items.push(Item { id: "late".to_owned(), time: at("2024-06-01T00:00:00Z"), text: String::new() })
+        items.push(Item { id: "late".to_owned(), time: at("2024-06-01T00:00:00Z"), text: String::new() });
     });
     world.completed(JobMode::Incremental).await?;
     assert_eq!(world.alive().await?, 49);
