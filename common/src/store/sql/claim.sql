@@ -65,7 +65,10 @@ with settings as materialized (
            worker = case when d.verdict = 'claimed' then $6 end,
            leased_until = case when d.verdict = 'claimed' then now() + $8::float8 * interval '1 ms' end,
            charges = d.charged,
-           status = case d.verdict when 'paused' then 'queued' when 'suspect' then 'waiting' else s.status end,
+           -- From the row that is locked, never from s: Postgres checks the constraints on what it makes of the row that the
+           -- statement began with, before it finds that there is a newer one.
+           status = case d.verdict when 'paused' then 'queued' when 'suspect' then 'waiting' else d.status end,
+           rung_at = d.rung_at, rung_marker = d.rung_marker,
            not_before = case when d.verdict = 'suspect' then now() + interval '5 s' end
       from decided d
      where s.job_id = d.job_id and s.slice = d.slice

@@ -82,3 +82,24 @@ async fn a_page_that_is_raced_leaves_its_company_to_be_settled_alone() -> Result
     assert_eq!(tallies, [(1, 0), (0, 1)]);
     world.end().await
 }
+
+/// The claim begins while the slice waits, and has to wait itself for the statement that rings it.
+#[tokio::test]
+async fn a_claim_that_waits_for_a_ring_finds_the_slice_rung() -> Result<()> {
+    let world = World::with_slices(1).await?;
+    let ring = world.rings().await?[0];
+    let waiting = "update slices set status = 'waiting', not_before = now(), rung_at = null, rung_marker = null";
+    sqlx::query(waiting).execute(&world.database.pool).await?;
+    let mut other = session(&world.database.url()).await?;
+    other.execute("begin").await?;
+    other.execute("update slices set status = 'ready', not_before = null, rung_at = now(), rung_marker = 0").await?;
+    let rung = async {
+        waited_for(&world).await?;
+        anyhow::Ok(other.execute("commit").await?)
+    };
+    let (claim, rung) = tokio::join!(world.claim(ring, false, WorkerId::random()), rung);
+    rung?;
+    let (lease, _) = claimed(claim?)?;
+    assert!(matches!(world.settle(lease, &page(&["a"], None, true)).await?, Settled::SliceDone(..)));
+    world.end().await
+}
