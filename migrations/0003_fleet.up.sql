@@ -15,14 +15,19 @@ create table workers (
 
 -- Commands that were applied, so that a repeat gets the first answer.
 create table commands (
+    -- Its kind, whose it is, and the identifier that its sender chose: two tenants may choose the same one, and so may a
+    -- start and a cancel.
     id text primary key,
     kind text not null,
-    -- An Idempotency-Key is a command's identity that holds for a day, and for one request only: a hash of that request.
+    -- The identifier alone, for its sender, who asks for the answer.
+    given text,
+    -- A hash of the request that the identifier stands for: another one is refused. An Idempotency-Key holds for a day.
     request bytea check (octet_length(request) = 32),
     answer jsonb not null,
     received_at timestamptz not null default now()
 );
 create index commands_received on commands (received_at);
+create index commands_given on commands (given) where given is not null;
 
 -- Cancels that came before their start.
 create table tombstones (

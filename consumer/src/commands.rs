@@ -4,9 +4,11 @@
 use crate::bell::Bell;
 use crate::planner::Planner;
 use chrono::DateTime;
-use common::command::{CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, warning};
+use common::command::{
+    CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, request_hash, warning,
+};
 use common::ids::{ConnectionId, JobId};
-use common::store::commands::CommandIdentity;
+use common::store::commands::{CommandIdentity, CommandKind, CommandOwner};
 use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
 use common::store::{Store, StoreError};
 use common::telemetry::{CancelEnd, cancel_ended};
@@ -72,7 +74,8 @@ impl Commands {
     pub async fn start(&self, carrier: Carrier<'_>) -> Result<Applied, CommandError> {
         let Decoded { command, unknown } = decode::<StartCommand>(carrier.body, carrier.kind)?;
         let warning = warn_of_unknown("start", &unknown);
-        let identity = identity(command.command_id, carrier)?;
+        let owner = CommandOwner::Connection(command.connection_id);
+        let identity = identity(command.command_id.as_deref(), owner, request_hash(&command), carrier)?;
         let request = StartRequest {
             job: command.job_id.unwrap_or_else(JobId::random),
             connection: command.connection_id,
@@ -121,15 +124,14 @@ impl Commands {
                 return Err(Undecodable { reason: "unknown_schema", detail }.into());
             }
             StartOutcome::KeyReused => {
-                let detail = "the command's key was used for another request".to_owned();
-                return Err(Undecodable { reason: "key_reused", detail }.into());
+                return Err(key_reused().into());
             }
             StartOutcome::EmptySpan => {
                 let detail = "date_from must be before date_to (by default: now)".to_owned();
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
-        let reply = answer(&self.starts, &identity, accepted, job, reason).await?;
+        let reply = answer(&self.starts, CommandKind::Start, &identity, accepted, job, reason).await?;
         Ok(Applied { reply, warning })
     }
 
@@ -153,7 +155,11 @@ impl Commands {
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
-        let identity = identity(command.command_id, carrier)?;
+        let owner = match target {
+            CancelTarget::Job(job) => CommandOwner::Job(job),
+            CancelTarget::Connection(connection) => CommandOwner::Connection(connection),
+        };
+        let identity = identity(command.command_id.as_deref(), owner, request_hash(&command), carrier)?;
         let request = CancelRequest {
             target,
             tenant: None,
@@ -184,11 +190,12 @@ impl Commands {
                 (true, None, Some("no effect: the connection has no active job".to_owned()))
             }
             CancelOutcome::Unknown => (false, None, Some("there is no such job".to_owned())),
+            CancelOutcome::KeyReused => return Err(key_reused().into()),
             CancelOutcome::NoConnection => {
                 return Err(unknown_connection(command.connection_id).into());
             }
         };
-        let reply = answer(&self.cancels, &identity, accepted, job, reason).await?;
+        let reply = answer(&self.cancels, CommandKind::Cancel, &identity, accepted, job, reason).await?;
         Ok(Applied { reply, warning })
     }
 }
@@ -201,6 +208,7 @@ fn unknown_connection(connection: Option<ConnectionId>) -> Undecodable {
 /// The answer to a command. A repeat gets the first one, whatever has become of the job since.
 async fn answer(
     store: &Store,
+    kind: CommandKind,
     command: &CommandIdentity,
     accepted: bool,
     job: Option<JobId>,
@@ -211,7 +219,7 @@ async fn answer(
         None => None,
     };
     let status = view.map(|view| view.status);
-    Ok(store.first_reply(command, Reply { accepted, job_id: job, status, reason }).await?)
+    Ok(store.first_reply(kind, command, Reply { accepted, job_id: job, status, reason }).await?)
 }
 
 fn warn_of_unknown(command: &str, unknown: &[String]) -> Option<String> {
@@ -222,19 +230,33 @@ fn warn_of_unknown(command: &str, unknown: &[String]) -> Option<String> {
     warning
 }
 
-fn identity(command_id: Option<String>, carrier: Carrier<'_>) -> Result<CommandIdentity, Undecodable> {
+/// By what the command is recognised when it comes again. An empty identifier is none.
+fn identity(
+    command_id: Option<&str>,
+    owner: CommandOwner,
+    request: [u8; 32],
+    carrier: Carrier<'_>,
+) -> Result<CommandIdentity, Undecodable> {
     if carrier.message_id.is_some_and(|id| id.contains('\0')) {
         // Postgres cannot store it, so the command could not be recognised when it comes again.
         let detail = "the message_id property contains a NUL character".to_owned();
         return Err(Undecodable { reason: "invalid", detail });
     }
-    if let Some(id) = command_id.or_else(|| carrier.message_id.map(ToOwned::to_owned)) {
-        return Ok(CommandIdentity::Given(id));
+    let given = |id: &str| CommandIdentity::Given { owner, id: id.to_owned(), request };
+    let chosen = [command_id, carrier.message_id].into_iter().flatten().find(|id| !id.is_empty());
+    if let Some(id) = chosen {
+        return Ok(given(id));
     }
     let hash = blake3::hash(carrier.body).to_hex().to_string();
     Ok(match carrier.first_seen.filter(|time| DateTime::parse_from_rfc3339(time).is_ok()) {
         // A letter that was sent back may be there twice, if whoever did it was stopped.
-        Some(time) => CommandIdentity::Given(format!("letter of {time}: {hash}")),
+        Some(time) => given(&format!("letter of {time}: {hash}")),
         None => CommandIdentity::Content { hash, redelivered: carrier.redelivered },
     })
+}
+
+fn key_reused() -> Undecodable {
+    let detail = "the command's identifier (command_id, or message_id) was used for another request of this tenant before: \
+                  give each request its own";
+    Undecodable { reason: "key_reused", detail: detail.to_owned() }
 }

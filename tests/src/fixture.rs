@@ -15,6 +15,7 @@ use common::health::Health;
 use common::ids::{ConnectionId, JobId, TenantId, WorkerId};
 use common::job::JobStatus;
 use common::store::Store;
+use common::store::commands::CommandKind;
 use common::store::connections::{AccountChange, NewConnection};
 use common::store::jobs::{JobView, StartOutcome, StartRequest};
 use common::telemetry::Metrics;
@@ -329,10 +330,10 @@ impl Fixture {
     }
 
     /// Waits until a command has been applied, and returns what it was answered.
-    pub async fn answer<T: DeserializeOwned>(&self, command_id: &str) -> Result<T> {
+    pub async fn answer<T: DeserializeOwned>(&self, kind: CommandKind, command_id: &str) -> Result<T> {
         let answered = tokio::time::timeout(LONGEST, async {
             loop {
-                if let Some(answer) = self.store.command_answer(command_id).await? {
+                if let Some(answer) = self.store.command_answer(kind, command_id).await? {
                     return anyhow::Ok(answer);
                 }
                 tokio::time::sleep(LOOK).await;

@@ -215,6 +215,17 @@ pub trait Command: DeserializeOwned {
     fn check(&self) -> Result<(), String>;
 }
 
+/// A hash of what a command asks for: of what is understood, not of how it was written, and without who asks.
+#[must_use]
+pub fn request_hash(command: &impl Serialize) -> [u8; 32] {
+    let mut asked = serde_json::to_value(command).unwrap_or_default();
+    if let Some(fields) = asked.as_object_mut() {
+        fields.remove("command_id");
+        fields.remove("requested_by");
+    }
+    blake3::hash(asked.to_string().as_bytes()).into()
+}
+
 impl Command for StartCommand {
     const KEY: &'static str = "sync.start";
     const FIELDS: &'static [&'static str] = &[

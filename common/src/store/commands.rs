@@ -2,16 +2,52 @@
 
 use super::{Store, StoreError};
 use crate::command::Reply;
-use crate::ids::TenantId;
+use crate::ids::{ConnectionId, JobId, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
+/// What a command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    /// A start.
+    Start,
+    /// A cancel.
+    Cancel,
+}
+
+impl CommandKind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// Whose a command is: each tenant chooses identifiers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandOwner {
+    /// This tenant's.
+    Tenant(TenantId),
+    /// That of the connection's tenant.
+    Connection(ConnectionId),
+    /// That of the job's tenant.
+    Job(JobId),
+}
+
 /// How a command is recognised when it comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandIdentity {
-    /// By an identifier that its sender chose: a repeat gets the first answer, at any time.
-    Given(String),
+    /// By an identifier that its sender chose, which stands for one request: a repeat gets the first answer, at any time.
+    Given {
+        /// Whose identifier it is.
+        owner: CommandOwner,
+        /// The identifier.
+        id: String,
+        /// A hash of the request.
+        request: [u8; 32],
+    },
     /// By its content, for want of an identifier: only a redelivery is a repeat, anything else is a new command.
     Content {
         /// A hash of the body.
@@ -31,19 +67,49 @@ pub enum CommandIdentity {
 }
 
 impl CommandIdentity {
-    fn id(&self) -> String {
+    /// What the command's row is found by.
+    async fn key(&self, kind: CommandKind, session: &mut PgConnection) -> Result<String, StoreError> {
+        let kind = kind.word();
+        Ok(match self {
+            Self::Given { owner, id, .. } => format!("{kind}/{}/{id}", owner.name(session).await?),
+            Self::Content { hash, .. } => format!("{kind}/body/{hash}"),
+            Self::Key { tenant, key, .. } => format!("{kind}/key/{tenant}/{key}"),
+        })
+    }
+
+    const fn given(&self) -> Option<&String> {
         match self {
-            Self::Given(id) => format!("id:{id}"),
-            Self::Content { hash, .. } => format!("body:{hash}"),
-            Self::Key { tenant, key, .. } => format!("key:{tenant}/{key}"),
+            Self::Given { id, .. } => Some(id),
+            Self::Content { .. } | Self::Key { .. } => None,
         }
     }
 
     const fn request(&self) -> Option<&[u8; 32]> {
         match self {
-            Self::Given(_) | Self::Content { .. } => None,
-            Self::Key { request, .. } => Some(request),
+            Self::Content { .. } => None,
+            Self::Given { request, .. } | Self::Key { request, .. } => Some(request),
         }
+    }
+}
+
+impl CommandOwner {
+    /// The tenant; of what is not there (yet), itself.
+    async fn name(self, session: &mut PgConnection) -> Result<String, StoreError> {
+        let (connection, job, otherwise) = match self {
+            Self::Tenant(tenant) => return Ok(tenant.to_string()),
+            Self::Connection(connection) => (Some(connection.0), None, format!("connection {connection}")),
+            Self::Job(job) => (None, Some(job.0), format!("job {job}")),
+        };
+        let tenant = sqlx::query_scalar!(
+            r#"select tenant_id as "tenant!: TenantId" from connections where id = $1
+               union all
+               select tenant_id from jobs where id = $2"#,
+            connection,
+            job
+        )
+        .fetch_optional(session)
+        .await?;
+        Ok(tenant.map_or(otherwise, |tenant| tenant.to_string()))
     }
 }
 
@@ -60,10 +126,11 @@ pub(super) enum Known<T> {
 /// The stored answer to a command, if the command was applied before.
 pub(super) async fn first_answer<T: DeserializeOwned>(
     transaction: &mut PgConnection,
+    kind: CommandKind,
     command: Option<&CommandIdentity>,
 ) -> Result<Known<T>, StoreError> {
     let Some(command) = command else { return Ok(Known::New) };
-    let id = command.id();
+    let id = command.key(kind, transaction).await?;
     // Two deliveries of one command wait for each other here, so that the second finds the first one's answer.
     sqlx::query!(r#"select pg_advisory_xact_lock(hashtextextended($1, 1)) as "locked?: ()""#, id)
         .fetch_one(&mut *transaction)
@@ -73,8 +140,9 @@ pub(super) async fn first_answer<T: DeserializeOwned>(
     }
     let row = sqlx::query!(
         "select answer, request from commands
-          where id = $1 and (request is null or received_at > now() - interval '24 hours')",
-        id
+          where id = $1 and (not $2 or received_at > now() - interval '24 hours')",
+        id,
+        matches!(command, CommandIdentity::Key { .. })
     )
     .fetch_optional(transaction)
     .await?;
@@ -89,17 +157,18 @@ pub(super) async fn first_answer<T: DeserializeOwned>(
 /// Stores the answer to a command, in the transaction that applied it.
 pub(super) async fn remember<T: Serialize + Sync>(
     transaction: &mut PgConnection,
+    kind: CommandKind,
     command: Option<&CommandIdentity>,
-    kind: &str,
     answer: &T,
 ) -> Result<(), StoreError> {
     let Some(command) = command else { return Ok(()) };
     let answer = serde_json::to_value(answer).unwrap_or_default();
     sqlx::query!(
-        "insert into commands (id, kind, answer, request) values ($1, $2, $3, $4)
+        "insert into commands (id, kind, given, answer, request) values ($1, $2, $3, $4, $5)
          on conflict (id) do update set answer = excluded.answer, request = excluded.request, received_at = now()",
-        command.id(),
-        kind,
+        command.key(kind, transaction).await?,
+        kind.word(),
+        command.given(),
         answer,
         command.request().map(<[u8; 32]>::as_slice)
     )
@@ -114,15 +183,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn first_reply(&self, command: &CommandIdentity, reply: Reply) -> Result<Reply, StoreError> {
+    pub async fn first_reply(
+        &self,
+        kind: CommandKind,
+        command: &CommandIdentity,
+        reply: Reply,
+    ) -> Result<Reply, StoreError> {
+        let mut session = self.pool.acquire().await?;
         let stored = sqlx::query_scalar!(
             r#"update commands set answer = case when answer ? 'reply' then answer
                                                  else answer || jsonb_build_object('reply', $2::jsonb) end
                 where id = $1 returning answer -> 'reply'"#,
-            command.id(),
+            command.key(kind, &mut session).await?,
             serde_json::to_value(&reply).unwrap_or_default()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *session)
         .await?;
         Ok(stored.flatten().and_then(|stored| serde_json::from_value(stored).ok()).unwrap_or(reply))
     }
@@ -131,10 +206,18 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn command_answer<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>, StoreError> {
-        let id = CommandIdentity::Given(id.to_owned()).id();
-        let row =
-            sqlx::query!("select answer from commands where id = $1", id).fetch_optional(&self.pool).await?;
+    pub async fn command_answer<T: DeserializeOwned>(
+        &self,
+        kind: CommandKind,
+        id: &str,
+    ) -> Result<Option<T>, StoreError> {
+        let row = sqlx::query!(
+            "select answer from commands where given = $1 and kind = $2 order by received_at desc limit 1",
+            id,
+            kind.word()
+        )
+        .fetch_optional(&self.pool)
+        .await?;
         Ok(row.and_then(|row| serde_json::from_value(row.answer).ok()))
     }
 }

@@ -27,12 +27,12 @@ pub use schemas::SchemaPage;
 
 use crate::auth::Tokens;
 use common::amqp::{Destination, Envelope, KEY_START, Publisher};
-use common::command::{CancelCommand, Command, OnConflict, StartCommand};
+use common::command::{CancelCommand, Command, OnConflict, StartCommand, request_hash};
 use common::credentials::Keyring;
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobStatus;
 use common::store::Store;
-use common::store::commands::CommandIdentity;
+use common::store::commands::{CommandIdentity, CommandOwner};
 use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, JobFilter, JobSituation, JobView, StartOutcome, StartRequest,
 };
@@ -135,8 +135,12 @@ impl Engine {
     /// [`EngineError::Invalid`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::IdTaken`] or
     /// [`EngineError::Store`]; after the last the job may or may not be there.
     pub async fn start(&self, tenant: TenantId, command: StartCommand) -> Result<JobView, EngineError> {
-        // Two tenants may choose the same command_id; neither may get the other's answer.
-        let identity = command.command_id.as_ref().map(|id| CommandIdentity::Given(format!("{tenant}/{id}")));
+        let id = command.command_id.clone().filter(|id| !id.is_empty());
+        let identity = id.map(|id| CommandIdentity::Given {
+            owner: CommandOwner::Tenant(tenant),
+            id,
+            request: request_hash(&command),
+        });
         self.start_once(tenant, command, identity).await
     }
 
@@ -150,8 +154,7 @@ impl Engine {
         command: StartCommand,
         key: Option<String>,
     ) -> Result<JobView, EngineError> {
-        // Of the command as it was understood: how it was written is no matter.
-        let request = blake3::hash(json!(command).to_string().as_bytes()).into();
+        let request = request_hash(&command);
         let identity = key.map(|key| CommandIdentity::Key { tenant, key, request });
         self.start_once(tenant, command, identity).await
     }
@@ -279,6 +282,7 @@ impl Engine {
             CancelOutcome::Unknown
             | CancelOutcome::Kept { .. }
             | CancelOutcome::NoEffect
+            | CancelOutcome::KeyReused
             | CancelOutcome::NoConnection => {
                 let exists = self.store.tenant_of_job(job).await?.is_some();
                 Err(if exists { EngineError::OthersJob(job) } else { EngineError::NoJob(job) })

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use common::command::CancelCommand;
 use common::ids::JobId;
 use common::job::JobStatus;
+use common::store::commands::CommandKind;
 use common::store::jobs::{CancelOutcome, StartOutcome};
 use futures::StreamExt;
 use harness::fixture::{Account, Fixture};
@@ -64,7 +65,10 @@ async fn before_its_start_a_cancel_wins() -> Result<()> {
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let job = JobId::random();
     fixture.publish_cancel_command(&cancel(job, REASON, "early")).await?;
-    assert_eq!(fixture.answer::<CancelOutcome>("early").await?, CancelOutcome::Kept { job });
+    assert_eq!(
+        fixture.answer::<CancelOutcome>(CommandKind::Cancel, "early").await?,
+        CancelOutcome::Kept { job }
+    );
     assert!(fixture.store.job(job, None).await?.is_none());
 
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
@@ -87,10 +91,10 @@ async fn twice_is_as_good_as_once() -> Result<()> {
     let job = start_with_a_ghost(&fixture, account).await?;
 
     fixture.publish_cancel_command(&cancel(job, REASON, "first")).await?;
-    let first: CancelOutcome = fixture.answer("first").await?;
+    let first: CancelOutcome = fixture.answer(CommandKind::Cancel, "first").await?;
     assert_eq!(first, CancelOutcome::Cancelling { job, newly: true });
     fixture.publish_cancel_command(&cancel(job, "changed my mind", "second")).await?;
-    let second: CancelOutcome = fixture.answer("second").await?;
+    let second: CancelOutcome = fixture.answer(CommandKind::Cancel, "second").await?;
     assert_eq!(second, CancelOutcome::Cancelling { job, newly: false });
     let requested =
         fixture.until(job, |view| view.status == JobStatus::Cancelling).await?.cancel_requested_at;
@@ -99,7 +103,7 @@ async fn twice_is_as_good_as_once() -> Result<()> {
     let view = fixture.until_cancelled(job, REASON).await?;
     assert_eq!(view.cancel_requested_at, requested, "the deadline counts from the first request");
     fixture.publish_cancel_command(&cancel(job, "to be sure", "third")).await?;
-    let third: CancelOutcome = fixture.answer("third").await?;
+    let third: CancelOutcome = fixture.answer(CommandKind::Cancel, "third").await?;
     assert_eq!(third, CancelOutcome::Over { job, status: JobStatus::Cancelled });
     fixture.until_cancelled(job, REASON).await?;
     assert_eq!(kinds(&fixture, job).await?, ["accepted", "started", "cancelling", "cancelled"]);
@@ -115,7 +119,7 @@ async fn after_the_end_nothing_changes() -> Result<()> {
     let before = fixture.until_over(job, JobStatus::Completed).await?;
 
     fixture.publish_cancel_command(&cancel(job, REASON, "late")).await?;
-    let late: CancelOutcome = fixture.answer("late").await?;
+    let late: CancelOutcome = fixture.answer(CommandKind::Cancel, "late").await?;
     assert_eq!(late, CancelOutcome::Over { job, status: JobStatus::Completed });
     let after = fixture.until_over(job, JobStatus::Completed).await?;
     assert_eq!((after.cancel_requested_at, after.cancel_reason), (None, None));
@@ -141,7 +145,7 @@ async fn a_new_start_need_not_wait_for_a_cancel_to_end() -> Result<()> {
     let mut repeat = Fixture::start_command(account.connection, job);
     repeat.command_id = Some("repeat".to_owned());
     fixture.publish_start_command(&repeat).await?;
-    assert_eq!(fixture.answer::<StartOutcome>("repeat").await?, StartOutcome::Known(job));
+    assert_eq!(fixture.answer::<StartOutcome>(CommandKind::Start, "repeat").await?, StartOutcome::Known(job));
     let view = fixture.until(job, |_any| true).await?;
     assert_eq!((view.status, view.pages_settled), (JobStatus::Cancelling, 0));
 
@@ -167,7 +171,10 @@ async fn a_connection_stands_for_its_active_job() -> Result<()> {
     fixture.publish_cancel_command(&by_connection("first")).await?;
     fixture.until_cancelled(job, REASON).await?;
     fixture.publish_cancel_command(&by_connection("second")).await?;
-    assert_eq!(fixture.answer::<CancelOutcome>("second").await?, CancelOutcome::NoEffect);
+    assert_eq!(
+        fixture.answer::<CancelOutcome>(CommandKind::Cancel, "second").await?,
+        CancelOutcome::NoEffect
+    );
     fixture.finish([consumer]).await
 }
 

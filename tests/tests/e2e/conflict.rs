@@ -5,6 +5,7 @@ use common::amqp::{Destination, Envelope};
 use common::command::{OnConflict, Reply, StartCommand};
 use common::ids::{ConnectionId, JobId};
 use common::job::JobStatus;
+use common::store::commands::CommandKind;
 use common::store::jobs::StartOutcome;
 use harness::fixture::Fixture;
 use harness::listener::Listener;
@@ -102,7 +103,7 @@ async fn many_supersedes_at_once() -> Result<()> {
 
     let mut superseded = BTreeSet::new();
     for (number, wanted) in jobs.iter().enumerate() {
-        let answer: StartOutcome = fixture.answer(&format!("command {number}")).await?;
+        let answer: StartOutcome = fixture.answer(CommandKind::Start, &format!("command {number}")).await?;
         if let StartOutcome::Superseding { superseded: old, .. } = answer {
             assert_eq!(answer, StartOutcome::Superseding { job: *wanted, superseded: old });
             assert!(superseded.insert(old), "{old} is superseded twice");

@@ -13,6 +13,7 @@ mod cancel_order;
 mod cancel_push_lost;
 mod cancel_waiting;
 mod clients;
+mod command_identity;
 mod command_line;
 mod conflict;
 mod connection_limits;

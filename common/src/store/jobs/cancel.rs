@@ -1,6 +1,6 @@
 //! Cancelling. The fence is the cancel check: once the slices are closed no settle of the job can pass.
 
-use super::super::commands::{self, CommandIdentity, Known};
+use super::super::commands::{self, CommandIdentity, CommandKind, Known};
 use super::super::{Store, StoreError, events};
 use super::{lock, lock_identity};
 use crate::contract::EventKind;
@@ -70,6 +70,8 @@ pub enum CancelOutcome {
     },
     /// The connection has no active job.
     NoEffect,
+    /// Refused: the command's identifier stood for another request.
+    KeyReused,
     /// Refused: there is no such connection.
     NoConnection,
 }
@@ -81,10 +83,10 @@ impl Store {
     /// When the database cannot be written; the cancel may or may not have happened, and may be repeated.
     pub async fn cancel(&self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        if let Known::Answered(answer) =
-            commands::first_answer(&mut transaction, request.command.as_ref()).await?
-        {
-            return Ok(answer);
+        match commands::first_answer(&mut transaction, CommandKind::Cancel, request.command.as_ref()).await? {
+            Known::Answered(answer) => return Ok(answer),
+            Known::OtherRequest => return Ok(CancelOutcome::KeyReused),
+            Known::New => {}
         }
         let outcome = match request.target {
             CancelTarget::Job(job) => fence_or_keep(&mut transaction, job, request).await?,
@@ -107,7 +109,8 @@ impl Store {
         };
         // It may yet be made, and the command sent again as it is, from the dead letters.
         if outcome != CancelOutcome::NoConnection {
-            commands::remember(&mut transaction, request.command.as_ref(), "cancel", &outcome).await?;
+            commands::remember(&mut transaction, CommandKind::Cancel, request.command.as_ref(), &outcome)
+                .await?;
         }
         self.commit_told(transaction).await?;
         Ok(outcome)

@@ -1,6 +1,6 @@
 //! Starting: a pending job is made, once per identifier and once per command, and only while no other is active.
 
-use super::super::commands::{self, CommandIdentity, Known};
+use super::super::commands::{self, CommandIdentity, CommandKind, Known};
 use super::super::{Store, StoreError, events};
 use super::cancel::{CancelOutcome, CancelRequest, CancelTarget, fence};
 use super::{lock, lock_identity};
@@ -102,14 +102,15 @@ impl Store {
     /// When the database cannot be written; the start may or may not have happened, and may be repeated.
     pub async fn start(&self, request: &StartRequest) -> Result<StartOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        match commands::first_answer(&mut transaction, request.command.as_ref()).await? {
+        match commands::first_answer(&mut transaction, CommandKind::Start, request.command.as_ref()).await? {
             Known::Answered(answer) => return Ok(answer),
             Known::OtherRequest => return Ok(StartOutcome::KeyReused),
             Known::New => {}
         }
         let outcome = insert(&mut transaction, request).await?;
         if outcome.is_kept(request.command.as_ref()) {
-            commands::remember(&mut transaction, request.command.as_ref(), "start", &outcome).await?;
+            commands::remember(&mut transaction, CommandKind::Start, request.command.as_ref(), &outcome)
+                .await?;
         }
         self.commit_told(transaction).await?;
         Ok(outcome)
@@ -247,6 +248,7 @@ async fn supersede(
             | CancelOutcome::Unknown
             | CancelOutcome::Kept { .. }
             | CancelOutcome::NoEffect
+            | CancelOutcome::KeyReused
             | CancelOutcome::NoConnection,
         ) => None,
     })

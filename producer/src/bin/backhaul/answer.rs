@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use common::store::Store;
+use common::store::commands::CommandKind;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -24,12 +25,13 @@ pub(crate) enum Patience {
 pub(crate) async fn wait<T: DeserializeOwned>(
     context: &Context,
     store: &Store,
+    kind: CommandKind,
     command: &str,
     patience: Patience,
 ) -> Result<Option<T>, Failure> {
     let mut hint_at = Some(Instant::now() + SOON);
     loop {
-        if let Some(answer) = store.command_answer(command).await? {
+        if let Some(answer) = store.command_answer(kind, command).await? {
             return Ok(Some(answer));
         }
         if hint_at.is_some_and(|at| Instant::now() >= at) {

@@ -10,6 +10,7 @@ use common::command::{CancelCommand, Command, StartCommand};
 use common::ids::{ConnectionId, JobId};
 use common::job::JobMode;
 use common::store::Store;
+use common::store::commands::CommandKind;
 use common::store::jobs::{CancelOutcome, StartOutcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -47,7 +48,7 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
 
     let patience = if arguments.wait { Patience::Endless } else { Patience::Short };
     let answer: Option<StartOutcome> = match &store {
-        Some(store) => answer::wait(context, store, &id, patience).await?,
+        Some(store) => answer::wait(context, store, CommandKind::Start, &id, patience).await?,
         None => None,
     };
     let (accepted, said) = describe_start(answer, job);
@@ -86,7 +87,7 @@ pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), F
     publish(context, envelope, "a cancel may be repeated at any time".to_owned()).await?;
 
     let answer: Option<CancelOutcome> = match &store {
-        Some(store) => answer::wait(context, store, &id, Patience::Short).await?,
+        Some(store) => answer::wait(context, store, CommandKind::Cancel, &id, Patience::Short).await?,
         None => None,
     };
     let (done, job, said) = describe_cancel(answer);
@@ -151,7 +152,7 @@ fn describe_start(answer: Option<StartOutcome>, requested: JobId) -> (Option<Job
                 .to_owned(),
         ),
         Some(StartOutcome::KeyReused) => {
-            (None, "refused: the command's key was used for another request".to_owned())
+            (None, "refused: the command's identifier was used for another request".to_owned())
         }
         None => {
             (Some(requested), format!("the start of job {requested} is published, and waits for a consumer"))
@@ -180,6 +181,9 @@ fn describe_cancel(answer: Option<CancelOutcome>) -> (bool, Option<JobId>, Strin
         Some(CancelOutcome::Unknown) => (false, None, "there is no such job".to_owned()),
         Some(CancelOutcome::NoEffect) => {
             (true, None, "no effect: the connection has no pending or running job".to_owned())
+        }
+        Some(CancelOutcome::KeyReused) => {
+            (false, None, "refused: the command's identifier was used for another request".to_owned())
         }
         Some(CancelOutcome::NoConnection) => (
             false,

@@ -88,11 +88,14 @@ async fn a_page_that_is_raced_leaves_its_company_to_be_settled_alone() -> Result
 async fn a_claim_that_waits_for_a_ring_finds_the_slice_rung() -> Result<()> {
     let world = World::with_slices(1).await?;
     let ring = world.rings().await?[0];
-    let waiting = "update slices set status = 'waiting', not_before = now(), rung_at = null, rung_marker = null";
+    let waiting =
+        "update slices set status = 'waiting', not_before = now(), rung_at = null, rung_marker = null";
     sqlx::query(waiting).execute(&world.database.pool).await?;
     let mut other = session(&world.database.url()).await?;
     other.execute("begin").await?;
-    other.execute("update slices set status = 'ready', not_before = null, rung_at = now(), rung_marker = 0").await?;
+    other
+        .execute("update slices set status = 'ready', not_before = null, rung_at = now(), rung_marker = 0")
+        .await?;
     let rung = async {
         waited_for(&world).await?;
         anyhow::Ok(other.execute("commit").await?)
