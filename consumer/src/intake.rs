@@ -4,6 +4,7 @@ use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::{Carrier, CommandError, Commands};
 use crate::disposition::Disposition;
+use crate::fitness::Fitness;
 use crate::page::PageHandler;
 use crate::renewal::Renewal;
 use async_trait::async_trait;
@@ -46,6 +47,8 @@ pub struct ConsumerIntake {
     pub commands: Commands,
     /// The store, for markers and for seeing whether the database is there.
     pub store: Store,
+    /// Whether the database can be worked with.
+    pub fitness: Fitness,
     /// Publishes.
     pub bell: Bell,
     /// Renews leases; asked for one more round after each subscription.
@@ -147,7 +150,10 @@ impl ConsumerIntake {
                 }
             };
             // Data that Postgres refuses twice is not made good by waiting. (Once may be another transaction's doing.)
-            refused += u32::from(matches!(applied, Err(CommandError::Store(StoreError::Refused(_)))));
+            refused += u32::from(matches!(
+                applied,
+                Err(CommandError::Store(StoreError::Refused(_) | StoreError::Unforeseen(_)))
+            ));
             let applied = match applied {
                 Err(CommandError::Store(error)) if refused > 1 => {
                     Err(CommandError::Dead(Undecodable { reason: "refused", detail: short(error) }))
@@ -161,6 +167,7 @@ impl ConsumerIntake {
                 }
                 Err(CommandError::Dead(why)) => return self.refuse(delivery, &why, epoch).await,
                 Err(CommandError::Store(error)) => {
+                    self.fitness.met(&error);
                     tracing::warn!(%queue, %error, "a command is held until the database answers");
                 }
             }
@@ -238,6 +245,8 @@ impl ConsumerIntake {
                     break;
                 }
             }
+            // It may answer, and yet be of no use.
+            self.fitness.not_unfit().await;
         };
         let back = tokio::select! {
             biased;

@@ -3,6 +3,7 @@
 use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::Commands;
+use crate::fitness::Fitness;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
 use crate::page::{Claimer, PageHandler, Settler};
@@ -29,7 +30,8 @@ use tokio_util::task::TaskTracker;
 
 /// Starts and cancels that one process applies at a time.
 const COMMANDS_AT_ONCE: u16 = 4;
-/// Starts have a database connection to themselves, and so have cancels: neither waits behind the other, or behind pages.
+/// Starts have a database connection to themselves, and so have cancels, and the look at whether the database can be worked
+/// with: none waits behind the others, or behind pages.
 const RESERVED: u32 = 1;
 /// Connections for all that is neither a command nor a page: the sweeper's two loops, events, the worker's own row.
 const BESIDE: u32 = 2;
@@ -70,6 +72,7 @@ impl Worker {
         let traces = Traces::new(store.clone());
         let bell = Bell::new(publisher.clone(), settings.amqp.topology(), traces);
         let in_flight = InFlight::default();
+        let fitness = Fitness::new(open(Store::new, RESERVED)?);
         let fetcher = Arc::new(Fetcher::new(settings.fetch.clone(), usize::from(settings.pages.slots))?);
         let pages = PageHandler {
             worker: id,
@@ -79,6 +82,7 @@ impl Worker {
             bell: bell.clone(),
             fetcher,
             sources: Sources::new(settings.credentials.keyring()?),
+            fitness: fitness.clone(),
             in_flight: in_flight.clone(),
             slots: Arc::new(Slots::new(usize::from(settings.pages.slots))),
             pages: settings.pages.clone(),
@@ -88,6 +92,7 @@ impl Worker {
             pages: Arc::new(pages),
             commands: Commands::new(starts, cancels, bell.clone()),
             store: store.clone(),
+            fitness,
             bell: bell.clone(),
             renewal: Arc::new(Renewal::new(for_pages, id, in_flight, settings.leases.clone())),
             canary: Canary::default(),
@@ -167,8 +172,17 @@ impl Worker {
         });
         let (store, id, until) = (self.store.clone(), self.id, ended.clone());
         loops.spawn(async move { register(&store, id, until).await });
+        let (fitness, until) = (self.intake.fitness.clone(), ended.clone());
+        loops.spawn(async move { fitness.run(until).await });
 
-        supervisor.run(shutdown).await;
+        // Nothing is taken that could only be held.
+        let fit = tokio::select! {
+            () = self.intake.fitness.fit() => true,
+            () = shutdown.cancelled() => false,
+        };
+        if fit {
+            supervisor.run(shutdown).await;
+        }
         tracing::info!("nothing is in hand any more");
         ended.cancel();
         loops.close();
@@ -184,7 +198,9 @@ impl Worker {
 
     fn readiness(&self, health: Health, status: watch::Receiver<SupervisorStatus>) -> Health {
         let (canary, bell) = (self.intake.canary.clone(), self.intake.bell.clone());
+        let fitness = self.intake.fitness.clone();
         health
+            .check("database", move || fitness.check())
             .check("consuming", move || match status.borrow().consuming {
                 true => Ok(()),
                 false => Err("the consumers are not registered with the broker".to_owned()),

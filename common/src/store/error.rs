@@ -15,7 +15,11 @@ pub enum StoreError {
     /// Postgres refused the data itself (SQLSTATE 22 or 23): the same call will fail again.
     #[error("the database refused the data ({0})")]
     Refused(#[source] sqlx::Error),
-    /// A statement and the schema do not fit each other.
+    /// Postgres failed in a way that is not foreseen (a trigger's own error, a limit of the server, an unknown SQLSTATE): it is
+    /// about what was written, and may pass.
+    #[error("the database failed ({0})")]
+    Unforeseen(#[source] sqlx::Error),
+    /// A statement and the database do not fit each other: its schema, its rights, its name.
     #[error("the database does not fit this program ({0}); run `backhaul migrate` with the same version")]
     Mismatch(#[source] sqlx::Error),
     /// The migrations could not be applied.
@@ -75,6 +79,7 @@ impl StoreError {
         let error = match self {
             Self::Unavailable(error)
             | Self::Refused(error)
+            | Self::Unforeseen(error)
             | Self::Mismatch(error)
             | Self::Repeatable { error, .. }
             | Self::Schema(error)
@@ -97,12 +102,17 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(|database| database.code()).unwrap_or_default();
         match code.get(..2).unwrap_or_default() {
             "22" | "23" => Self::Refused(error),
-            // Connection, transaction rollback, resources, operator intervention, system; 25006 is a read-only server,
-            // and 55P03 a lock_timeout.
-            "08" | "25" | "40" | "53" | "55" | "57" | "58" => Self::Unavailable(error),
+            // A read-only server, which may be a standby that is about to be promoted.
+            "25" if code == "25006" => Self::Unavailable(error),
+            // Connection, transaction rollback, resources, state (55P03 is a lock_timeout), operator intervention, system,
+            // defects of the server.
+            "08" | "40" | "53" | "55" | "57" | "58" | "XX" => Self::Unavailable(error),
+            // Features, transaction state, authorization, names of databases and schemas, syntax and rights.
+            "0A" | "25" | "28" | "3D" | "3F" | "42" => Self::Mismatch(error),
             // No answer of the server at all: it cannot be reached, or stopped in the middle.
             "" if is_about_the_connection(&error) => Self::Unavailable(error),
-            _ => Self::Mismatch(error),
+            "" => Self::Mismatch(error),
+            _ => Self::Unforeseen(error),
         }
     }
 }

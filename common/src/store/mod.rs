@@ -6,6 +6,7 @@ pub mod credentials;
 mod error;
 pub mod events;
 pub mod examine;
+mod fitness;
 mod historical_sync;
 pub mod jobs;
 pub mod known;
@@ -22,6 +23,7 @@ pub mod users;
 pub mod workers;
 
 pub use error::{SessionLimits, StoreError};
+pub use fitness::Unfit;
 pub use session::SCHEMA;
 
 use chrono::{DateTime, Utc};

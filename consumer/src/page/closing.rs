@@ -74,6 +74,10 @@ impl PageHandler {
                     let cause = format!("the check of what the job has met cannot be carried out: {error}");
                     return self.fail_page(&kept, &stint.context, cause, None).await.map(Err);
                 }
+                Err((kept, error @ StoreError::Unforeseen(_))) => {
+                    let cause = format!("the check of what the job has met cannot be carried out: {error}");
+                    return self.back_off(&kept, stint, cause, None).await.map(Err);
+                }
                 Err((_, error)) if !patience.lasts(&error) => return Err(error),
                 Err((kept, error)) => {
                     tracing::info!(job = %kept.job(), slice = kept.slice(), page = number, %error, "a settle is tried again");

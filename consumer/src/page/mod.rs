@@ -18,6 +18,7 @@ mod settler;
 
 use crate::bell::Bell;
 use crate::disposition::Outcome;
+use crate::fitness::Fitness;
 use crate::in_flight::{Abort, Held, InFlight};
 use crate::slots::Slots;
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
@@ -68,6 +69,8 @@ pub struct PageHandler {
     pub fetcher: Arc<Fetcher>,
     /// Opened sources.
     pub sources: Sources,
+    /// Whether the database can be worked with.
+    pub fitness: Fitness,
     /// The pages in progress.
     pub in_flight: InFlight,
     /// Bound the pages in flight.
@@ -102,6 +105,7 @@ impl PageHandler {
         let outcome = match self.visit(ring, redelivered, ending).await {
             Ok(outcome) => outcome,
             Err(error) => {
+                self.fitness.met(&error);
                 tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the page is held until the database answers");
                 Outcome::Unavailable
             }

@@ -118,6 +118,11 @@ impl PageHandler {
                     lease = kept;
                     continue;
                 }
+                Err((kept, error @ StoreError::Unforeseen(_))) => {
+                    let cause = format!("the page cannot be stored: {error}");
+                    let cause = stint.redactor.redact(&cause).into_owned();
+                    return self.back_off(&kept, stint, cause, None).await.map(Err);
+                }
                 Err((_, error)) if !patience.lasts(&error) => return Err(error),
                 Err((kept, error)) => {
                     if !said {

@@ -61,6 +61,7 @@ mod tls;
 mod together;
 mod traces;
 mod truth;
+mod unfit_database;
 mod upstream_bodies;
 mod upstream_limits;
 mod upstream_places;
