@@ -6,11 +6,11 @@
 //! write one.
 
 mod error;
+pub mod examine;
 pub mod fetch;
 mod page;
 pub mod paged_json;
 mod planning;
-pub mod probe;
 mod registry;
 mod scope;
 pub mod ultravox;

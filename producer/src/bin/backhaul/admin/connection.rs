@@ -1,6 +1,6 @@
 //! Connections.
 
-use super::{limit, probe, usable_name};
+use super::{examine, limit, usable_name};
 use crate::arguments::{Connection, PutConnection};
 use crate::commands::requested_by;
 use crate::context::Context;
@@ -18,7 +18,7 @@ use std::io::Read;
 pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Failure> {
     match action {
         Connection::Put(put) => Box::pin(create_or_change(context, put)).await,
-        Connection::Test(test) => Box::pin(probe::run(context, *test)).await,
+        Connection::Test(test) => Box::pin(examine::run(context, *test)).await,
         Connection::List { tenant } => list(context, tenant.as_deref()).await,
         Connection::Limit(limit) => Box::pin(limit::run(context, limit)).await,
         Connection::Delete { connection, tenant, yes } => {

@@ -2,13 +2,14 @@
 
 mod connection;
 mod credentials;
+mod examine;
+mod examined;
 mod key;
 mod limit;
-mod probe;
 mod user;
 
+pub(crate) use examine::TestConnection;
 pub(crate) use limit::LimitConnection;
-pub(crate) use probe::TestConnection;
 
 use crate::arguments::{Admin, Tenant};
 use crate::context::Context;
