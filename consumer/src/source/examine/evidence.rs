@@ -94,6 +94,12 @@ impl Sight {
         self.ids().into_iter().collect()
     }
 
+    /// Whether it has the very records of another page, in their order, as far as their ids tell.
+    pub(super) fn is_again(&self, other: &Self) -> bool {
+        let ids = self.ids();
+        !ids.is_empty() && ids == other.ids() && self.len() == other.len()
+    }
+
     /// How many records it has.
     pub(super) fn len(&self) -> usize {
         self.look.as_ref().map_or(0, |look| look.ids.len())

@@ -30,6 +30,18 @@ async fn nothing_is_found_where_nothing_is_wrong() {
     }
 }
 
+#[tokio::test]
+async fn records_that_cannot_be_told_apart_show_nothing() {
+    for paging in [Paging::PageNumber, Paging::Offset, Paging::Cursor] {
+        let world = World { id: |_| json!(null), ..World::new(paging, Bounds::Rfc3339) };
+        let seen = examined(world, world.settings()).await;
+        assert_eq!(kinds(&seen), [], "{world:?}\n{}", told(&seen));
+        let world = World { time: |_| json!(null), ..World::new(paging, Bounds::Rfc3339) };
+        let seen = examined(world, world.settings()).await;
+        assert_eq!(kinds(&seen), [], "{world:?}\n{}", told(&seen));
+    }
+}
+
 /// The contrary would be no more than silence: the same upstream, of which less can be learned.
 #[tokio::test]
 async fn what_cannot_be_seen_is_not_found() {

@@ -23,7 +23,7 @@ pub(super) fn second(evidence: &Evidence<'_>) -> Option<Finding> {
             return Some(found);
         }
     }
-    if !second.has_records() || second.ids() != evidence.first.ids() {
+    if !second.is_again(&evidence.first) {
         return None;
     }
     if lens.is_counted() && is_all {
@@ -50,13 +50,13 @@ pub(super) fn beyond(evidence: &Evidence<'_>) -> Option<Finding> {
     if !sight.has_records() || second.set() == evidence.first.set() {
         return None;
     }
-    if sight.ids() == evidence.first.ids() {
+    if sight.is_again(&evidence.first) {
         let means = "beyond its end the list begins anew, which fails a job as a loop: name something that ends it, such as total \
                      pages (next.pages) or a flag (next.more, next.done)";
         let seen = format!("the {} records of page 1", sight.len());
         return Some(finding(FindingKind::FirstPageAgain, &beyond.place, seen, means));
     }
-    (beyond.is_third() && sight.ids() == second.ids()).then(|| last_again(&beyond.place))
+    (beyond.is_third() && sight.is_again(second)).then(|| last_again(&beyond.place))
 }
 
 fn last_again(place: &str) -> Finding {

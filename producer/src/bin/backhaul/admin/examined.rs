@@ -46,7 +46,8 @@ pub(super) fn text(seen: &Examination, scope: Option<&LostScope>) -> String {
         lines.push(format!("\nAll settings together, as a merge patch (try it with --patch):\n{patch}"));
     }
     let seconds = std::time::Duration::from_millis(seen.elapsed_ms).as_secs_f64();
-    lines.push(format!("\n{} requests in {seconds:.1} s; nothing was stored", seen.sent));
+    let requests = if seen.sent == 1 { "request" } else { "requests" };
+    lines.push(format!("\n{} {requests} in {seconds:.1} s; nothing was stored", seen.sent));
     lines.join("\n")
 }
 
