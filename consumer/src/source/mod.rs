@@ -29,7 +29,7 @@ pub use fetch::{FetchConfig, FetchConfigError, Fetcher};
 pub use page::{Content, FetchedPage, Outside, ParsedRecord, Reservation, Version};
 pub(crate) use paged_json::NO_ITEM;
 pub use planning::{Planning, TimeIs, TotalIs, planning};
-pub use registry::{KINDS, Kind};
+pub use registry::{KINDS, Kind, Preset};
 pub use scope::{Scope, scope};
 
 /// What a connection's row says about its upstream.

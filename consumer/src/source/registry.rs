@@ -19,8 +19,11 @@ pub struct Kind {
     /// What decides which records such a connection lists. Needs no credentials.
     pub scope: fn(&Url, &Value) -> Result<Scope, SourceError>,
     /// If it is a preset of `paged_json`: these settings as that source has them, by which the upstream's habits are examined.
-    pub paged: Option<fn(&Value) -> Result<paged_json::Settings, SourceError>>,
+    pub paged: Option<Preset>,
 }
+
+/// Makes settings of `paged_json` of those of a connection.
+pub type Preset = fn(&Value) -> Result<paged_json::Settings, SourceError>;
 
 /// All of them.
 pub const KINDS: [Kind; 2] = [

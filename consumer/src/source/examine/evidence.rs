@@ -74,6 +74,8 @@ pub(super) struct Evidence<'a> {
     /// The second page with its cursor written otherwise: whether it was taken for encoded.
     pub(super) second_otherwise: Option<(bool, Sight)>,
     pub(super) beyond: Option<Beyond>,
+    /// The page before the first one, where pages have numbers.
+    pub(super) before_first: Option<Sight>,
     pub(super) bounded: Option<Bounded>,
     pub(super) deep: Option<Deep>,
     pub(super) listed: Option<ById>,
@@ -159,6 +161,7 @@ impl<'a> Evidence<'a> {
             second: None,
             second_otherwise: None,
             beyond: None,
+            before_first: None,
             bounded: None,
             deep: None,
             listed: None,

@@ -53,6 +53,8 @@ pub enum FindingKind {
     PageSizeIgnored,
     /// The second page is the first one again.
     PageIgnored,
+    /// There is a page before the first one.
+    EarlierFirstPage,
     /// The cursor must be sent in another writing.
     EncodedCursor,
     /// The same page has its records in another order each time.
@@ -99,6 +101,7 @@ impl FindingKind {
             Self::PageSizeClamped => "pages are smaller than asked for",
             Self::PageSizeIgnored => "pages are larger than asked for",
             Self::PageIgnored => "the second page is the first one",
+            Self::EarlierFirstPage => "there is a page before the first one",
             Self::EncodedCursor => "how the cursor is written",
             Self::UnstableOrder => "the order is unstable",
             Self::ListMoves => "the list moves",

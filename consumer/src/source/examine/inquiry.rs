@@ -30,7 +30,7 @@ pub trait Examiner: Send + Sync {
 
     /// Returns when whoever waits wants to see what there is so far.
     async fn interrupted(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -33,6 +33,10 @@ impl Paged<'_> {
         evidence.bounded = self.bounded(inquiry, evidence).await;
         evidence.deep = self.deep(inquiry, evidence).await;
         evidence.beyond = self.beyond(inquiry, evidence).await;
+        if let Some(cursor) = self.lens.before_first().filter(|_| evidence.first.has_records()) {
+            evidence.before_first =
+                self.ask(inquiry, "the page before the first one", evidence.span, Some(&cursor)).await;
+        }
         self.by_id(inquiry, evidence).await;
         evidence.again = self.ask(inquiry, "the first page again", evidence.span, None).await;
     }

@@ -149,6 +149,12 @@ impl Lens {
         }
     }
 
+    /// The cursor of the page before the first one, where pages have numbers and it can have one.
+    pub(in crate::source) fn before_first(&self) -> Option<String> {
+        let StyleSettings::PageNumber(style) = &self.settings.next.style else { return None };
+        style.first.checked_sub(1).map(|before| before.to_string())
+    }
+
     /// Whether a lower bound can be sent.
     pub(in crate::source) fn has_lower_bound(&self) -> bool {
         self.dates.has_lower_bound()

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use consumer::source::examine::FindingKind::*;
 use consumer::source::examine::{Examination, FindingKind, Verdict, merge};
 use serde_json::{Value, json};
@@ -150,9 +150,12 @@ async fn a_bound_with_which_nothing_comes_is_found() {
     shows(world, BoundMisread, None).await;
 }
 
+/// How a time is written.
+type Written = fn(DateTime<Utc>) -> Value;
+
 #[tokio::test]
 async fn times_in_another_format_are_found() {
-    let formats: [(fn(chrono::DateTime<chrono::Utc>) -> Value, &str); 6] = [
+    let formats: [(Written, &str); 6] = [
         (|time| json!(time.timestamp()), "unix"),
         (|time| json!(time.timestamp_millis().to_string()), "unix_ms"),
         (|time| json!(time.timestamp_micros()), "unix_us"),
@@ -185,8 +188,7 @@ async fn times_in_another_format_are_found() {
 
 #[tokio::test]
 async fn a_clock_that_is_ahead_is_found() {
-    let time =
-        |time: chrono::DateTime<chrono::Utc>| json!((time + TimeDelta::hours(5)).format("%F %T").to_string());
+    let time = |time: DateTime<Utc>| json!((time + TimeDelta::hours(5)).format("%F %T").to_string());
     let world = World { time, newest_first: true, every: TimeDelta::minutes(30), ..COUNTED };
     let seen = examined(world, world.settings()).await;
     assert!(kinds(&seen).contains(&ClockAhead), "{}", told(&seen));
@@ -277,6 +279,17 @@ async fn a_page_parameter_that_is_not_known_is_found() {
 }
 
 #[tokio::test]
+async fn a_page_before_the_first_one_is_found() {
+    let world = World { first_page: 0, ..COUNTED };
+    shows(world, EarlierFirstPage, Some(json!({"next": {"first": 0}}))).await;
+    // Where there is none, upstreams give the first page, or refuse it.
+    for beyond in [(|_| Answer::Nothing) as fn(super::world::Place) -> Answer, |_| Answer::Status(400)] {
+        let world = World { beyond, ..COUNTED };
+        assert!(!kinds(&examined(world, world.settings()).await).contains(&EarlierFirstPage));
+    }
+}
+
+#[tokio::test]
 async fn a_flag_that_means_the_contrary_is_found() {
     for world in [COUNTED, OFFSET, CURSOR] {
         for records in [15, 60] {
@@ -320,11 +333,6 @@ async fn what_comes_beyond_the_end_is_found() {
 
 #[tokio::test]
 async fn how_ids_are_answered_is_found() {
-    let there = |found: Option<Value>, missing: u16| match found {
-        Some(record) => axum::Json(record).into_response(),
-        None => StatusCode::from_u16(missing).unwrap().into_response(),
-    };
-    let _typed: fn(Option<Value>, u16) -> axum::response::Response = there;
     let with_400 = World {
         item: |found| match found {
             Some(record) => axum::Json(record).into_response(),

@@ -1,6 +1,7 @@
 //! An upstream without bad habits has nothing found of it, whatever it is like otherwise.
 
 use chrono::TimeDelta;
+use consumer::source::examine::FindingKind;
 use serde_json::json;
 
 use super::world::{Bounds, Paging, World};
@@ -25,6 +26,27 @@ async fn nothing_is_found_where_nothing_is_wrong() {
                         assert!(seen.patch.is_none() && seen.settings.is_none());
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A list that grows while it is examined is no liar.
+#[tokio::test]
+async fn a_list_that_grows_is_only_found_to_move() {
+    for paging in [Paging::PageNumber, Paging::Offset, Paging::Cursor, Paging::NextUrl] {
+        for records in [1, 10, 11, 60] {
+            for every in [TimeDelta::seconds(20), TimeDelta::minutes(10)] {
+                let world = World { grows: 1, records, every, ..World::new(paging, Bounds::Rfc3339) };
+                let found = kinds(&examined(world, world.settings()).await);
+                // The oldest come first: the first page only grows until it is full.
+                assert!(
+                    found.is_empty() || (records < 20 && found == [FindingKind::ListMoves]),
+                    "{world:?} {found:?}"
+                );
+                let world = World { newest_first: true, ..world };
+                let found = kinds(&examined(world, world.settings()).await);
+                assert!(found.iter().all(|kind| *kind == FindingKind::ListMoves), "{world:?} {found:?}");
             }
         }
     }

@@ -30,6 +30,35 @@ async fn an_upstream_is_asked_a_dozen_times_at_most_redirects_included() {
     assert!(found(&seen, FindingKind::Redirected).seen.contains("/moved/calls?"), "{seen:#?}");
 }
 
+/// Every mixture of habits: `examined` sees to the number of requests, and that what is proposed is taken.
+#[tokio::test]
+async fn no_mixture_of_habits_makes_it_more() {
+    for mixture in 0_usize..512 {
+        let has = |bit: usize| mixture >> bit & 1 == 1;
+        let paging = [Paging::PageNumber, Paging::Offset, Paging::Cursor, Paging::NextUrl][(mixture * 7) % 4];
+        let bounds = [Bounds::Rfc3339, Bounds::Date, Bounds::Unix, Bounds::Clock][(mixture * 11) % 4];
+        let world = World {
+            newest_first: has(0),
+            window: has(1).then(|| chrono::TimeDelta::days(4)),
+            total: if has(2) { |totals| json!(totals.all) } else { |totals| json!(totals.on_page) },
+            ignores_bound: has(3),
+            shuffles: has(4),
+            more: if has(5) { |more| json!(!more) } else { |more| json!(more) },
+            largest_page: if has(6) { 3 } else { 1000 },
+            redirects: has(7),
+            grows: usize::from(has(8)),
+            is_exclusive: mixture % 3 == 0,
+            early: usize::from(mixture % 5 == 0),
+            clock: chrono::TimeDelta::hours(if mixture % 7 == 0 { 9 } else { 0 }),
+            ..World::new(paging, bounds)
+        };
+        let seen = examined(world, world.settings()).await;
+        if let Some(settings) = seen.settings {
+            consumer::source::planning("paged_json", &settings).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_redirect_in_a_circle_does_not_exceed_it_either() {
     let upstream = Upstream::start(|parts| {

@@ -72,6 +72,8 @@ pub(super) struct World {
     pub(super) reads_cursor: fn(&str) -> Option<usize>,
     /// Every page begins so many records early.
     pub(super) early: usize,
+    /// The number of the first page.
+    pub(super) first_page: usize,
     pub(super) item: fn(Option<Value>) -> Response,
     pub(super) headers: &'static [(&'static str, &'static str)],
     pub(super) redirects: bool,
@@ -132,6 +134,7 @@ impl World {
             cursor: |number| format!("c{number}"),
             reads_cursor: |cursor| cursor.strip_prefix('c')?.parse().ok(),
             early: 0,
+            first_page: 1,
             item: |record| {
                 record.map_or_else(
                     || StatusCode::NOT_FOUND.into_response(),
@@ -273,7 +276,9 @@ impl World {
         let size = number("limit").unwrap_or(10).clamp(self.smallest_page, self.largest_page);
         let cursor = query.get("cursor");
         let begin = match self.paging {
-            Paging::PageNumber => number("page").map_or(0, |page| (page - 1) * size),
+            Paging::PageNumber => {
+                number("page").map_or(0, |page| page.saturating_sub(self.first_page) * size)
+            }
             Paging::Offset | Paging::NextUrl => number("offset").unwrap_or(0),
             Paging::Cursor => match cursor.map(|cursor| (self.reads_cursor)(cursor)) {
                 None => 0,

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Where the key comes back, and whether a job gets over it.
-pub(super) const WAYS: [(&str, bool); 12] = [
+pub(super) const WAYS: [(&str, bool); 13] = [
     ("link", true),
     ("next-encoded", true),
     ("cursor", false),
@@ -26,7 +26,11 @@ pub(super) const WAYS: [(&str, bool); 12] = [
     ("total", true),
     ("records", true),
     ("refusal", false),
+    ("items", true),
 ];
+
+/// The ids of records that are answered each in another way.
+pub(super) const ITEMS: [&str; 4] = ["with-error", "another", "gone", "without-time"];
 
 /// It runs until it is dropped. The first part of a path says how it behaves.
 pub(super) struct Mirror {
@@ -119,7 +123,17 @@ fn answer(way: &str, path: &str, key: &str, before: u32, is_second: bool) -> Res
             let wrong_id = json!({"id": {"is": key}, "at": TIME});
             ok(json!({"data": [row(path), wrong_time, wrong_id, key], "next": null, "error": key}))
         }
+        "items" => item(path.rsplit('/').next().unwrap_or_default(), key),
         "refusal" => (StatusCode::BAD_REQUEST, [("x-echo", key)], format!("you are {key}")).into_response(),
         _ => ok(page(Value::Null)),
+    }
+}
+
+fn item(id: &str, key: &str) -> Response {
+    match id {
+        "with-error" => axum::Json(json!({"error": key})).into_response(),
+        "another" => axum::Json(json!({"id": key, "at": TIME})).into_response(),
+        "gone" => (StatusCode::GONE, [("x-echo", key)], key.to_owned()).into_response(),
+        _ => axum::Json(json!({"id": id, "at": key})).into_response(),
     }
 }

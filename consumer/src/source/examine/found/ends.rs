@@ -18,10 +18,9 @@ pub(super) fn second(evidence: &Evidence<'_>) -> Option<Finding> {
     let total = evidence.first.total();
     let is_all =
         total.is_some_and(|total| i64::try_from(evidence.first.len()).is_ok_and(|here| here == total));
-    if lens.is_counted() && total.is_none_or(|_| is_all) {
-        if let Some(found) = refused(evidence, lens, second, "page 2", is_all) {
-            return Some(found);
-        }
+    let may_be_end = lens.is_counted() && total.is_none_or(|_| is_all);
+    if may_be_end && let Some(found) = refused(evidence, lens, second, "page 2", is_all) {
+        return Some(found);
     }
     if !second.is_again(&evidence.first) {
         return None;
@@ -37,6 +36,26 @@ pub(super) fn second(evidence: &Evidence<'_>) -> Option<Finding> {
         format!("the same {} records", second.len()),
         means,
     ))
+}
+
+/// The page before the first one. Most upstreams refuse it, or give the first one.
+pub(super) fn before_first(evidence: &Evidence<'_>) -> Option<Finding> {
+    let (lens, before) = (evidence.lens?, evidence.before_first.as_ref()?);
+    let number: u64 = lens.before_first()?.parse().ok()?;
+    let (first, earlier) = (evidence.first.set(), before.set());
+    // The same list each time, and as many records as on a page: else it may be an answer to something else.
+    let is_stable = evidence.again.as_ref().is_some_and(|again| again.ids() == evidence.first.ids());
+    let is_page = earlier.len() == first.len() && earlier.is_disjoint(&evidence.met());
+    if !is_stable || earlier.is_empty() || !is_page {
+        return None;
+    }
+    let seen = format!("{} other records", before.len());
+    let means = "pages are counted from a smaller number on than next.first says, so that no job would read the first of them";
+    let settings = evidence.patch([json!({"next": {"first": number}})]);
+    Some(Finding {
+        settings,
+        ..finding(FindingKind::EarlierFirstPage, format!("page {number}"), seen, means)
+    })
 }
 
 /// A page beyond the end.

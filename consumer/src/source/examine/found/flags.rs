@@ -44,7 +44,10 @@ fn observed(evidence: &Evidence<'_>, lens: &Lens) -> Vec<(u32, bool, bool)> {
         None if !lens.is_counted() && evidence.ends_with_first() => Some(false),
         None => None,
     };
-    observed.extend(says(&evidence.first).zip(follows).map(|(says, is)| (1, says, is)));
+    // A list that grew meanwhile is no contradiction: the flag must say so still.
+    let still = evidence.again.as_ref().and_then(says);
+    let flag = says(&evidence.first).filter(|flag| still == Some(*flag));
+    observed.extend(flag.zip(follows).map(|(says, is)| (1, says, is)));
     if let Some(second) = second.filter(|second| second.brings_more_than(&evidence.first)) {
         let ends = second.look.as_ref().is_some_and(|look| look.next.is_none());
         let third = evidence.beyond.as_ref().filter(|beyond| beyond.is_third());
@@ -53,7 +56,8 @@ fn observed(evidence: &Evidence<'_>, lens: &Lens) -> Vec<(u32, bool, bool)> {
             None if !lens.is_counted() && ends => Some(false),
             None => None,
         };
-        observed.extend(says(second).zip(follows).map(|(says, is)| (2, says, is)));
+        let flag = says(second).filter(|says| *says || follows != Some(true));
+        observed.extend(flag.zip(follows).map(|(says, is)| (2, says, is)));
     }
     observed
 }

@@ -28,6 +28,7 @@ pub(super) fn all(evidence: &Evidence<'_>) -> Vec<Finding> {
         bounds::lower(evidence),
         totals::total(evidence),
         sizes::size(evidence),
+        ends::before_first(evidence),
         cursors::writing(evidence),
         order::again(evidence),
         order::ids(evidence),

@@ -54,13 +54,13 @@ pub(in crate::source::examine) fn detect(lens: &Lens, page: &Sight, now: DateTim
     let written: Vec<&str> = look.written.iter().flatten().map(String::as_str).collect();
     let example = (*written.first()?).to_owned();
     let sensible = |moment: &DateTime<Utc>| (1980..=now.year() + 20).contains(&moment.year());
-    if look.times.iter().flatten().any(|moment| sensible(moment)) {
+    if look.times.iter().flatten().any(&sensible) {
         return None;
     }
     let mut readings: Vec<(&'static str, Vec<DateTime<Utc>>)> = Vec::new();
     for format in FORMATS {
         let Some(moments) = lens.read_as(&written, format) else { continue };
-        if moments.iter().all(sensible) && !readings.iter().any(|(_, known)| *known == moments) {
+        if moments.iter().all(&sensible) && !readings.iter().any(|(_, known)| *known == moments) {
             readings.push((format, moments));
         }
     }
