@@ -183,6 +183,11 @@ impl<'a> Evidence<'a> {
         std::iter::once(&self.first).chain(&self.second).flat_map(Sight::ids).collect()
     }
 
+    /// Whether the first page had other records when it was asked for again: then what is on other pages may have moved too.
+    pub(super) fn has_moved(&self) -> bool {
+        self.again.as_ref().is_some_and(|again| again.set() != self.first.set())
+    }
+
     /// Whether the list is known to end with its first page: no other is named; or where pages are counted, the second is empty.
     pub(super) fn ends_with_first(&self) -> bool {
         let counted = self.lens.is_some_and(Lens::is_counted);

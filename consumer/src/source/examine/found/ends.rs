@@ -22,7 +22,7 @@ pub(super) fn second(evidence: &Evidence<'_>) -> Option<Finding> {
     if may_be_end && let Some(found) = refused(evidence, lens, second, "page 2", is_all) {
         return Some(found);
     }
-    if !second.is_again(&evidence.first) {
+    if !second.is_again(&evidence.first) || evidence.has_moved() {
         return None;
     }
     if lens.is_counted() && is_all {
@@ -66,7 +66,7 @@ pub(super) fn beyond(evidence: &Evidence<'_>) -> Option<Finding> {
         return Some(found);
     }
     let second = evidence.second.as_ref()?;
-    if !sight.has_records() || second.set() == evidence.first.set() {
+    if !sight.has_records() || second.set() == evidence.first.set() || evidence.has_moved() {
         return None;
     }
     if sight.is_again(&evidence.first) {

@@ -44,8 +44,9 @@ fn observed(evidence: &Evidence<'_>, lens: &Lens) -> Vec<(u32, bool, bool)> {
         None if !lens.is_counted() && evidence.ends_with_first() => Some(false),
         None => None,
     };
-    // A list that grew meanwhile is no contradiction: the flag must say so still.
-    let still = evidence.again.as_ref().and_then(says);
+    // A list that grew meanwhile is no contradiction: the page must be as it was, and its flag too.
+    let again = evidence.again.as_ref().filter(|again| again.set() == evidence.first.set());
+    let still = again.and_then(says);
     let flag = says(&evidence.first).filter(|flag| still == Some(*flag));
     observed.extend(flag.zip(follows).map(|(says, is)| (1, says, is)));
     if let Some(second) = second.filter(|second| second.brings_more_than(&evidence.first)) {

@@ -54,9 +54,8 @@ pub(super) fn ids(evidence: &Evidence<'_>) -> Option<Finding> {
         return Some(finding(FindingKind::IdsRepeat, "the first page", seen, means));
     }
     let second = evidence.second.as_ref()?;
-    let moved = evidence.again.as_ref().is_some_and(|again| again.set() != set);
     let both: Vec<&str> = second.set().intersection(&set).copied().collect();
-    if moved || both.is_empty() || second.set() == set {
+    if evidence.has_moved() || both.is_empty() || second.set() == set {
         return None;
     }
     let seen =

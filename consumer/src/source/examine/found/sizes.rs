@@ -20,6 +20,10 @@ pub(super) fn size(evidence: &Evidence<'_>) -> Option<Finding> {
             ..finding(FindingKind::PageSizeIgnored, asked, seen, means)
         });
     }
+    // A page that has grown meanwhile was not full.
+    if evidence.again.as_ref().is_some_and(|again| again.len() != got) {
+        return None;
+    }
     // One small page may be the rest of a list, or filtered; two of the same size are not.
     let second = evidence.second.as_ref().filter(|second| second.set() != evidence.first.set())?;
     let others = [
