@@ -119,8 +119,10 @@ fn add_forms(secret: &str, forms: &mut BTreeSet<Vec<u8>>) {
             (0..3).for_each(|shift| add(inside_base64(&engine, text, shift)));
         }
         add(text.to_owned());
-        // As part of a host's name.
-        add(text.to_ascii_lowercase());
+        // As part of a host's name. A short one would be a word.
+        if text.len() >= TELLING {
+            add(text.to_ascii_lowercase());
+        }
     }
 }
 

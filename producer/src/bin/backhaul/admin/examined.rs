@@ -52,13 +52,31 @@ pub(super) fn text(seen: &Examination, scope: Option<&LostScope>) -> String {
 }
 
 fn finding_lines(finding: &Finding) -> Vec<String> {
-    let mut lines = vec![
-        format!("• {}", finding.kind.title()),
-        format!("    asked     {}", clean(&finding.asked)),
-        format!("    seen      {}", clean(&finding.seen)),
-        format!("    means     {}", clean(&finding.means)),
-    ];
+    let mut lines = vec![format!("• {}", finding.kind.title())];
+    for (label, text) in [("asked", &finding.asked), ("seen", &finding.seen), ("means", &finding.means)] {
+        for (nth, line) in wrapped(&clean(text)).into_iter().enumerate() {
+            let label = if nth == 0 { label } else { "" };
+            lines.push(format!("    {label:<8}  {line}"));
+        }
+    }
+    // Not wrapped: it is there to be copied.
     lines.extend(finding.settings.as_ref().map(|settings| format!("    settings  {settings}")));
+    lines
+}
+
+/// A text in lines of at most so many characters, unless a word is longer.
+fn wrapped(text: &str) -> Vec<String> {
+    const WIDTH: usize = 90;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
     lines
 }
 
@@ -106,4 +124,20 @@ fn page_lines(page: &PageSeen) -> Vec<String> {
         None => "no next page: the list ends here".to_owned(),
     });
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_wrapped_and_none_is_lost() {
+        let text = "one two ".repeat(30) + &"x".repeat(120);
+        let lines = wrapped(&text);
+        assert!(
+            lines.len() > 2 && lines.iter().rev().skip(1).all(|line| line.chars().count() <= 90),
+            "{lines:?}"
+        );
+        assert_eq!(lines.join(" "), text);
+    }
 }
