@@ -384,6 +384,9 @@ async fn headers_about_a_limit_are_found() {
     let found_here = found(&seen, RateHeaders);
     assert!(found_here.seen.contains("x-ratelimit-remaining: 59"), "{found_here:?}");
     assert!(found_here.means.contains("1.000 per second"), "{found_here:?}");
+    let limit_alone = World { headers: &[("x-ratelimit-limit", "60")], ..COUNTED };
+    let seen = shows(limit_alone, RateHeaders, None).await;
+    assert!(found(&seen, RateHeaders).means.contains("rests when it is refused"), "{}", told(&seen));
     let own = World { headers: &[("x-quota-remaining", "59"), ("x-quota-reset", "30")], ..COUNTED };
     let patch = json!({"limits": {"remaining_header": "x-quota-remaining", "reset_header": "x-quota-reset"}});
     shows(own, RateHeaders, Some(patch)).await;

@@ -31,11 +31,19 @@ pub(super) fn headers(evidence: &Evidence<'_>) -> Option<Finding> {
             limits.insert(setting.to_owned(), json!(name));
         }
     }
-    let mut means = if limits.is_empty() {
-        "a job reads them, and rests when the limit is used up".to_owned()
-    } else {
-        "a job rests when the limit is used up, if it knows these headers".to_owned()
+    let is_set = |name: &str| {
+        [&limit.reset_header, &limit.remaining_header]
+            .into_iter()
+            .flatten()
+            .any(|set| set.eq_ignore_ascii_case(name))
     };
+    let is_read = told(headers).any(|(name, _)| RestRules::knows(name) || is_set(name));
+    let mut means = match (limits.is_empty(), is_read) {
+        (false, _) => "a job rests when the limit is used up, if it knows these headers",
+        (true, true) => "a job reads them, and rests when the limit is used up",
+        (true, false) => "they do not say what is left of it: a job rests when it is refused",
+    }
+    .to_owned();
     if let Some((requests, seconds)) = told(headers).find_map(|(_, value)| policy(&value)) {
         let rate = requests / seconds;
         means.push_str(&format!(
