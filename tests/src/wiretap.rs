@@ -181,13 +181,48 @@ impl Fixture {
 
     /// Listens to what is told of jobs.
     pub async fn listen_to_events(&self) -> Result<Events> {
+        self.listen_to(&[(self.amqp.topology().events(), "#")]).await
+    }
+
+    /// Gets a copy of whatever is published to any exchange, dead letters included if they are published.
+    pub async fn listen_to_everything(&self) -> Result<Events> {
+        let topology = self.amqp.topology();
+        self.listen_to(&[
+            (topology.events(), "#"),
+            (topology.aborts(), ""),
+            (topology.unrouted(), ""),
+            (topology.commands(), KEY_START),
+            (topology.commands(), KEY_CANCEL),
+            (topology.pages(), KEY_PAGE),
+        ])
+        .await
+    }
+
+    /// What waits in the queue of dead letters, properties and body. It stays there.
+    pub async fn look_at_dead_letters(&self) -> Result<Vec<String>> {
+        let (connection, channel) = self.broker().await?;
+        let (name, mut letters) = (self.amqp.topology().dead_letters(), Vec::new());
+        let options = BasicGetOptions { no_ack: false };
+        // Closing the connection gives them back.
+        while let Some(got) = channel.basic_get(name.as_str().into(), options).await? {
+            let body = String::from_utf8_lossy(&got.delivery.data);
+            letters.push(format!("{:?} {body}", got.delivery.properties));
+        }
+        connection.close(200, "looked".into()).await?;
+        Ok(letters)
+    }
+
+    async fn listen_to(&self, bindings: &[(String, &str)]) -> Result<Events> {
         let (connection, channel) = self.broker().await?;
         let topology = self.amqp.topology();
         topology.declare(&channel, LONGEST).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
-        let (events, options) = (topology.events().into(), QueueBindOptions::default());
-        channel.queue_bind(queue.clone(), events, "#".into(), options, FieldTable::default()).await?;
+        for (exchange, key) in bindings {
+            let (exchange, key) = (exchange.as_str().into(), (*key).into());
+            let options = QueueBindOptions::default();
+            channel.queue_bind(queue.clone(), exchange, key, options, FieldTable::default()).await?;
+        }
         Ok(Events { connection, channel, queue })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The beginning of an upstream's answer is kept with an error, so that a person can see what it was. An upstream that
 //! echoes what it was sent, as debugging pages do, would write the credentials there. So whatever is kept is searched for
-//! them: as they are, as JSON, HTML or a URL would write them, and in base64 and hexadecimal.
+//! them: as they are, as JSON, HTML, a URL or a host's name would write them, and in base64 and hexadecimal.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -119,6 +119,10 @@ fn add_forms(secret: &str, forms: &mut BTreeSet<Vec<u8>>) {
             (0..3).for_each(|shift| add(inside_base64(&engine, text, shift)));
         }
         add(text.to_owned());
+        // As part of a host's name. A short one would be a word.
+        if text.len() >= TELLING {
+            add(text.to_ascii_lowercase());
+        }
     }
 }
 
@@ -194,6 +198,7 @@ mod tests {
             url.clone(),
             lower_escapes(&url),
             SECRET.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            SECRET.to_ascii_lowercase(),
         ];
         for form in forms {
             let text = format!("X-API-Key: {form}; Zone: eu");

@@ -47,6 +47,21 @@ impl Store {
         Ok(limited.rows_affected() == 1)
     }
 
+    /// For how much longer the upstream of a connection wants to be left alone; `None` if it may be asked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn rest_left(&self, connection: ConnectionId) -> Result<Option<Duration>, StoreError> {
+        let left = sqlx::query_scalar!(
+            r#"select extract(epoch from paused_until - now())::float8 as "left!" from connections
+                where id = $1 and paused_until > now() and isfinite(paused_until)"#,
+            connection.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(left.map(seconds))
+    }
+
     /// Asks for the time of a page's request, at most `most` ahead. Times that were given and not used are lost.
     ///
     /// # Errors

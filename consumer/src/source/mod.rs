@@ -6,11 +6,11 @@
 //! write one.
 
 mod error;
+pub mod examine;
 pub mod fetch;
 mod page;
 pub mod paged_json;
 mod planning;
-pub mod probe;
 mod registry;
 mod scope;
 pub mod ultravox;
@@ -29,7 +29,7 @@ pub use fetch::{FetchConfig, FetchConfigError, Fetcher};
 pub use page::{Content, FetchedPage, Outside, ParsedRecord, Reservation, Version};
 pub(crate) use paged_json::NO_ITEM;
 pub use planning::{Planning, TimeIs, TotalIs, fits, planning};
-pub use registry::{KINDS, Kind};
+pub use registry::{KINDS, Kind, Preset};
 pub use scope::{Scope, scope};
 
 /// What a connection's row says about its upstream.

@@ -18,7 +18,12 @@ pub struct Kind {
     pub planning: fn(&Value) -> Result<Planning, SourceError>,
     /// What decides which records such a connection lists. Needs no credentials.
     pub scope: fn(&Url, &Value) -> Result<Scope, SourceError>,
+    /// If it is a preset of `paged_json`: these settings as that source has them, by which the upstream's habits are examined.
+    pub paged: Option<Preset>,
 }
+
+/// Makes settings of `paged_json` of those of a connection.
+pub type Preset = fn(&Value) -> Result<paged_json::Settings, SourceError>;
 
 /// All of them.
 pub const KINDS: [Kind; 2] = [
@@ -28,6 +33,7 @@ pub const KINDS: [Kind; 2] = [
         open: |endpoint| Ok(Box::new(paged_json::PagedJson::open(endpoint)?)),
         planning: paged_json::planning,
         scope: paged_json::scope,
+        paged: Some(paged_json::Settings::read),
     },
     Kind {
         name: ultravox::KIND,
@@ -35,6 +41,7 @@ pub const KINDS: [Kind; 2] = [
         open: |endpoint| Ok(Box::new(ultravox::open(endpoint)?)),
         planning: ultravox::planning,
         scope: ultravox::scope,
+        paged: Some(ultravox::preset),
     },
 ];
 

@@ -80,7 +80,8 @@ pub fn scope(base_url: &Url, settings: &Value) -> Result<Scope, SourceError> {
     Ok(settings.scope(base_url))
 }
 
-fn preset(settings: &Value) -> Result<Settings, SourceError> {
+/// The settings as those of [`paged_json`](super::paged_json).
+pub(super) fn preset(settings: &Value) -> Result<Settings, SourceError> {
     let ours = if settings.is_null() {
         UltravoxSettings::default()
     } else {

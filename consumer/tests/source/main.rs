@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
 
 mod answers;
+mod examine;
 mod guide;
 mod limits;
 mod presets;

@@ -56,6 +56,19 @@ impl RestRules {
         left.is_some_and(|left| left <= 0.0) && reset.is_some_and(|reset| reset > Duration::ZERO)
     }
 
+    /// How much is left of the limit, by the headers that are known without settings.
+    pub(in crate::source) fn remaining_of(headers: &HeaderMap) -> Option<f64> {
+        let left = REMAINING.iter().find_map(|name| text(headers, name));
+        let left = left.or_else(|| combined(headers, &["r", "remaining"]))?;
+        left.split([',', ';']).next()?.trim().parse().ok()
+    }
+
+    /// Whether this header is known without settings.
+    pub(in crate::source) fn knows(name: &str) -> bool {
+        let all = [COMBINED, RETRY_AFTER];
+        RESETS.iter().chain(&REMAINING).chain(&all).any(|known| known == name)
+    }
+
     fn named(&self, headers: &HeaderMap) -> Option<Duration> {
         first(headers, std::slice::from_ref(self.reset.as_ref()?))
     }

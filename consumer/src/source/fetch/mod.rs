@@ -31,7 +31,8 @@ use super::FetchError;
 use super::error::quote;
 pub use body::Allowance;
 pub use config::{FetchConfig, FetchConfigError};
-pub use exchange::{Exchange, Exchanges};
+use exchange::Noted;
+pub use exchange::{Exchange, Exchanges, Ration};
 pub use limits::RestRules;
 
 /// How many redirects are followed, all on the connection's own scheme, host and port.
@@ -44,8 +45,8 @@ pub struct Fetcher {
     config: FetchConfig,
     /// One permit for each page that may outgrow its small share at the same time.
     large_pages: Arc<Semaphore>,
-    /// Where requests are noted, if anybody wants to see them.
-    watched: Option<Exchanges>,
+    /// Where requests are noted, and how many there may be, if anybody wants to see them.
+    watched: Option<(Exchanges, Ration)>,
 }
 
 /// One GET.
@@ -104,13 +105,33 @@ pub enum Answered {
 impl Fetcher {
     /// Builds the client. `slots` is how many pages this process fetches at a time.
     pub fn new(config: FetchConfig, slots: usize) -> Result<Self, FetchConfigError> {
+        Self::build(config, slots, None)
+    }
+
+    /// One that asks no more than its ration, and what it asks of upstreams. With it go the answers, so it is for a few
+    /// requests.
+    pub fn watched(
+        config: FetchConfig,
+        slots: usize,
+        ration: Ration,
+    ) -> Result<(Self, Exchanges), FetchConfigError> {
+        let exchanges = Exchanges::default();
+        Ok((Self::build(config, slots, Some((exchanges.clone(), ration)))?, exchanges))
+    }
+
+    fn build(
+        config: FetchConfig,
+        slots: usize,
+        watched: Option<(Exchanges, Ration)>,
+    ) -> Result<Self, FetchConfigError> {
+        let ration = watched.as_ref().map(|(_, ration)| ration.clone());
         config.check(slots).map_err(FetchConfigError::Limit)?;
         common::telemetry::install_tls_provider();
         let client = Client::builder()
             .user_agent(concat!("backhaul/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
             .tls_certs_merge(config::trusted(config.ca_file.as_deref())?)
-            .redirect(redirect::Policy::custom(judge_redirect))
+            .redirect(redirect::Policy::custom(move |attempt| judge_redirect(attempt, ration.as_ref())))
             .dns_resolver(address::Resolver { allow_private: config.allow_private_addresses })
             // A proxy from the environment would resolve names itself, past the check of addresses.
             .no_proxy()
@@ -125,13 +146,7 @@ impl Fetcher {
             .pool_idle_timeout(Duration::from_secs(30))
             .build()?;
         let large_pages = Arc::new(Semaphore::new(config.large_pages(slots)));
-        Ok(Self { client, config, large_pages, watched: None })
-    }
-
-    /// The same, and what it asks of upstreams.
-    pub fn watched(config: FetchConfig, slots: usize) -> Result<(Self, Exchanges), FetchConfigError> {
-        let exchanges = Exchanges::default();
-        Ok((Self { watched: Some(exchanges.clone()), ..Self::new(config, slots)? }, exchanges))
+        Ok(Self { client, config, large_pages, watched })
     }
 
     /// The limits in force.
@@ -156,11 +171,15 @@ impl Fetcher {
 
     /// The same, where a refusal may mean something else than an error.
     pub async fn ask(&self, get: Get<'_>, allowance: &Allowance) -> Result<Answered, FetchError> {
-        let (response, deadline) = self.answer(&get).await?;
+        let (response, deadline, mut noted) = self.answer(&get).await?;
         let status = response.status();
         match status {
             StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::NO_CONTENT => {
-                read(response, allowance, get.budget, deadline).await.map(Answered::Body)
+                let body = read(response, allowance, get.budget, deadline).await?;
+                if let Some(noted) = &mut noted {
+                    noted.read(&body.bytes);
+                }
+                Ok(Answered::Body(body))
             }
             _ => {
                 let error = status::refusal(response, get.rest, deadline).await;
@@ -170,12 +189,15 @@ impl Fetcher {
     }
 
     /// The head of the answer, and when its body must have come.
-    async fn answer(&self, get: &Get<'_>) -> Result<(Response, Instant), FetchError> {
+    async fn answer(&self, get: &Get<'_>) -> Result<(Response, Instant, Option<Noted>), FetchError> {
         if !self.config.allow_private_addresses {
             address::check_literal(&get.url).map_err(|refused| FetchError::permanent(refused.to_string()))?;
         }
         let deadline = Instant::now() + get.budget;
-        let mut noted = self.watched.as_ref().map(|exchanges| exchanges.begin(&get.url));
+        if self.watched.as_ref().is_some_and(|(_, ration)| !ration.take()) {
+            return Err(FetchError::permanent(RationSpent.to_string()));
+        }
+        let mut noted = self.watched.as_ref().map(|(exchanges, _)| exchanges.begin(&get.url));
         let mut request = self
             .client
             .get(get.url.clone())
@@ -189,9 +211,9 @@ impl Fetcher {
         match tokio::time::timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => {
                 if let Some(noted) = &mut noted {
-                    noted.answered(response.status(), response.url());
+                    noted.answered(response.status(), response.url(), response.headers());
                 }
-                Ok((response, deadline))
+                Ok((response, deadline, noted))
             }
             Ok(Err(error)) => Err(explain("no answer from the upstream", error)),
             Err(_elapsed) => Err(too_late(get.budget)),
@@ -224,6 +246,11 @@ fn too_late(budget: Duration) -> FetchError {
     FetchError::transient(format!("no complete answer within {budget:?}"))
 }
 
+/// No more requests may be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("no more requests may be sent")]
+struct RationSpent;
+
 /// A redirect that is not followed. A credential of the connection's own header would go along with it.
 #[derive(Debug, thiserror::Error)]
 enum RedirectRefused {
@@ -233,7 +260,7 @@ enum RedirectRefused {
     TooMany,
 }
 
-fn judge_redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
+fn judge_redirect(attempt: redirect::Attempt<'_>, ration: Option<&Ration>) -> redirect::Action {
     // The first of the previous URLs is the one that was asked for.
     let here = attempt.previous().first().is_some_and(|first| same_origin(first, attempt.url()));
     if !here {
@@ -241,6 +268,8 @@ fn judge_redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
         attempt.error(RedirectRefused::Elsewhere(elsewhere))
     } else if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error(RedirectRefused::TooMany)
+    } else if ration.is_some_and(|ration| !ration.take()) {
+        attempt.error(RationSpent)
     } else {
         attempt.follow()
     }
@@ -265,7 +294,8 @@ fn explain(what: &str, error: reqwest::Error) -> FetchError {
     let mut words: Vec<String> = Vec::new();
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
-        if error.is::<RedirectRefused>() || error.is::<address::AddressRefused>() {
+        if error.is::<RedirectRefused>() || error.is::<RationSpent>() || error.is::<address::AddressRefused>()
+        {
             return FetchError::permanent(error.to_string());
         }
         let word = error.to_string();

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 
 use super::figures::{flag, whole};
 use super::pointer::{MAX_POINTERS, Pointer};
-use super::record::{Judge, RecordShape};
+use super::record::{Judge, Parts, RecordShape};
 use super::scan::{Item, List, scan, scan_list};
 use super::settings::{Settings, Spot, pointer};
 use super::styles::Style;
@@ -160,6 +160,11 @@ impl AnswerShape {
         Judge::new(&self.record, span, answer)
     }
 
+    /// One record of an answer, of which this was found.
+    pub(super) const fn part<'p, 'de>(&'p self, found: &'p [Option<&'de str>]) -> Parts<'p, 'de> {
+        self.record.part(found)
+    }
+
     fn records_at(&self) -> String {
         self.pointers.get(RECORDS).map(ToString::to_string).unwrap_or_default()
     }
@@ -194,6 +199,11 @@ impl<'de> Answer<'de> {
         let total = whole(self.total.as_deref()?)?;
         let here = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         (here..=MAX_TOTAL).contains(&total).then_some(total)
+    }
+
+    /// The upstream's total, whatever it is.
+    pub(super) fn named_total(&self) -> Option<i64> {
+        whole(self.total.as_deref()?)
     }
 
     /// Whether there is more, where the answer says so.

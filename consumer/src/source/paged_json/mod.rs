@@ -11,6 +11,7 @@ mod figures;
 #[cfg(test)]
 mod fuzz;
 mod item;
+mod lens;
 mod link;
 mod pointer;
 mod reading;
@@ -43,6 +44,7 @@ use super::{
 use answer::AnswerShape;
 use item::Items;
 pub(crate) use item::NO_ITEM;
+pub(super) use lens::{Lens, Look};
 use reading::Reading;
 use refusal::Refusals;
 use request::Requests;

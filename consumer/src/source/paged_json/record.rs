@@ -55,6 +55,11 @@ impl RecordShape {
         Ok(Self { pointers, ids, time, deferred, version, format, zone })
     }
 
+    /// A record of which this was found.
+    pub(super) const fn part<'p, 'de>(&'p self, found: &'p [Option<&'de str>]) -> Parts<'p, 'de> {
+        Parts { shape: self, found }
+    }
+
     /// What to look for in a record.
     pub(super) fn pointers(&self) -> &[Pointer] {
         &self.pointers
@@ -131,7 +136,8 @@ impl<'s, 'de> Judge<'s, 'de> {
 }
 
 /// What was found of a record.
-struct Parts<'p, 'de> {
+#[derive(Debug)]
+pub(super) struct Parts<'p, 'de> {
     shape: &'p RecordShape,
     found: &'p [Option<&'de str>],
 }
@@ -142,7 +148,12 @@ impl<'de> Parts<'_, 'de> {
         self.found.get(index).copied().flatten().filter(|part| *part != "null")
     }
 
-    fn time(&self) -> Result<Option<DateTime<Utc>>, String> {
+    /// Its time, as it is written.
+    pub(super) fn written_time(&self) -> Option<&'de str> {
+        self.part(self.shape.time?)
+    }
+
+    pub(super) fn time(&self) -> Result<Option<DateTime<Utc>>, String> {
         let Some(index) = self.shape.time else { return Ok(None) };
         let json =
             self.part(index).ok_or_else(|| format!("the record has no time at {:?}", self.name(index)))?;
@@ -169,7 +180,7 @@ impl<'de> Parts<'_, 'de> {
         time.map(|time| time.timestamp_micros())
     }
 
-    fn key(&self) -> Result<String, String> {
+    pub(super) fn key(&self) -> Result<String, String> {
         let mut key = String::new();
         for index in 0..self.shape.ids {
             let json =

@@ -21,6 +21,8 @@ pub(crate) const JSON_LINES: Kind = Kind {
     planning: |settings| Settings::read(settings).map(|_usable| Planning::default()),
     // However many events a page has, they are the same ones.
     scope: |base_url, settings| Settings::read(settings).map(|_usable| Scope::of(base_url, &Value::Null)),
+    // It is no preset of another source.
+    paged: None,
 };
 
 /// The connection's settings.

@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use harness::database::Database;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A secret, and what gives it away in any writing. It has letters and digits only in its core, which no JSON, HTML or
-/// URL writer changes; so beside those letters only base64 (at three alignments) and hexadecimal are other forms.
+/// URL writer changes; so beside those letters only base64 (at three alignments), hexadecimal and small letters are
+/// other forms.
 #[derive(Clone, Debug)]
 pub(crate) struct Needle {
     forms: Vec<String>,
@@ -16,7 +18,8 @@ impl Needle {
     pub(crate) fn new(core: &str) -> Self {
         assert!(core.len() > 12 && core.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let hex: String = core.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let mut forms = vec![core.to_owned(), hex.to_uppercase(), hex];
+        // Names of hosts and headers have small letters only.
+        let mut forms = vec![core.to_owned(), core.to_ascii_lowercase(), hex.to_uppercase(), hex];
         // Three bytes are four characters, whatever stands before them: drop what the neighbours decide.
         forms.extend((0..3).map(|skip| base64(&core.as_bytes()[skip..skip + (core.len() - skip) / 3 * 3])));
         Self { forms }
@@ -35,11 +38,18 @@ pub(crate) struct Hunt {
     needles: Vec<Needle>,
     looked_through: usize,
     found: Vec<String>,
+    /// Whether the database is one of a test's own.
+    is_small: bool,
 }
 
 impl Hunt {
     pub(crate) fn for_needles(needles: &[&str]) -> Self {
         Self { needles: needles.iter().map(|core| Needle::new(core)).collect(), ..Self::default() }
+    }
+
+    /// For a database that has no more than a table of the test's own.
+    pub(crate) fn in_small(needles: &[&str]) -> Self {
+        Self { is_small: true, ..Self::for_needles(needles) }
     }
 
     pub(crate) fn text(&mut self, place: &str, text: &str) {
@@ -56,18 +66,27 @@ impl Hunt {
         Ok(())
     }
 
-    /// Every column of every row of every table, as text.
+    /// Every column of every row of every table, as text; of bytes, what is readable of them.
     pub(crate) async fn database(&mut self, database: &Database) -> Result<()> {
-        let tables = "select table_schema || '.' || quote_ident(table_name) from information_schema.tables
-                       where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')";
-        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&database.pool).await?;
-        assert!(tables.len() > 12, "{tables:?}");
-        for table in tables {
-            let rows = sqlx::query(AssertSqlSafe(format!("select t::text from {table} t")))
-                .fetch_all(&database.pool)
-                .await?;
-            for row in rows {
-                self.text(&table, &row.try_get::<String, _>(0)?);
+        let columns: Vec<(String, String, String)> = sqlx::query_as(
+            "select quote_ident(c.table_schema) || '.' || quote_ident(c.table_name), quote_ident(c.column_name), c.data_type
+               from information_schema.columns c join information_schema.tables t using (table_schema, table_name)
+              where t.table_type = 'BASE TABLE' and c.table_schema not in ('pg_catalog', 'information_schema')",
+        )
+        .fetch_all(&database.pool)
+        .await?;
+        let tables: BTreeSet<&str> = columns.iter().map(|(table, ..)| table.as_str()).collect();
+        assert!(columns.len() > tables.len() && (self.is_small || tables.len() > 12), "{tables:?}");
+        for (table, column, data_type) in &columns {
+            let text = match data_type.as_str() {
+                "bytea" => format!("encode({column}, 'escape') || encode({column}, 'hex')"),
+                _ => format!("{column}::text"),
+            };
+            let query = format!("select coalesce({text}, '') from {table}");
+            for text in
+                sqlx::query_scalar::<_, String>(AssertSqlSafe(query)).fetch_all(&database.pool).await?
+            {
+                self.text(&format!("{table}.{column}"), &text);
             }
         }
         Ok(())

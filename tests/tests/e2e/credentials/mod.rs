@@ -4,3 +4,5 @@ mod canary;
 mod echo;
 mod hunt;
 mod keys;
+mod kinds;
+mod mirror;

@@ -73,7 +73,7 @@ impl DateQuery {
     }
 
     /// The coarsest unit of the formats.
-    fn unit(&self) -> TimeDelta {
+    pub(super) fn unit(&self) -> TimeDelta {
         let units = self.parameters.iter().filter_map(|parameter| parameter.template.unit());
         units.max().unwrap_or(TimeDelta::zero())
     }
@@ -83,6 +83,26 @@ impl DateQuery {
         let has =
             |end: fn(&DateTemplate) -> bool| self.parameters.iter().any(|parameter| end(&parameter.template));
         has(DateTemplate::has_from) && has(DateTemplate::has_to)
+    }
+
+    /// Whether a lower bound can be sent.
+    pub(super) fn has_lower_bound(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.template.has_from())
+    }
+
+    /// Whether an upper bound can be sent.
+    pub(super) fn has_upper_bound(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.template.has_to())
+    }
+
+    /// By how much more is asked for on either side.
+    pub(super) const fn margin(&self) -> TimeDelta {
+        self.margin
+    }
+
+    /// Whether its days, or the clocks of its formats, may be shifted against ours.
+    pub(super) const fn may_be_shifted(&self) -> bool {
+        self.may_be_shifted
     }
 
     pub(super) fn has_margin(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Connections: listing and deleting them, and finding the one that is meant.
 
-use super::{known, limit, probe, put};
+use super::{examine, known, limit, put};
 use crate::arguments::Connection;
 use crate::commands::requested_by;
 use crate::context::Context;
@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Fai
         Connection::Put(put) => Box::pin(put::run(context, put)).await,
         Connection::Versions(of) => Box::pin(known::versions(context, &of)).await,
         Connection::Stragglers(of) => Box::pin(known::stragglers(context, &of)).await,
-        Connection::Test(test) => Box::pin(probe::run(context, *test)).await,
+        Connection::Test(test) => Box::pin(examine::run(context, *test)).await,
         Connection::List { tenant } => list(context, tenant.as_deref()).await,
         Connection::Limit(limit) => Box::pin(limit::run(context, limit)).await,
         Connection::Delete { connection, tenant, yes } => {

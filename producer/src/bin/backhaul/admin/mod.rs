@@ -2,16 +2,17 @@
 
 mod connection;
 mod credentials;
+mod examine;
+mod examined;
 mod key;
 mod known;
 mod limit;
-mod probe;
 mod put;
 mod user;
 
+pub(crate) use examine::TestConnection;
 pub(crate) use known::{ListStragglers, OfConnection};
 pub(crate) use limit::LimitConnection;
-pub(crate) use probe::TestConnection;
 pub(crate) use put::PutConnection;
 
 use crate::arguments::{Admin, Tenant};
