@@ -53,7 +53,7 @@ async fn a_statement_that_does_not_fit_holds_everything() -> Result<()> {
     let consumer = fixture.consumer().await?;
     let job = fixture.publish_start(account.connection).await?;
     consumer.unready().await?;
-    let (status, why) = consumer.get("/readyz").await?;
+    let (status, why) = consumer.get("readyz").await?;
     assert!(status == 503 && why.contains("audit"), "{status} {why}");
     let asked: u64 = fixture.upstream.fetches().into_values().sum();
     assert!(asked <= 2, "{asked} requests before anything could be stored");
@@ -78,7 +78,7 @@ async fn nothing_is_consumed_before_the_schema_is_there() -> Result<()> {
     let job = fixture.publish_start(account.connection).await?;
     let consumer = Fixture::spawn(fixture.settings()?).await?;
     consumer.unready().await?;
-    let (status, why) = consumer.get("/readyz").await?;
+    let (status, why) = consumer.get("readyz").await?;
     assert!(status == 503 && why.contains("backhaul migrate"), "{status} {why}");
     assert_eq!(fixture.waiting(WorkQueue::Starts).await?, 1);
     fixture.database.execute("insert into _sqlx_migrations select * from hidden").await?;
