@@ -39,10 +39,13 @@ impl Onward {
     }
 
     /// A page before was stepped over as a repeat, and this one is another: so there was more to read.
-    pub(super) fn stepped_over(&mut self, before: &Walk, seen: &Seen) {
-        // A short page that comes again, and nothing behind it, is the last one.
+    pub(super) fn stepped_over(&mut self, before: &Walk, seen: &Seen, rules: &Rules) {
+        // A short page that comes again, and nothing behind it, is the last one. Where the upstream only takes multiples of its
+        // page size, any page is short that comes again when what follows it is asked for: it did not fill one.
         let is_complete = self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total);
-        let was_last = seen.fresh == 0 && (is_complete || before.last_page < before.largest_page);
+        let rounds = rules.traits.whole_pages || before.overlap == Overlap::Doubted;
+        let is_short = before.last_page < before.largest_page || rounds;
+        let was_last = seen.fresh == 0 && (is_complete || is_short);
         if before.alike > 0 && !self.is_repeat && !was_last {
             let text = format!(
                 "page {} had the very records of the page before it, and was stepped over; page {} is another one",
@@ -88,8 +91,8 @@ impl Onward {
         }
         // The last page, however far beyond it is asked for. A list of one page looks the same as a parameter that the
         // upstream does not know.
-        let is_first = first.saturating_sub(1) == before.first_page;
-        if is_first
+        let is_all = self.walk.fresh <= number(seen.records);
+        if is_all
             && rules.size.is_none_or(|size| u32::try_from(seen.records).is_ok_and(|records| records >= size))
         {
             let text = format!(

@@ -108,6 +108,8 @@ async fn offsets_that_are_only_taken_as_multiples_of_the_page_size_lose_nothing(
         (100, json!(null)),
         (99, json!(99)),
         (300, json!(300)),
+        (99, json!(null)),
+        (1, json!(null)),
     ] {
         let named = total.clone();
         let upstream = Upstream::start(move |parts| {
@@ -152,4 +154,33 @@ async fn a_walk_by_offsets_asks_for_no_more_pages_than_it_needs() {
         assert_eq!((walked.keys(), walked.doubt()), (ids(0..250), None));
         assert_eq!(upstream.seen().len(), requests, "{total}: {:?}", upstream.seen());
     }
+}
+
+/// Some upstreams give their last page for any offset beyond it.
+#[tokio::test]
+async fn a_last_page_that_comes_again_beyond_the_end_is_the_end() {
+    for count in [1, 2, 99, 100, 101, 150, 200, 250] {
+        let upstream = Upstream::start(move |parts| {
+            let begin = number(parts, "offset").unwrap();
+            let begin = if begin >= count { (count - 1) / 100 * 100 } else { begin };
+            json!({"data": rows((begin..count).take(100))}).to_string()
+        })
+        .await;
+        let walked = read(&upstream, settings(by_offset(1))).await.ended();
+        assert_eq!(
+            (walked.keys(), walked.doubts(), walked.doubt()),
+            (ids(0..count), vec![], None),
+            "{count}"
+        );
+        assert!(upstream.seen().len() <= count.div_ceil(100) + 4, "{count}: {:?}", upstream.seen());
+    }
+}
+
+/// A full page that comes again and again, whatever is asked for, may be all that is ever shown.
+#[tokio::test]
+async fn an_offset_that_the_upstream_does_not_know_is_a_doubt() {
+    let upstream = Upstream::start(|_| json!({"data": rows(0..100)}).to_string()).await;
+    let walked = read(&upstream, settings(by_offset(1))).await.ended();
+    assert_eq!((walked.keys(), walked.doubts()), (ids(0..100), vec![WarningKind::SamePage]));
+    assert!(walked.doubt().unwrap().contains("next.parameter"), "{:?}", walked.doubt());
 }
