@@ -9,7 +9,9 @@
 //!   its content. One that is odd (it cannot be read, or is not importable) may be missing if `failed` or the note
 //!   `deferred` counts it. Others may be missing if a warning doubts that the walk was whole; or if the note
 //!   `moving_list` is there, at most as many as were removed while the job read. What the upstream kept to itself, by a
-//!   cap or by a window, is no difference: unless its total, which the settings take for exact, counted it.
+//!   cap or by a window, is no difference: unless its total, which the settings take for exact, counted it. Nor is what
+//!   nobody could find out: settings that look for the next page where there is none, or ask for it by a name that the
+//!   upstream does not know, while it clamps its pages and says nothing of what there is.
 //! - **Passed over.** An incremental job begins somewhere, and so says that all that is older is known. What is older and
 //!   missing must be excused by an earlier job: it was completed, it read that time and a newer record than that, and
 //!   the record was not steady in it (it came later, or moved); or that job told of the record; or the upstream kept it to
@@ -217,10 +219,7 @@ impl Court<'_> {
 
     fn is_in(&self, version: &Version, facts: &Facts) -> bool {
         let time = times::read(self.world, version) * MICROS;
-        // What has no time is nowhere, and so everywhere.
-        let timeless =
-            matches!(version.odd, Some(Odd::Timeless | Odd::Unreadable)) && self.world.time.is_some();
-        timeless || facts.from.is_none_or(|from| from <= time) && time < facts.to
+        facts.from.is_none_or(|from| from <= time) && time < facts.to
     }
 
     fn is_stored(&self, facts: &Facts, id: &str, version: &Version) -> bool {
@@ -235,11 +234,14 @@ impl Court<'_> {
             if self.is_stored(facts, &id, &version) {
                 continue;
             }
-            if let Some(kind) = excuse(self.world, &version) {
-                *odd.entry(kind).or_default() += 1;
-                self.told.insert(id);
-            } else if !facts.log.withheld.contains(&id) || self.world.total_is_kept() {
-                missing.push(id);
+            let withheld = facts.log.withheld.contains(&id) && !self.world.total_is_kept();
+            match excuse(self.world, &version) {
+                _ if withheld || self.world.hides() => {}
+                Some(kind) => {
+                    *odd.entry(kind).or_default() += 1;
+                    self.told.insert(id);
+                }
+                None => missing.push(id),
             }
         }
         for (kind, count) in odd {
@@ -275,7 +277,12 @@ impl Court<'_> {
             let Some(version) = self.history.steady(id, facts.began, facts.ended) else { continue };
             let time = times::read(self.world, version) * MICROS;
             let stored = facts.records.get(id).is_some_and(|stored| !stored.deleted);
-            if stored || from <= time || self.told.contains(id) || excuse(self.world, version).is_some() {
+            if stored
+                || from <= time
+                || self.world.hides()
+                || self.told.contains(id)
+                || excuse(self.world, version).is_some()
+            {
                 continue;
             }
             if !self.jobs[..job].iter().any(|earlier| self.excuses(earlier, id, version)) {

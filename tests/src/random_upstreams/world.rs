@@ -429,4 +429,25 @@ impl World {
             && self.order != Order::Unstable
             && self.troubles.values().all(passing)
     }
+
+    /// Whether a mistake in the settings cannot be seen, since the list looks as if it ended after its first page.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        let says = self.total == Total::Exact || matches!(self.end, End::More | End::Done | End::Pages);
+        match self.mistake {
+            Some(Mistake::Next) => !says,
+            // One short page, whatever is asked for, looks like the last page that is given again.
+            Some(Mistake::Parameter) => !says && self.is_counted() && self.page() < self.page_size,
+            Some(
+                Mistake::Zone
+                | Mistake::Id
+                | Mistake::Format
+                | Mistake::Total
+                | Mistake::End
+                | Mistake::Created
+                | Mistake::Window,
+            )
+            | None => false,
+        }
+    }
 }

@@ -21,8 +21,8 @@ pub(super) struct Traits {
     pub(super) moving: bool,
     /// Whether the list is taken to end where its total says.
     pub(super) until_total: bool,
-    /// The settings say that an offset within a page gives the whole of that page.
-    pub(super) whole_pages: bool,
+    /// Pages are asked for by how many records come before them.
+    pub(super) by_offset: bool,
 }
 
 /// What follows a page.

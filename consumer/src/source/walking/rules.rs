@@ -40,11 +40,11 @@ impl Onward {
 
     /// A page before was stepped over as a repeat, and this one is another: so there was more to read.
     pub(super) fn stepped_over(&mut self, before: &Walk, seen: &Seen, rules: &Rules) {
-        // A short page that comes again, and nothing behind it, is the last one. Where the upstream only takes multiples of its
-        // page size, any page is short that comes again when what follows it is asked for: it did not fill one.
+        // A short page that comes again, and nothing behind it, is the last one. By offsets, any page is short that comes again when
+        // the record behind it is asked for: the upstream only takes multiples of its page size, and it did not fill one.
         let is_complete = self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total);
-        let rounds = rules.traits.whole_pages || before.overlap == Overlap::Doubted;
-        let is_short = before.last_page < before.largest_page || rounds;
+        let is_unfilled = rules.size.is_none_or(|size| before.last_page < i64::from(size));
+        let is_short = before.last_page < before.largest_page || rules.traits.by_offset && is_unfilled;
         let was_last = seen.fresh == 0 && (is_complete || is_short);
         if before.alike > 0 && !self.is_repeat && !was_last {
             let text = format!(
