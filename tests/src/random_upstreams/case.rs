@@ -35,14 +35,14 @@ pub(super) struct Verdict {
 /// Runs a world's jobs, and judges them. `session` is for the look at the records.
 pub(super) async fn run(ground: &Ground<'_>, session: &mut PgConnection, world: &World) -> Result<Verdict> {
     let midnight = midnight();
-    let settings = settings(world, midnight.timestamp());
+    let settings = settings(world, midnight.timestamp_millis());
     if let Err(refused) = consumer::source::planning("paged_json", &settings) {
         let breach = Breach { rule: Rule::Refused, job: 0, text: refused.to_string() };
         let breaches = if world.mistake.is_none() { vec![breach] } else { Vec::new() };
         return Ok(Verdict { breaches, jobs: Vec::new() });
     }
     let number = ground.next_run();
-    let upstream = ground.upstreams.add(number, world, midnight.timestamp());
+    let upstream = ground.upstreams.add(number, world, midnight.timestamp_millis());
     let tenant = ground.stage.store.create_tenant(&format!("case-{number}"), SLICES).await?.id;
     let new = NewConnection {
         tenant,

@@ -45,11 +45,13 @@ fn plain(random: &mut StdRng) -> World {
     let pages = random.random_range(1..=8_u32);
     World {
         style,
+        counts: false,
         order: if random.random_bool(0.2) { Order::NewestFirst } else { Order::Created },
         page_size: (records / pages).clamp(5, 50) + random.random_range(0..3_u32),
         clamp: None,
         records,
         spacing: one(&[0, 1, 7, 60, 60, 90], random),
+        fraction: one(&[0, 0, 0, 700], random),
         odd: BTreeMap::new(),
         time: Some(Format::Rfc3339),
         by_update: false,
@@ -61,6 +63,8 @@ fn plain(random: &mut StdRng) -> World {
             ignores_from: false,
             ignores_to: false,
             window: None,
+            forgets: false,
+            max_span: None,
             floor: random.random_bool(0.5),
         }),
         slices: None,
@@ -106,9 +110,10 @@ fn steps(random: &mut StdRng) -> Vec<Step> {
 }
 
 fn change(random: &mut StdRng) -> Change {
-    match random.random_range(0..8_u32) {
+    match random.random_range(0..9_u32) {
+        8 => Change::Ahead(one(&[1, 60, 3000], random)),
         0 | 1 => Change::New(random.random_range(1..30)),
-        2 => Change::Late(random.random_range(0..20_000)),
+        2 => Change::Late(one(&[1, 1, 3, 30], random), random.random_range(0..20_000)),
         3 | 4 => Change::Gone(random.random_range(1..6), random.random_range(0..1000)),
         5 => Change::Gone(random.random_range(1..60), random.random_range(0..1000)),
         _ => Change::Touched(random.random_range(1..10), random.random_range(0..1000)),
@@ -116,7 +121,12 @@ fn change(random: &mut StdRng) -> Change {
 }
 
 fn feature(world: &mut World, random: &mut StdRng) {
-    match random.random_range(0..17_u32) {
+    match random.random_range(0..20_u32) {
+        17 => world.counts = true,
+        18 | 19 => {
+            let step = random.random_range(0..world.steps.len());
+            world.steps[step].hides = Some((random.random_range(1..6), random.random_range(0..1000)));
+        }
         0 => world.clamp = Some(random.random_range(2..=world.page_size)),
         1 => {
             for _odd in 0..random.random_range(1..5_u32) {
@@ -252,9 +262,14 @@ fn dates(world: &mut World, random: &mut StdRng) {
         ignores_from: random.random_bool(0.1),
         ignores_to: random.random_bool(0.1),
         window: random.random_bool(0.2).then(|| random.random_range(1..20)),
+        forgets: random.random_bool(0.1),
+        max_span: random.random_bool(0.15).then(|| random.random_range(4..30)),
         floor: random.random_bool(0.7),
     });
     world.slices = random.random_bool(0.5).then(|| random.random_range(2..20));
+    if random.random_bool(0.3) {
+        world.zone = one(&[Zone::Kiritimati, Zone::Kolkata, Zone::Honolulu], random);
+    }
 }
 
 /// Takes back what does not fit together: what no upstream is, and what its user would not write.
@@ -299,8 +314,15 @@ fn fit(world: &mut World) {
         | Style::NextUrl
         | Style::LinkHeader => {}
     }
-    if world.end == End::UntilTotal {
+    if world.end == End::UntilTotal && !matches!(world.total, Total::Lie(_)) {
         world.total = Total::Exact;
+    }
+    if !matches!(world.style, Style::NextUrl | Style::LinkHeader) {
+        world.counts = false;
+    }
+    // One pass is said to be enough.
+    if world.delete_at_once {
+        world.steps.iter_mut().for_each(|step| step.hides = None);
     }
     if world.time.is_none() {
         // Nothing drops what a bound brings too much, so that bounds must be what they seem.
@@ -311,11 +333,10 @@ fn fit(world: &mut World) {
     if world.dates.is_none() {
         world.slices = None;
     }
-    if let Some(dates) = &mut world.dates
-        && dates.window.is_some()
-        && world.mistake != Some(Mistake::Window)
-    {
-        dates.floor = true;
+    if let Some(dates) = &mut world.dates {
+        dates.floor |= dates.window.is_some() && world.mistake != Some(Mistake::Window);
+        dates.floor |= dates.max_span.is_some();
+        dates.forgets &= matches!(world.style, Style::NextUrl | Style::LinkHeader);
     }
     let applies = match world.mistake {
         None | Some(Mistake::Id | Mistake::Parameter) => true,

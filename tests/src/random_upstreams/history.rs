@@ -3,6 +3,9 @@
 use super::world::{Change, Odd, World};
 use std::collections::BTreeMap;
 
+/// In milliseconds.
+const MINUTE: i64 = 60_000;
+
 /// A moment of a case: it grows with every request and every change.
 pub type Tick = u64;
 
@@ -13,7 +16,7 @@ pub struct Version {
     pub since: Tick,
     /// Whether it is there; the last content of what is gone says no.
     pub there: bool,
-    /// When it was created, in seconds since 1970.
+    /// When it was created, in milliseconds since 1970.
     pub created: i64,
     /// When it was last changed.
     pub updated: i64,
@@ -43,13 +46,14 @@ pub struct Moved {
 }
 
 impl History {
-    /// An upstream at its beginning. `midnight` is the last one.
+    /// An upstream at its beginning. `midnight` is the last one, in milliseconds since 1970.
     #[must_use]
     pub fn begin(world: &World, midnight: i64) -> Self {
         let mut history = Self { tick: 1, ..Self::default() };
-        let spacing = i64::from(world.spacing) * 60;
+        let spacing = i64::from(world.spacing) * MINUTE;
         // The last one is at midnight or a little later, so that some are where days and slices meet.
-        let first = midnight - spacing * i64::from(world.records.saturating_sub(1));
+        let first =
+            midnight - spacing * i64::from(world.records.saturating_sub(1)) + i64::from(world.fraction);
         for place in 0..world.records {
             history.add(first + spacing * i64::from(place), world.odd.get(&place).copied());
         }
@@ -99,12 +103,16 @@ impl History {
         })
     }
 
-    /// Changes it.
+    /// Changes it, at this moment by the upstream's clock.
     pub fn change(&mut self, change: Change, now: i64, midnight: i64) -> Moved {
         self.tick += 1;
         match change {
             Change::New(count) => (0..count).for_each(|_nth| self.add(now, None)),
-            Change::Late(minutes) => self.add(midnight - minutes * 60, None),
+            Change::Late(count, minutes) => {
+                let first = midnight - minutes * MINUTE;
+                (0..count).for_each(|nth| self.add(first + i64::from(nth) * MINUTE, None));
+            }
+            Change::Ahead(minutes) => self.add(now + i64::from(minutes) * MINUTE, None),
             Change::Gone(count, place) => {
                 let chosen = self.chosen(count, place);
                 let gone = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
@@ -136,7 +144,9 @@ impl History {
         Moved::default()
     }
 
-    fn chosen(&self, count: u32, place: u32) -> Vec<String> {
+    /// So many records from a place on, as a change names them.
+    #[must_use]
+    pub fn chosen(&self, count: u32, place: u32) -> Vec<String> {
         let mut there: Vec<_> = self.present().map(|(id, version)| (version.created, id)).collect();
         there.sort_unstable();
         let first = there.len() * place.min(999) as usize / 1000;

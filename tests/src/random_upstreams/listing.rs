@@ -1,7 +1,7 @@
 //! What an upstream lists for a request: filtered, sorted, cut off, and cut into pages.
 
 use super::history::{History, Version};
-use super::times::{Asked, filtered_by};
+use super::times::{Asked, filtered_by, read};
 use super::world::{Odd, Order, Style, Total, World};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,8 @@ pub(super) struct Page {
     pub(super) rows: Vec<(String, Version)>,
     /// The sort key and the id of the last one.
     pub(super) last: Option<(i64, String)>,
+    /// How many come before it.
+    pub(super) begin: usize,
     /// Whether there are more behind it.
     pub(super) more: bool,
     /// Whether it begins beyond the end of the list.
@@ -33,7 +35,7 @@ pub(super) struct Page {
     pub(super) listed: usize,
     /// Ids that belong to the list and are not shown in it, by a cap or a window.
     pub(super) withheld: BTreeSet<String>,
-    /// The newest time in the list, in seconds since 1970.
+    /// The newest time in the list, as it is read, in microseconds since 1970.
     pub(super) newest: Option<i64>,
 }
 
@@ -42,12 +44,13 @@ pub(super) fn page(
     world: &World,
     history: &History,
     asked: Asked,
-    oldest: Option<i64>,
+    (oldest, hidden): (Option<i64>, &BTreeSet<String>),
     place: &Place,
     limit: usize,
 ) -> Option<Page> {
     let tick = history.tick;
-    let inside = history.present().filter(|(_, version)| asked.contains(filtered_by(world, version)));
+    let shown = history.present().filter(|(id, _)| !hidden.contains(*id));
+    let inside = shown.filter(|(_, version)| asked.contains(filtered_by(world, version)));
     let mut rows: Vec<_> = inside
         .map(|(id, version)| (key(world.order, id, version, tick), id.to_owned(), version.clone()))
         .collect();
@@ -64,7 +67,7 @@ pub(super) fn page(
         page.withheld.extend(rows.iter().skip(cap as usize).map(|(_, id, _)| id.clone()));
         rows.truncate(cap as usize);
     }
-    page.newest = rows.iter().map(|(_, _, version)| filtered_by(world, version)).max();
+    page.newest = rows.iter().map(|(_, _, version)| read(world, version)).max();
     let twice = |row: (i64, String, Version)| {
         let times = if row.2.odd == Some(Odd::Twice) { 2 } else { 1 };
         std::iter::repeat_n(row, times)
@@ -76,6 +79,7 @@ pub(super) fn page(
         Place::After(key, id) => rows.partition_point(|row| (row.0, &row.1) <= (*key, id)),
         Place::AfterId(last) => rows.iter().rposition(|(_, id, _)| id == last)? + 1,
     };
+    page.begin = begin;
     page.beyond = begin > 0 && begin >= rows.len();
     page.more = begin + limit < rows.len();
     let rows: Vec<_> = rows.into_iter().skip(begin).take(limit).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// How many days before the last midnight the floor is: no upstream has anything older.
 pub(super) const FLOOR_DAYS: i64 = 40;
 
-/// The settings of a world's connection. `midnight` is the last one, in seconds since 1970.
+/// The settings of a world's connection. `midnight` is the last one, in milliseconds since 1970.
 #[must_use]
 pub fn settings(world: &World, midnight: i64) -> Value {
     let mut settings = json!({
@@ -117,8 +117,11 @@ fn span(world: &World, dates: Dates, midnight: i64) -> Value {
         "start": null,
     });
     if dates.floor && world.mistake != Some(Mistake::Window) {
-        let floor = DateTime::from_timestamp(midnight - FLOOR_DAYS * 86_400, 0).unwrap_or_default();
+        let floor = DateTime::from_timestamp_millis(midnight - FLOOR_DAYS * 86_400_000).unwrap_or_default();
         span["start"] = json!(floor.format("%F").to_string());
+    }
+    if let Some(days) = dates.max_span {
+        span["max_span"] = json!(format!("{days}d"));
     }
     if dates.bounds == Bounds::WholeDays {
         span["whole_days"] = json!(true);

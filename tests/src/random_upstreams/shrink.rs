@@ -22,6 +22,8 @@ pub fn simpler(world: &World) -> Vec<World> {
     with(&|world| world.mistake = None);
     with(&|world| world.slices = None);
     with(&|world| world.dates = None);
+    with(&|world| world.counts = false);
+    with(&|world| world.fraction = 0);
     with(&|world| world.clamp = None);
     with(&|world| world.cap = None);
     with(&|world| world.item = false);
@@ -36,7 +38,7 @@ pub fn simpler(world: &World) -> Vec<World> {
     with(&|world| world.time = world.time.map(|_format| super::world::Format::Rfc3339));
     with(&|world| {
         if let Some(dates) = &mut world.dates {
-            dates.window = None;
+            (dates.window, dates.max_span) = (None, None);
         }
     });
     with(&|world| {
@@ -51,7 +53,7 @@ pub fn simpler(world: &World) -> Vec<World> {
     });
     with(&|world| {
         if let Some(dates) = &mut world.dates {
-            (dates.ignores_from, dates.ignores_to) = (false, false);
+            (dates.ignores_from, dates.ignores_to, dates.forgets) = (false, false, false);
         }
     });
     with(&|world| {
@@ -72,6 +74,7 @@ pub fn simpler(world: &World) -> Vec<World> {
         }
         with(&|world| (world.steps[nth].from, world.steps[nth].to) = (None, None));
         with(&|world| world.steps[nth].from = None);
+        with(&|world| world.steps[nth].hides = None);
     }
     for key in world.troubles.keys() {
         with(&|world| {

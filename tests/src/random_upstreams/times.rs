@@ -5,20 +5,26 @@ use super::world::{Bounds, Dates, Format, Odd, World, Zone};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Value, json};
 
-const DAY: i64 = 86_400;
-/// In a second.
-const MICROS: i64 = 1_000_000;
+/// In microseconds.
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
 
-/// The time by which a list is filtered, in seconds since 1970.
+/// The time by which a list is filtered, in milliseconds since 1970.
 #[must_use]
 pub(super) fn filtered_by(world: &World, version: &Version) -> i64 {
     if world.by_update { version.updated } else { version.created }
 }
 
-/// The time that is read of a record with the settings as they are, in seconds since 1970.
+/// The time that is read of a record with the settings as they are, in microseconds since 1970.
 #[must_use]
 pub fn read(world: &World, version: &Version) -> i64 {
-    filtered_by(world, version) + world.misread()
+    let written = match world.time {
+        None | Some(Format::Rfc3339 | Format::UnixMs) => filtered_by(world, version),
+        Some(Format::Offset | Format::Bare | Format::Pattern | Format::Unix | Format::Rfc2822) => {
+            filtered_by(world, version).div_euclid(1000) * 1000
+        }
+    };
+    written * 1000 + world.misread() * SECOND
 }
 
 /// The time of a record as its upstream writes it.
@@ -28,19 +34,16 @@ pub(super) fn written(world: &World, version: &Version) -> Value {
         Some(Odd::Unreadable) => return json!("the day before"),
         Some(Odd::Unstorable | Odd::Unfinished | Odd::Twice) | None => {}
     }
-    let seconds = filtered_by(world, version);
-    let utc = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    let local = DateTime::from_timestamp(seconds + world.zone.ahead(), 0).unwrap_or_default();
+    let millis = filtered_by(world, version);
+    let clock = |ahead: i64| DateTime::from_timestamp_millis(millis + ahead * 1000).unwrap_or_default();
+    let (utc, local) = (clock(0), clock(world.zone.ahead()));
     match world.time.unwrap_or(Format::Rfc3339) {
-        Format::Rfc3339 => json!(utc.format("%FT%TZ").to_string()),
-        Format::Offset => {
-            let local = DateTime::from_timestamp(seconds + 2 * 3600, 0).unwrap_or_default();
-            json!(local.format("%F %T+0200").to_string())
-        }
+        Format::Rfc3339 => json!(utc.format("%FT%T%.3fZ").to_string()),
+        Format::Offset => json!(clock(2 * 3600).format("%F %T+0200").to_string()),
         Format::Bare => json!(local.format("%FT%T").to_string()),
         Format::Pattern => json!(local.format("%d/%m/%Y %T").to_string()),
-        Format::Unix => json!(seconds),
-        Format::UnixMs => json!(seconds * 1000),
+        Format::Unix => json!(millis.div_euclid(1000)),
+        Format::UnixMs => json!(millis),
         Format::Rfc2822 => json!(utc.format("%a, %d %b %Y %T +0000").to_string()),
     }
 }
@@ -62,8 +65,15 @@ impl Asked {
         Some(Self { from: from.filter(|_| !dates.ignores_from), to: to.filter(|_| !dates.ignores_to) })
     }
 
-    pub(super) fn contains(&self, seconds: i64) -> bool {
-        let at = seconds * MICROS;
+    /// Whether it is longer than so many days.
+    pub(super) fn is_longer_than(&self, days: Option<u32>) -> bool {
+        let now = Utc::now().timestamp_micros();
+        let length = self.from.map(|from| self.to.unwrap_or(now) - from);
+        days.is_some_and(|days| length.is_none_or(|length| length > i64::from(days) * DAY))
+    }
+
+    pub(super) fn contains(&self, millis: i64) -> bool {
+        let at = millis * 1000;
         self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
     }
 }
@@ -82,44 +92,39 @@ impl<T> TransposeOr<T> for Option<Option<T>> {
     }
 }
 
+/// The unit that bounds are written in: as a whole it belongs to what is asked for, or does not.
+const fn unit(bounds: Bounds) -> i64 {
+    match bounds {
+        Bounds::Rfc3339 => 1,
+        Bounds::Unix | Bounds::Local => SECOND,
+        Bounds::Days | Bounds::LastDay | Bounds::WholeDays => DAY,
+    }
+}
+
 fn first(dates: Dates, zone: Zone, text: &str) -> Option<i64> {
-    Some(match dates.bounds {
-        Bounds::Days | Bounds::LastDay => day(text, zone)? + if dates.after { DAY * MICROS } else { 0 },
-        Bounds::WholeDays => day_of(moment(text)?, zone) + if dates.after { DAY * MICROS } else { 0 },
-        Bounds::Rfc3339 => moment(text)? + i64::from(dates.after),
-        Bounds::Unix => text.parse::<i64>().ok()? * MICROS + i64::from(dates.after),
-        Bounds::Local => local(text, zone)? + i64::from(dates.after),
-    })
+    let bound = bound(dates.bounds, zone, text)?;
+    Some(if dates.after { bound + unit(dates.bounds) } else { bound })
 }
 
 fn end(dates: Dates, zone: Zone, text: &str) -> Option<i64> {
-    Some(match dates.bounds {
-        Bounds::Days => day(text, zone)? + if dates.through { DAY * MICROS } else { 0 },
-        Bounds::LastDay => day(text, zone)? + DAY * MICROS,
-        Bounds::WholeDays => day_of(moment(text)?, zone) + if dates.through { DAY * MICROS } else { 0 },
-        Bounds::Rfc3339 => moment(text)? + i64::from(dates.through),
-        Bounds::Unix => text.parse::<i64>().ok()? * MICROS + i64::from(dates.through),
-        Bounds::Local => local(text, zone)? + i64::from(dates.through),
+    let bound = bound(dates.bounds, zone, text)?;
+    let through = dates.through || dates.bounds == Bounds::LastDay;
+    Some(if through { bound + unit(dates.bounds) } else { bound })
+}
+
+/// The beginning of the unit that a bound names, in microseconds since 1970.
+fn bound(bounds: Bounds, zone: Zone, text: &str) -> Option<i64> {
+    let by_its_clock = |local: NaiveDateTime| local.and_utc().timestamp_micros() - zone.ahead() * SECOND;
+    Some(match bounds {
+        Bounds::Days | Bounds::LastDay => {
+            by_its_clock(NaiveDate::parse_from_str(text, "%F").ok()?.and_hms_opt(0, 0, 0)?)
+        }
+        Bounds::WholeDays => {
+            let local = text.parse::<DateTime<Utc>>().ok()?.timestamp_micros() + zone.ahead() * SECOND;
+            local.div_euclid(DAY) * DAY - zone.ahead() * SECOND
+        }
+        Bounds::Rfc3339 => text.parse::<DateTime<Utc>>().ok()?.timestamp_micros(),
+        Bounds::Unix => text.parse::<i64>().ok()? * SECOND,
+        Bounds::Local => by_its_clock(NaiveDateTime::parse_from_str(text, "%F %T").ok()?),
     })
-}
-
-fn moment(text: &str) -> Option<i64> {
-    Some(text.parse::<DateTime<Utc>>().ok()?.timestamp_micros())
-}
-
-/// The beginning of a day by its calendar.
-fn day(text: &str, zone: Zone) -> Option<i64> {
-    let day = NaiveDate::parse_from_str(text, "%F").ok()?.and_hms_opt(0, 0, 0)?;
-    Some((day.and_utc().timestamp() - zone.ahead()) * MICROS)
-}
-
-/// The beginning of the day that a moment is in.
-fn day_of(micros: i64, zone: Zone) -> i64 {
-    let local = micros.div_euclid(MICROS) + zone.ahead();
-    (local.div_euclid(DAY) * DAY - zone.ahead()) * MICROS
-}
-
-fn local(text: &str, zone: Zone) -> Option<i64> {
-    let local = NaiveDateTime::parse_from_str(text, "%F %T").ok()?;
-    Some((local.and_utc().timestamp() - zone.ahead()) * MICROS)
 }

@@ -39,7 +39,9 @@ pub struct Log {
     pub items: u32,
     /// Records that belonged to what was asked for and were not listed.
     pub withheld: BTreeSet<String>,
-    /// The newest time that was listed, in seconds since 1970.
+    /// Records that no list showed.
+    pub hidden: BTreeSet<String>,
+    /// The newest time that was listed, as it is read, in microseconds since 1970.
     pub newest: Option<i64>,
     /// How many records were gone, or moved, while the job read.
     pub removed: u32,
@@ -112,13 +114,15 @@ impl Upstream {
     /// Changes it between two jobs.
     pub fn change(&self, change: Change) {
         let mut now = lock(&self.state);
-        now.history.change(change, Utc::now().timestamp(), self.midnight);
+        now.history.change(change, Utc::now().timestamp_millis(), self.midnight);
     }
 
     /// A job begins: which moment that is.
     pub fn begin(&self, job: usize) -> u64 {
         let mut now = lock(&self.state);
-        (now.job, now.log) = (job, Log::default());
+        let hides = self.world.steps.get(job).and_then(|step| step.hides);
+        let hidden = hides.map(|(count, place)| now.history.chosen(count, place));
+        (now.job, now.log) = (job, Log { hidden: hidden.into_iter().flatten().collect(), ..Log::default() });
         now.history.tick += 1;
         now.history.tick
     }
@@ -142,7 +146,8 @@ impl Upstream {
         *requests += 1;
         log.pages += 1;
         if let Some(change) = self.world.steps.get(*job).and_then(|step| step.during.get(&log.pages)) {
-            let Moved { gone, touched } = history.change(*change, Utc::now().timestamp(), self.midnight);
+            let Moved { gone, touched } =
+                history.change(*change, Utc::now().timestamp_millis(), self.midnight);
             log.removed += gone + touched;
         }
         let trouble = self.world.troubles.get(requests);
@@ -180,8 +185,11 @@ impl Upstream {
             Some(dates) => Asked::of(dates, world.zone, text("from"), text("to"))?,
             None => Asked::default(),
         };
+        if asked.is_longer_than(world.dates.and_then(|dates| dates.max_span)) {
+            return None;
+        }
         let window = world.dates.and_then(|dates| dates.window).filter(|_| !query.contains_key("from"));
-        let oldest = window.map(|days| Utc::now().timestamp() - i64::from(days) * 86_400);
+        let oldest = window.map(|days| Utc::now().timestamp_millis() - i64::from(days) * 86_400_000);
         let limit = text("limit").and_then(|limit| limit.parse().ok()).unwrap_or(world.page_size);
         let limit = world.clamp.map_or(limit, |clamp| clamp.min(limit)).max(1) as usize;
         let number = |name: &str| text(name).and_then(|number| number.parse::<usize>().ok());
@@ -191,6 +199,7 @@ impl Upstream {
             Style::RoundedOffset => Place::Position(number("offset").unwrap_or(0) / limit * limit),
             Style::LastId => text("after_id").map_or(Place::Position(0), |id| Place::AfterId(id.to_owned())),
             Style::Cursor | Style::NextUrl | Style::LinkHeader => match text("cursor") {
+                None if world.counts => Place::Position(number("offset").unwrap_or(0)),
                 None => Place::Position(0),
                 Some(cursor) => {
                     let (key, id) = cursor.split_once('~')?;
@@ -198,10 +207,10 @@ impl Upstream {
                 }
             },
         };
-        let mut page = listing::page(world, history, asked, oldest, &place, limit)?;
+        let mut page = listing::page(world, history, asked, (oldest, &log.hidden), &place, limit)?;
         if world.end == End::LastAgain && page.beyond {
             let place = Place::Position(listing::last_position(world, page.pages));
-            page = listing::page(world, history, asked, oldest, &place, limit)?;
+            page = listing::page(world, history, asked, (oldest, &log.hidden), &place, limit)?;
         }
         log.withheld.extend(page.withheld.iter().cloned());
         log.newest = log.newest.max(page.newest);
@@ -242,7 +251,13 @@ impl Upstream {
         let flagged = matches!(world.end, End::More | End::Done);
         let cursor = page.last.as_ref().filter(|_| page.more || flagged);
         let cursor = cursor.map(|(key, id)| format!("{key}~{id}"));
-        let url = cursor.as_ref().map(|cursor| next_url(base, query, cursor));
+        let forgets = world.dates.is_some_and(|dates| dates.forgets);
+        let kept = query.iter().filter(|(name, _)| !forgets || !matches!(name.as_str(), "from" | "to"));
+        let offset = page.begin + page.rows.len();
+        let url = cursor.as_ref().map(|cursor| match world.counts {
+            true => next_url(base, kept, "offset", &offset.to_string()),
+            false => next_url(base, kept, "cursor", cursor),
+        });
         let next = match world.style {
             Style::Cursor => cursor.map(Value::from),
             Style::NextUrl => url.map(Value::from),
@@ -312,12 +327,17 @@ pub fn shown(world: &World, id: &str, version: &super::history::Version) -> Valu
     })
 }
 
-fn next_url(base: &str, query: &HashMap<String, String>, cursor: &str) -> String {
+fn next_url<'q>(
+    base: &str,
+    query: impl Iterator<Item = (&'q String, &'q String)>,
+    name: &str,
+    value: &str,
+) -> String {
     let mut parameters = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in query.iter().filter(|(name, _)| *name != "cursor") {
-        parameters.append_pair(name, value);
+    for (kept, value) in query.filter(|(kept, _)| *kept != name) {
+        parameters.append_pair(kept, value);
     }
-    parameters.append_pair("cursor", cursor);
+    parameters.append_pair(name, value);
     format!("{base}?{}", parameters.finish())
 }
 

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 pub struct World {
     /// How its pages follow each other.
     pub style: Style,
+    /// Whether a next page's URL says how many records come before it, instead of naming the last one.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub counts: bool,
     /// How its list is sorted.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub order: Order,
@@ -21,6 +24,9 @@ pub struct World {
     pub records: u32,
     /// How many minutes lie between two of them; with 0 all have the same time.
     pub spacing: u32,
+    /// How many milliseconds after a whole minute they were created.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub fraction: u32,
     /// Records that are not like the others, by their place.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub odd: BTreeMap<u32, Odd>,
@@ -207,6 +213,12 @@ pub struct Dates {
     /// Where no lower bound is sent, only the records of the last so many days are listed.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub window: Option<u32>,
+    /// The URL of a next page does not have the bounds.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub forgets: bool,
+    /// A span of more days than this is refused.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub max_span: Option<u32>,
     /// The settings name a floor, which is sent where there is no lower bound.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub floor: bool,
@@ -337,6 +349,9 @@ pub struct Step {
     /// Its upper bound.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub to: Option<i64>,
+    /// Records that no list shows while it reads: how many, and from where on, as in [`Change`].
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub hides: Option<(u32, u32)>,
     /// What changes before its n-th request for a page is answered, from 1.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub during: BTreeMap<u32, Change>,
@@ -361,8 +376,10 @@ pub enum Mode {
 pub enum Change {
     /// So many records are created now.
     New(u32),
-    /// A record appears that was created so many minutes before the last midnight.
-    Late(i64),
+    /// Records appear, one for each minute: how many, and how many minutes before the last midnight the first was created.
+    Late(u32, i64),
+    /// A record appears whose time is so many minutes ahead.
+    Ahead(u32),
     /// Records are gone: how many, and from where on.
     Gone(u32, u32),
     /// Records change their content: how many, and from where on.
@@ -412,20 +429,20 @@ impl World {
         let still = self.steps.get(job).is_some_and(|step| step.during.is_empty());
         let lies = matches!(self.total, Total::Lie(_) | Total::Falling);
         let passing = |trouble: &Trouble| *trouble != Trouble::Expired;
-        let ignores = self.dates.is_some_and(|dates| dates.ignores_from || dates.ignores_to);
+        let ignores = self.dates.is_some_and(|dates| dates.ignores_from || dates.ignores_to || dates.forgets);
         let shows_all = self.cap.is_none() || self.total == Total::Absent;
-        let deletes_many = self
-            .steps
-            .iter()
-            .flat_map(|step| &step.before)
-            .any(|change| matches!(change, Change::Gone(count, _) if *count > 10));
+        let gone = |change: &Change| if let Change::Gone(count, _) = change { *count } else { 0 };
+        let changes = self.steps.iter().flat_map(|step| step.before.iter().chain(step.during.values()));
+        // A full sync may find so many missing that it refuses to delete them.
+        let missing = changes.map(gone).sum::<u32>()
+            + self.steps.iter().filter_map(|step| step.hides).map(|hides| hides.0).sum::<u32>();
         self.mistake.is_none()
             && !odd
             && still
             && !lies
             && !ignores
             && shows_all
-            && !deletes_many
+            && missing <= 10
             && self.order != Order::Unstable
             && self.troubles.values().all(passing)
     }

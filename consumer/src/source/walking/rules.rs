@@ -42,10 +42,9 @@ impl Onward {
     pub(super) fn stepped_over(&mut self, before: &Walk, seen: &Seen, rules: &Rules) {
         // A short page that comes again, and nothing behind it, is the last one. By offsets, any page is short that comes again when
         // the record behind it is asked for: the upstream only takes multiples of its page size, and it did not fill one.
-        let is_complete = self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total);
         let is_unfilled = rules.size.is_none_or(|size| before.last_page < i64::from(size));
         let is_short = before.last_page < before.largest_page || rules.traits.by_offset && is_unfilled;
-        let was_last = seen.fresh == 0 && (is_complete || is_short);
+        let was_last = seen.fresh == 0 && (self.is_complete() || is_short);
         if before.alike > 0 && !self.is_repeat && !was_last {
             let text = format!(
                 "page {} had the very records of the page before it, and was stepped over; page {} is another one",
@@ -177,11 +176,20 @@ impl Onward {
         self.walk.beyond_total = self.next.is_some() && self.walk.fresh >= total;
     }
 
+    /// Whether as many records have been read as the total says that there are.
+    fn is_complete(&self) -> bool {
+        self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total)
+    }
+
     /// Whether the next pages can be asked for one record early.
     pub(super) fn overlap(&mut self, before: &Walk, seen: &Seen) {
         if self.is_repeat && seen.early {
             self.walk.overlap = Overlap::Doubted;
-        } else if before.overlap == Overlap::Doubted && !self.is_repeat && seen.fresh > 0 {
+        } else if before.overlap == Overlap::Doubted
+            && !self.is_repeat
+            && (seen.fresh > 0 || before.alike == 0)
+        {
+            // Also where nothing is left: what followed may have slipped to the page that was read.
             self.walk.overlap = Overlap::Impossible;
             let text = "the upstream gives the same page for a part of a page's offset, so that a record that is removed while the \
                         list is read may hide another; set next.overlap to 0";

@@ -123,7 +123,7 @@ async fn offsets_that_are_only_taken_as_multiples_of_the_page_size_lose_nothing(
             (ids(0..count), vec![], None),
             "{count} {total}"
         );
-        let moving = if count > 100 { vec![(WarningKind::MovingList, 1)] } else { Vec::new() };
+        let moving = if count >= 100 { vec![(WarningKind::MovingList, 1)] } else { Vec::new() };
         assert_eq!(walked.warnings(), moving, "{count} {total}");
         // One page is asked for twice.
         assert!(upstream.seen().len() <= count.div_ceil(100) + 3, "{count} {total}: {:?}", upstream.seen());
@@ -183,4 +183,18 @@ async fn an_offset_that_the_upstream_does_not_know_is_a_doubt() {
     let walked = read(&upstream, settings(by_offset(1))).await.ended();
     assert_eq!((walked.keys(), walked.doubts()), (ids(0..100), vec![WarningKind::SamePage]));
     assert!(walked.doubt().unwrap().contains("next.parameter"), "{:?}", walked.doubt());
+}
+
+/// Records are removed between the page that was asked for early, which is the first one again, and the one after it.
+#[tokio::test]
+async fn where_an_offset_cannot_overlap_a_list_that_shrinks_is_noted() {
+    let upstream = Upstream::start(|parts| {
+        // By the third request only 60 are left.
+        let count = if number(parts, "offset") == Some(100) { 60 } else { 130 };
+        let page = number(parts, "offset").unwrap() / 100;
+        json!({"data": rows((130 - count..130).skip(page * 100).take(100))}).to_string()
+    })
+    .await;
+    let walked = read(&upstream, settings(by_offset(1))).await.ended();
+    assert_eq!((walked.keys(), walked.warnings()), (ids(0..100), vec![(WarningKind::MovingList, 1)]));
 }

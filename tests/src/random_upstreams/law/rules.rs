@@ -1,121 +1,12 @@
-//! The law: every difference between an upstream and the records is explained.
-//!
-//! It is asked after each job, of what the upstream has had by then, of what the job said, and of the records. A record is
-//! *steady* in a job if it was there, with the same content, from before the job's first request to after its last one. The
-//! *time* of a record is the one that the settings read of it. A job *tells* by failing, by a warning, or by a note.
-//!
-//! - **Invented.** Every stored content is one that the upstream has had, and is stored with its time.
-//! - **Lost.** After a completed job, each record that was steady in it, and whose time lies in its span, is stored with
-//!   its content. One that is odd (it cannot be read, or is not importable) may be missing if `failed` or the note
-//!   `deferred` counts it. Others may be missing if a warning doubts that the walk was whole; or if the note
-//!   `moving_list` is there, at most as many as were removed while the job read. What the upstream kept to itself, by a
-//!   cap or by a window, is no difference: unless its total, which the settings take for exact, counted it. Nor is what
-//!   nobody could find out: settings that look for the next page where there is none, or ask for it by a name that the
-//!   upstream does not know, while it clamps its pages and says nothing of what there is.
-//! - **Passed over.** An incremental job begins somewhere, and so says that all that is older is known. What is older and
-//!   missing must be excused by an earlier job: it was completed, it read that time and a newer record than that, and
-//!   the record was not steady in it (it came later, or moved); or that job told of the record; or the upstream kept it to
-//!   itself then.
-//! - **Killed.** What a job marks deleted was not there all the time that the job took. Nothing explains that.
-//! - **Left.** After a completed full sync, what was gone before it began, and is stored with a time in its span, is
-//!   deleted, or counted by a warning, or the job says why it deleted nothing.
-//! - **Endless.** A job ends in time, and with no more requests than its upstream explains.
-//! - **Crying wolf.** A job that reads an upstream which is as its settings say, and holds still, is completed without a
-//!   warning.
+//! The rules of the law, one by one.
 
-use super::history::{History, Tick, Version};
-use super::times;
-use super::upstream::{Log, shown};
-use super::world::{Mode, Odd, World};
+use super::{Breach, Ended, Facts, Rule, Stored};
+use crate::random_upstreams::history::{History, Version};
+use crate::random_upstreams::times;
+use crate::random_upstreams::upstream::shown;
+use crate::random_upstreams::world::{Mode, Odd, World};
 use common::warning::WarningKind;
-use serde::Serialize;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-const MICROS: i64 = 1_000_000;
-
-/// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It is completed.
-    Completed,
-    /// It failed, and said why.
-    Failed(String),
-    /// It did not end in time.
-    Never,
-}
-
-/// A job, what it said, and what was stored after it.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// What it pulled.
-    pub mode: Mode,
-    /// The moment before its first request.
-    pub began: Tick,
-    /// The moment after its last one.
-    pub ended: Tick,
-    /// How it ended.
-    pub end: Ended,
-    /// Its span, in microseconds since 1970.
-    pub from: Option<i64>,
-    /// Its end, which does not belong to it.
-    pub to: i64,
-    /// How many slices it had.
-    pub slices: i64,
-    /// What it warned of, and what it noted.
-    pub told: BTreeMap<WarningKind, i64>,
-    /// Why it deleted nothing, if it was to.
-    pub deletion_left_out: Option<String>,
-    /// What the upstream noted of it.
-    pub log: Log,
-    /// The records after it.
-    pub records: BTreeMap<String, Stored>,
-}
-
-/// A record as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
-    /// Its content.
-    pub payload: Value,
-    /// When it happened, in microseconds since 1970.
-    pub time: Option<i64>,
-    /// Whether it is marked deleted.
-    pub deleted: bool,
-}
-
-/// A rule that was broken, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Breach {
-    /// Which one.
-    pub rule: Rule,
-    /// After which job, from 0.
-    pub job: usize,
-    /// In words.
-    pub text: String,
-}
-
-/// A rule of the law.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the module says what each is")]
-pub enum Rule {
-    Invented,
-    Lost,
-    PassedOver,
-    Killed,
-    Left,
-    Endless,
-    CryingWolf,
-    /// Settings that fit the upstream were refused.
-    Refused,
-}
-
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} after job {}: {}", self.rule, self.job, self.text)
-    }
-}
 
 /// What says that a walk was not whole.
 const DOUBTS: [WarningKind; 9] = [
@@ -134,17 +25,8 @@ const DOUBTS: [WarningKind; 9] = [
 const KEPT: [WarningKind; 4] =
     [WarningKind::Suspected, WarningKind::Unconfirmed, WarningKind::OtherScope, WarningKind::OutsideMet];
 
-/// Judges all jobs of a case.
-#[must_use]
-pub fn judge(world: &World, history: &History, jobs: &[Facts]) -> Vec<Breach> {
-    let mut court = Court { world, history, jobs, told: BTreeSet::new(), breaches: Vec::new() };
-    for job in 0..jobs.len() {
-        court.judge(job);
-    }
-    court.breaches
-}
-
-struct Court<'a> {
+/// Who judges.
+pub(super) struct Court<'a> {
     world: &'a World,
     history: &'a History,
     jobs: &'a [Facts],
@@ -153,8 +35,17 @@ struct Court<'a> {
     breaches: Vec<Breach>,
 }
 
-impl Court<'_> {
-    fn judge(&mut self, job: usize) {
+impl<'a> Court<'a> {
+    pub(super) fn new(world: &'a World, history: &'a History, jobs: &'a [Facts]) -> Self {
+        Self { world, history, jobs, told: BTreeSet::new(), breaches: Vec::new() }
+    }
+
+    pub(super) fn breaches(self) -> Vec<Breach> {
+        self.breaches
+    }
+
+    /// Judges a job, after all before it.
+    pub(super) fn judge(&mut self, job: usize) {
         let facts = &self.jobs[job];
         self.invented(job, facts);
         self.killed(job, facts);
@@ -165,6 +56,7 @@ impl Court<'_> {
                 self.passed_over(job, facts);
                 if facts.mode == Mode::Full {
                     self.left(job, facts);
+                    self.suspected_for_ever(job, facts);
                 }
             }
             Ended::Failed(_) | Ended::Never => {}
@@ -186,7 +78,7 @@ impl Court<'_> {
                     self.breach(Rule::Invented, job, text);
                 }
                 Some(version) => {
-                    let time = self.world.time.map(|_format| times::read(self.world, version) * MICROS);
+                    let time = self.world.time.map(|_format| times::read(self.world, version));
                     if stored.time != time {
                         let text =
                             format!("{id} is stored with the time {:?}, and not {time:?}", stored.time);
@@ -218,7 +110,7 @@ impl Court<'_> {
     }
 
     fn is_in(&self, version: &Version, facts: &Facts) -> bool {
-        let time = times::read(self.world, version) * MICROS;
+        let time = times::read(self.world, version);
         facts.from.is_none_or(|from| from <= time) && time < facts.to
     }
 
@@ -234,7 +126,8 @@ impl Court<'_> {
             if self.is_stored(facts, &id, &version) {
                 continue;
             }
-            let withheld = facts.log.withheld.contains(&id) && !self.world.total_is_kept();
+            let withheld = facts.log.withheld.contains(&id) && !self.world.total_is_kept()
+                || facts.log.hidden.contains(&id);
             match excuse(self.world, &version) {
                 _ if withheld || self.world.hides() => {}
                 Some(kind) => {
@@ -244,6 +137,7 @@ impl Court<'_> {
                 None => missing.push(id),
             }
         }
+        let failed = odd.get(&WarningKind::Failed).copied().unwrap_or_default();
         for (kind, count) in odd {
             let told = facts.told.get(&kind).copied().unwrap_or_default();
             // What is odd may be missing for the other reasons, too.
@@ -253,7 +147,11 @@ impl Court<'_> {
             }
         }
         let moved = facts.told.contains_key(&WarningKind::MovingList);
-        if missing.is_empty() || doubted {
+        let failed = facts.told.get(&WarningKind::Failed).copied().unwrap_or_default() - failed;
+        if missing.is_empty()
+            || doubted
+            || usize::try_from(failed).is_ok_and(|failed| missing.len() <= failed)
+        {
             return;
         }
         if moved && missing.len() <= facts.log.removed as usize {
@@ -275,7 +173,7 @@ impl Court<'_> {
         let mut missing = Vec::new();
         for id in self.history.records.keys() {
             let Some(version) = self.history.steady(id, facts.began, facts.ended) else { continue };
-            let time = times::read(self.world, version) * MICROS;
+            let time = times::read(self.world, version);
             let stored = facts.records.get(id).is_some_and(|stored| !stored.deleted);
             if stored
                 || from <= time
@@ -301,12 +199,13 @@ impl Court<'_> {
 
     /// Whether an earlier job could believe that it had met all of that time, though it had not met this record.
     fn excuses(&self, earlier: &Facts, id: &str, version: &Version) -> bool {
-        let time = times::read(self.world, version) * MICROS;
+        let time = times::read(self.world, version);
         let read = earlier.end == Ended::Completed
             && earlier.from.is_none_or(|from| from <= time)
             && time < earlier.to
-            && earlier.log.newest.is_some_and(|newest| time <= (newest + self.world.misread()) * MICROS);
-        let withheld = earlier.log.withheld.contains(id) && !self.world.total_is_kept();
+            && earlier.log.newest.is_some_and(|newest| time <= newest);
+        let withheld = earlier.log.withheld.contains(id) && !self.world.total_is_kept()
+            || earlier.log.hidden.contains(id);
         earlier.end == Ended::Completed
             && (withheld || read && self.history.steady(id, earlier.began, earlier.ended).is_none())
     }
@@ -327,6 +226,36 @@ impl Court<'_> {
         if facts.deletion_left_out.is_none() && left.len() > usize::try_from(counted).unwrap_or_default() {
             let text = format!(
                 "{} records are gone, and not deleted: {}; {counted} are counted as kept",
+                left.len(),
+                some(&left)
+            );
+            self.breach(Rule::Left, job, text);
+        }
+    }
+
+    /// What two full syncs in a row did not meet, and nothing else keeps.
+    fn suspected_for_ever(&mut self, job: usize, facts: &Facts) {
+        let Some(before) = job.checked_sub(1).map(|before| &self.jobs[before]) else { return };
+        let clean = |facts: &Facts| {
+            let other =
+                |kind: &WarningKind| *kind != WarningKind::Suspected && *kind != WarningKind::DroppedByMargin;
+            facts.mode == Mode::Full
+                && facts.end == Ended::Completed
+                && facts.from.is_none()
+                && facts.deletion_left_out.is_none()
+                && !facts.told.keys().any(other)
+        };
+        if !clean(before) || !clean(facts) || self.world.item {
+            return;
+        }
+        let gone = |id: &str| self.history.is_gone(id, before.began, facts.ended);
+        let left = facts.records.iter().filter(|(id, stored)| {
+            !stored.deleted && gone(id) && before.records.get(*id).is_some_and(|stored| !stored.deleted)
+        });
+        let left: Vec<_> = left.map(|(id, _)| id.clone()).collect();
+        if !left.is_empty() {
+            let text = format!(
+                "{} records are gone since two full syncs, and suspected: {}",
                 left.len(),
                 some(&left)
             );
