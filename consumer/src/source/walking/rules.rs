@@ -187,7 +187,7 @@ impl Onward {
             self.walk.overlap = Overlap::Doubted;
         } else if before.overlap == Overlap::Doubted
             && !self.is_repeat
-            && (seen.fresh > 0 || before.alike == 0)
+            && (seen.fresh > 0 || before.alike == 0 && !self.is_complete())
         {
             // Also where nothing is left: what followed may have slipped to the page that was read.
             self.walk.overlap = Overlap::Impossible;
