@@ -18,6 +18,14 @@ pub fn draw(seed: u64, number: u64) -> World {
     for _feature in 0..random.random_range(0..=4_u32) {
         feature(&mut world, random);
     }
+    // What moves while it is read is what is hard to read.
+    if random.random_bool(0.3) {
+        for _change in 0..random.random_range(1..4_u32) {
+            let step = random.random_range(0..world.steps.len());
+            let page = random.random_range(1..8);
+            world.steps[step].during.insert(page, change(random));
+        }
+    }
     fit(&mut world);
     world
 }
@@ -319,6 +327,10 @@ fn fit(world: &mut World) {
     }
     if !matches!(world.style, Style::NextUrl | Style::LinkHeader) {
         world.counts = false;
+    }
+    // Pages that are all different, and ask for nothing that the upstream knows, have no end that anybody could see.
+    if world.mistake == Some(Mistake::Parameter) && world.order == Order::Unstable {
+        world.order = Order::Created;
     }
     // One pass is said to be enough.
     if world.delete_at_once {

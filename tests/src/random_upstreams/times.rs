@@ -55,6 +55,8 @@ pub(super) struct Asked {
     pub(super) from: Option<i64>,
     /// The first that does not.
     pub(super) to: Option<i64>,
+    /// How long the span is that the parameters name; none if one of them is missing.
+    length: Option<i64>,
 }
 
 impl Asked {
@@ -62,14 +64,21 @@ impl Asked {
     pub(super) fn of(dates: Dates, zone: Zone, from: Option<&str>, to: Option<&str>) -> Option<Self> {
         let from = from.map(|from| first(dates, zone, from)).transpose_or()?;
         let to = to.map(|to| end(dates, zone, to)).transpose_or()?;
-        Some(Self { from: from.filter(|_| !dates.ignores_from), to: to.filter(|_| !dates.ignores_to) })
+        // Whole days count, as they belong to the span; a second more or less does not.
+        let unit = Some(unit(dates.bounds)).filter(|unit| *unit < DAY).unwrap_or_default();
+        let ends = unit * (i64::from(dates.after) - i64::from(dates.through));
+        let length = from.zip(to).map(|(from, to)| to - from + ends);
+        Some(Self {
+            from: from.filter(|_| !dates.ignores_from),
+            to: to.filter(|_| !dates.ignores_to),
+            length,
+        })
     }
 
     /// Whether it is longer than so many days.
     pub(super) fn is_longer_than(&self, days: Option<u32>) -> bool {
-        let now = Utc::now().timestamp_micros();
-        let length = self.from.map(|from| self.to.unwrap_or(now) - from);
-        days.is_some_and(|days| length.is_none_or(|length| length > i64::from(days) * DAY))
+        let longest = days.map(|days| i64::from(days) * DAY);
+        longest.is_some_and(|longest| self.length.is_none_or(|length| length > longest))
     }
 
     pub(super) fn contains(&self, millis: i64) -> bool {

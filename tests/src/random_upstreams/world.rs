@@ -428,6 +428,8 @@ impl World {
         let odd = self.odd.values().any(|odd| *odd != Odd::Unfinished);
         let still = self.steps.get(job).is_some_and(|step| step.during.is_empty());
         let lies = matches!(self.total, Total::Lie(_) | Total::Falling);
+        let counts_hidden =
+            self.total == Total::Unfiltered && self.steps.iter().any(|step| step.hides.is_some());
         let passing = |trouble: &Trouble| *trouble != Trouble::Expired;
         let ignores = self.dates.is_some_and(|dates| dates.ignores_from || dates.ignores_to || dates.forgets);
         let shows_all = self.cap.is_none() || self.total == Total::Absent;
@@ -440,6 +442,7 @@ impl World {
             && !odd
             && still
             && !lies
+            && !counts_hidden
             && !ignores
             && shows_all
             && missing <= 10

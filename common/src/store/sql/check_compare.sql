@@ -12,10 +12,12 @@ with next as materialized (
     select n.external_id, n.as_of, s.external_id is null and in_range(j, n.happened_at) as unseen, in_range(j, n.happened_at) as ranged,
            case when j.by_id then 'asked'
                 when n.scope is distinct from j.scope then 'other_scope'
-                -- An absence says something only where the list would have shown the record: between what it did show.
+                -- An absence says something only where the list would have shown the record: between what it did show. A cap
+                -- may cut among records of one time, so that the oldest and the newest time are not between.
                 when j.time_is is null or n.happened_at is null
                      or (j.time_is = 'updated' and j.date_from is not null)
-                     or not n.happened_at between reach.oldest and reach.newest
+                     or n.happened_at <= reach.oldest or n.happened_at >= reach.newest
+                     or reach.oldest is null
                      or not exists (select from slices w
                                      where w.job_id = j.id and w.kind = 'walk' and w.distinct_met > 0
                                        and (w.span_from is null or w.span_from <= n.happened_at)
