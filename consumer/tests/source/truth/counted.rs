@@ -82,6 +82,28 @@ async fn page_numbers_cannot_see_a_removal_and_say_so() {
     assert_eq!(read(&one, settings(next)).await.ended().warnings(), []);
 }
 
+/// A link may count, too.
+#[tokio::test]
+async fn a_link_that_counts_cannot_see_a_removal_and_says_so() {
+    for (counts, notes) in [(true, vec![(WarningKind::MovingList, 1)]), (false, vec![])] {
+        let upstream = Upstream::start(move |parts| {
+            let place = if counts { "offset" } else { "after" };
+            let begin = number(parts, place).unwrap_or(0);
+            // One is removed behind the first page.
+            let list: Vec<usize> = if counts && begin > 0 { (1..250).collect() } else { (0..250).collect() };
+            let page: Vec<usize> = list.into_iter().skip(begin).take(100).collect();
+            let next = (page.len() == 100).then(|| format!("/list?limit=100&{place}={}", begin + 100));
+            json!({"data": rows(page), "next": next}).to_string()
+        })
+        .await;
+        let walked =
+            read(&upstream, settings(json!({"style": "next_url", "pointer": "/next"}))).await.ended();
+        assert_eq!((walked.warnings(), walked.doubt()), (notes, None));
+        let read = if counts { [ids(0..100), ids(101..250)].concat() } else { ids(0..250) };
+        assert_eq!(walked.keys(), read);
+    }
+}
+
 /// Some upstreams bound a page by its bytes, so that the next record may not fit beside the last one.
 #[tokio::test]
 async fn pages_of_any_size_are_read_to_their_end_by_offsets() {
