@@ -53,7 +53,7 @@ fn plain(random: &mut StdRng) -> World {
     let pages = random.random_range(1..=8_u32);
     World {
         style,
-        counts: false,
+        counts: random.random_bool(0.4),
         order: if random.random_bool(0.2) { Order::NewestFirst } else { Order::Created },
         page_size: (records / pages).clamp(5, 50) + random.random_range(0..3_u32),
         clamp: None,
@@ -130,8 +130,7 @@ fn change(random: &mut StdRng) -> Change {
 
 fn feature(world: &mut World, random: &mut StdRng) {
     match random.random_range(0..20_u32) {
-        17 => world.counts = true,
-        18 | 19 => {
+        17 | 18 | 19 => {
             let step = random.random_range(0..world.steps.len());
             world.steps[step].hides = Some((random.random_range(1..6), random.random_range(0..1000)));
         }
