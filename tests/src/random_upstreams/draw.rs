@@ -130,7 +130,7 @@ fn change(random: &mut StdRng) -> Change {
 
 fn feature(world: &mut World, random: &mut StdRng) {
     match random.random_range(0..20_u32) {
-        17 | 18 | 19 => {
+        17..=19 => {
             let step = random.random_range(0..world.steps.len());
             world.steps[step].hides = Some((random.random_range(1..6), random.random_range(0..1000)));
         }
@@ -270,7 +270,7 @@ fn dates(world: &mut World, random: &mut StdRng) {
         ignores_to: random.random_bool(0.1),
         window: random.random_bool(0.2).then(|| random.random_range(1..20)),
         forgets: random.random_bool(0.1),
-        max_span: random.random_bool(0.15).then(|| random.random_range(4..30)),
+        max_span: random.random_bool(0.15).then(|| random.random_range(6..30)),
         floor: random.random_bool(0.7),
     });
     world.slices = random.random_bool(0.5).then(|| random.random_range(2..20));
@@ -327,10 +327,6 @@ fn fit(world: &mut World) {
     if !matches!(world.style, Style::NextUrl | Style::LinkHeader) {
         world.counts = false;
     }
-    // Pages that are all different, and ask for nothing that the upstream knows, have no end that anybody could see.
-    if world.mistake == Some(Mistake::Parameter) && world.order == Order::Unstable {
-        world.order = Order::Created;
-    }
     // One pass is said to be enough.
     if world.delete_at_once {
         world.steps.iter_mut().for_each(|step| step.hides = None);
@@ -347,7 +343,8 @@ fn fit(world: &mut World) {
     if let Some(dates) = &mut world.dates {
         dates.floor |= dates.window.is_some() && world.mistake != Some(Mistake::Window);
         dates.floor |= dates.max_span.is_some();
-        dates.forgets &= matches!(world.style, Style::NextUrl | Style::LinkHeader);
+        // A place in another list that is shorter is no place in this one.
+        dates.forgets &= matches!(world.style, Style::NextUrl | Style::LinkHeader) && dates.window.is_none();
     }
     let applies = match world.mistake {
         None | Some(Mistake::Id | Mistake::Parameter) => true,

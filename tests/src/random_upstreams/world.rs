@@ -428,8 +428,14 @@ impl World {
         let odd = self.odd.values().any(|odd| *odd != Odd::Unfinished);
         let still = self.steps.get(job).is_some_and(|step| step.during.is_empty());
         let lies = matches!(self.total, Total::Lie(_) | Total::Falling);
-        let counts_hidden =
-            self.total == Total::Unfiltered && self.steps.iter().any(|step| step.hides.is_some());
+        // What it counts beside what the job asks for looks like a shortfall, if only an upper bound is sent.
+        let ahead = |change: &Change| matches!(change, Change::Ahead(_));
+        let more = |step: &Step| {
+            step.hides.is_some()
+                || step.to.is_some()
+                || step.before.iter().chain(step.during.values()).any(ahead)
+        };
+        let counts_hidden = self.total == Total::Unfiltered && self.steps.iter().any(more);
         let passing = |trouble: &Trouble| *trouble != Trouble::Expired;
         let ignores = self.dates.is_some_and(|dates| dates.ignores_from || dates.ignores_to || dates.forgets);
         let shows_all = self.cap.is_none() || self.total == Total::Absent;

@@ -4,7 +4,7 @@ use super::{Breach, Ended, Facts, Rule, Stored};
 use crate::random_upstreams::history::{History, Version};
 use crate::random_upstreams::times;
 use crate::random_upstreams::upstream::shown;
-use crate::random_upstreams::world::{Mode, Odd, World};
+use crate::random_upstreams::world::{Mode, Odd, Order, World};
 use common::warning::WarningKind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -267,7 +267,9 @@ impl<'a> Court<'a> {
         let records = i64::try_from(self.history.records.len()).unwrap_or(i64::MAX);
         let page = i64::from(self.world.page()).max(2) - 1;
         let troubles = i64::try_from(self.world.troubles.len()).unwrap_or_default();
-        let most = facts.slices * 4 * (records / page + 4) + 130 + 10 * troubles;
+        // Where no page is like another, it takes some time to see that none brings anything new.
+        let shuffled = if self.world.order == Order::Unstable { 8 * records + 512 } else { 0 };
+        let most = facts.slices * (4 * (records / page + 4) + shuffled) + 130 + 10 * troubles;
         if facts.end == Ended::Never || i64::from(facts.log.pages) > most {
             let text = format!(
                 "{} requests for pages (at most {most} are explained); the job {:?}",

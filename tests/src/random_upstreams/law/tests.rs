@@ -23,7 +23,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn of(changes: serde_json::Value) -> Self {
+    fn of(changes: &serde_json::Value) -> Self {
         let mut world = json!({
             "style": "page_number", "page_size": 10, "records": 30, "spacing": 60, "time": "rfc3339",
             "mistake": "id", "steps": [],
@@ -78,7 +78,7 @@ impl Trial {
 
 #[test]
 fn what_is_stored_as_it_is_breaks_nothing() {
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Range, &[]);
     trial.change(Change::New(3));
     trial.job(Mode::Incremental, &[]).from = Some(MIDNIGHT * 1000);
@@ -88,7 +88,7 @@ fn what_is_stored_as_it_is_breaks_nothing() {
 #[test]
 fn a_record_that_is_missing_is_lost_unless_something_tells() {
     let told = |kind: Option<WarningKind>, removed: u32| {
-        let mut trial = Trial::of(json!({}));
+        let mut trial = Trial::of(&json!({}));
         let job = trial.job(Mode::Range, &["r0003", "r0004"]);
         job.told = kind.map(|kind| (kind, 1)).into_iter().collect();
         job.log.removed = removed;
@@ -105,15 +105,15 @@ fn a_record_that_is_missing_is_lost_unless_something_tells() {
 #[test]
 fn what_a_job_does_not_promise_is_not_asked_for() {
     // Out of its span.
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Range, &["r0003"]).from = Some(MIDNIGHT * 1000 - HOUR);
     assert_eq!(trial.rules(), []);
     // A job that failed.
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Range, &["r0003"]).end = Ended::Failed("for a reason".to_owned());
     assert_eq!(trial.rules(), []);
     // What came, or changed, while it read.
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job_with(Mode::Range, &["r0000"], |history| {
         history.change(Change::New(2), NOW, MIDNIGHT);
         history.change(Change::Touched(1, 0), NOW, MIDNIGHT);
@@ -124,7 +124,7 @@ fn what_a_job_does_not_promise_is_not_asked_for() {
 #[test]
 fn what_the_upstream_keeps_to_itself_is_no_difference_unless_its_total_counts_it() {
     let withheld = |total: &str| {
-        let mut trial = Trial::of(json!({ "total": total, "cap": 29 }));
+        let mut trial = Trial::of(&json!({ "total": total, "cap": 29 }));
         trial.job(Mode::Range, &["r0029"]).log.withheld.insert("r0029".to_owned());
         trial.rules()
     };
@@ -134,7 +134,7 @@ fn what_the_upstream_keeps_to_itself_is_no_difference_unless_its_total_counts_it
 
 #[test]
 fn old_content_is_lost_content() {
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Range, &[]);
     trial.change(Change::Touched(1, 0));
     trial.job(Mode::Range, &["r0000"]);
@@ -144,7 +144,7 @@ fn old_content_is_lost_content() {
 #[test]
 fn what_cannot_be_stored_is_counted() {
     let told = |kind: WarningKind, count: i64| {
-        let mut trial = Trial::of(json!({ "odd": { "3": "unstorable", "4": "unstorable" } }));
+        let mut trial = Trial::of(&json!({ "odd": { "3": "unstorable", "4": "unstorable" } }));
         trial.job(Mode::Range, &["r0003", "r0004"]).told.insert(kind, count);
         trial.rules()
     };
@@ -156,7 +156,7 @@ fn what_cannot_be_stored_is_counted() {
 #[test]
 fn a_content_that_never_was_is_invented_and_so_is_a_time() {
     let invented = |change: fn(&mut Stored)| {
-        let mut trial = Trial::of(json!({}));
+        let mut trial = Trial::of(&json!({}));
         change(trial.job(Mode::Range, &[]).records.get_mut("r0003").unwrap());
         trial.rules()
     };
@@ -168,7 +168,7 @@ fn a_content_that_never_was_is_invented_and_so_is_a_time() {
 #[test]
 fn an_incremental_job_passes_over_nothing_that_no_job_read_past() {
     let begun = |late: bool, newest: Option<i64>| {
-        let mut trial = Trial::of(json!({}));
+        let mut trial = Trial::of(&json!({}));
         let first = trial.job(Mode::Incremental, &[]);
         first.log.newest = newest;
         if late {
@@ -193,14 +193,14 @@ fn an_incremental_job_passes_over_nothing_that_no_job_read_past() {
 
 #[test]
 fn nothing_explains_that_a_living_record_is_deleted() {
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Full, &[]);
     let job = trial.job(Mode::Full, &[]);
     job.records.get_mut("r0003").unwrap().deleted = true;
     job.told.insert(WarningKind::Shortfall, 1);
     assert_eq!(trial.rules(), [Rule::Killed]);
     // What was gone for a moment may be.
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Full, &[]);
     let gone = |history: &mut History| {
         history.change(Change::Gone(1, 0), NOW, MIDNIGHT);
@@ -212,7 +212,7 @@ fn nothing_explains_that_a_living_record_is_deleted() {
 #[test]
 fn what_is_gone_is_deleted_or_counted() {
     let left = |told: Option<WarningKind>, reason: Option<&str>| {
-        let mut trial = Trial::of(json!({}));
+        let mut trial = Trial::of(&json!({}));
         trial.job(Mode::Full, &[]);
         trial.change(Change::Gone(2, 0));
         let job = trial.job(Mode::Full, &[]);
@@ -227,26 +227,26 @@ fn what_is_gone_is_deleted_or_counted() {
 
 #[test]
 fn a_job_ends_within_its_bound() {
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Range, &[]).log.pages = 2000;
     assert_eq!(trial.rules(), [Rule::Endless]);
-    let mut trial = Trial::of(json!({}));
+    let mut trial = Trial::of(&json!({}));
     trial.job(Mode::Range, &[]).end = Ended::Never;
     assert_eq!(trial.rules(), [Rule::Endless]);
 }
 
 #[test]
 fn an_upstream_that_is_as_said_is_read_without_a_warning() {
-    let wolf = |changes: serde_json::Value, kind: WarningKind| {
-        let mut trial = Trial::of(json!({ "mistake": null, "steps": [{ "mode": "range" }] }));
+    let wolf = |changes: &serde_json::Value, kind: WarningKind| {
+        let mut trial = Trial::of(&json!({ "mistake": null, "steps": [{ "mode": "range" }] }));
         let mut world = serde_json::to_value(&trial.world).unwrap();
         world.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         trial.world = serde_json::from_value(world).unwrap();
         trial.job(Mode::Range, &[]).told.insert(kind, 1);
         trial.rules()
     };
-    assert_eq!(wolf(json!({}), WarningKind::Repeated), [Rule::CryingWolf]);
-    assert_eq!(wolf(json!({}), WarningKind::MovingList), []);
-    assert_eq!(wolf(json!({ "total": { "lie": 5 } }), WarningKind::Shortfall), []);
-    assert_eq!(wolf(json!({ "order": "unstable" }), WarningKind::Repeated), []);
+    assert_eq!(wolf(&json!({}), WarningKind::Repeated), [Rule::CryingWolf]);
+    assert_eq!(wolf(&json!({}), WarningKind::MovingList), []);
+    assert_eq!(wolf(&json!({ "total": { "lie": 5 } }), WarningKind::Shortfall), []);
+    assert_eq!(wolf(&json!({ "order": "unstable" }), WarningKind::Repeated), []);
 }
