@@ -19,11 +19,14 @@ pub fn draw(seed: u64, number: u64) -> World {
         feature(&mut world, random);
     }
     // What moves while it is read is what is hard to read.
-    if random.random_bool(0.3) {
+    if random.random_bool(0.5) {
         for _change in 0..random.random_range(1..4_u32) {
             let step = random.random_range(0..world.steps.len());
-            let page = random.random_range(1..8);
-            world.steps[step].during.insert(page, change(random));
+            let moves = match random.random_range(0..4_u32) {
+                0 | 1 => Change::Gone(random.random_range(1..12), random.random_range(0..600)),
+                _ => change(random),
+            };
+            world.steps[step].during.insert(random.random_range(2..7), moves);
         }
     }
     fit(&mut world);

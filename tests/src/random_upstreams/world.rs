@@ -436,6 +436,9 @@ impl World {
                 || step.before.iter().chain(step.during.values()).any(ahead)
         };
         let counts_hidden = self.total == Total::Unfiltered && self.steps.iter().any(more);
+        // A full sync by times of change sends no upper bound, so that nothing slips past it; some upstreams refuse that.
+        let is_full = self.steps.get(job).is_some_and(|step| step.mode == Mode::Full);
+        let unbounded = self.by_update && is_full && self.dates.is_some_and(|dates| dates.max_span.is_some());
         let passing = |trouble: &Trouble| *trouble != Trouble::Expired;
         let ignores = self.dates.is_some_and(|dates| dates.ignores_from || dates.ignores_to || dates.forgets);
         let shows_all = self.cap.is_none() || self.total == Total::Absent;
@@ -449,6 +452,7 @@ impl World {
             && still
             && !lies
             && !counts_hidden
+            && !unbounded
             && !ignores
             && shows_all
             && missing <= 10
