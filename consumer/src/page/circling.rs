@@ -19,8 +19,9 @@ impl PageHandler {
         }
         let Some(since) = self.store.met_nothing_new(lease, first_page).await? else { return Ok(None) };
         let cause = format!(
-            "the walk goes in circles: pages {since} to {} of the slice had only records that it had met before, and another \
-             page is to follow: does the upstream know the parameter of the next page, and is its order a fixed one?",
+            "the walk goes in circles: pages {since} to {} of the slice had only records that it had met before, or that \
+             have no id, and another page is to follow: does the upstream know the parameter of the next page, is its order a \
+             fixed one, and does records.id lead to the id?",
             lease.page().saturating_sub(1)
         );
         self.fail_page(lease, &stint.context, cause, None).await.map(Some)

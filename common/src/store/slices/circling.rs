@@ -12,7 +12,7 @@ const EARLIER: i32 = 2048;
 
 impl Store {
     /// From which page on this slice's walk, which began at a page, has met no id that it had not met before; `None` if it has,
-    /// or if its pages had no ids. It looks at the later half of the walk's pages, and at 2,560 of them at most.
+    /// or if its pages were empty. Records without a readable id are all alike. It looks at the later half of the walk's pages, and at 2,560 of them at most.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -24,7 +24,7 @@ impl Store {
         let circles = sqlx::query_scalar!(
             r#"with recent as materialized (
                    select distinct i.id from page_log p cross join lateral unnest(p.keys || p.outside) as i (id)
-                    where p.job_id = $1 and p.slice = $2 and p.page >= $3 and p.page < $4 and i.id <> ''
+                    where p.job_id = $1 and p.slice = $2 and p.page >= $3 and p.page < $4
                ), earlier as materialized (
                    select distinct i.id from page_log p cross join lateral unnest(p.keys || p.outside) as i (id)
                     where p.job_id = $1 and p.slice = $2 and p.page >= $5 and p.page < $3

@@ -268,7 +268,7 @@ impl<'a> Court<'a> {
         let page = i64::from(self.world.page()).max(2) - 1;
         let troubles = i64::try_from(self.world.troubles.len()).unwrap_or_default();
         // Where no page is like another, it takes some time to see that none brings anything new.
-        let shuffled = if self.world.order == Order::Unstable { 8 * records + 512 } else { 0 };
+        let shuffled = if self.world.order == Order::Unstable { 8 * records + 512 } else { 128 };
         let most = facts.slices * (4 * (records / page + 4) + shuffled) + 130 + 10 * troubles;
         if facts.end == Ended::Never || i64::from(facts.log.pages) > most {
             let text = format!(
