@@ -12,10 +12,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug test fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
+.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug random-upstreams test fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: up ## run the whole system on a sample upstream, with cancels and a killed consumer
 	cargo build $(LOCKED) --release --workspace --bins
@@ -59,6 +59,10 @@ chaos: up ## break everything for five minutes; nothing may be lost (ARGS="--min
 chaos-debug: up ## the same without optimisation, which builds faster
 	cargo build $(LOCKED) --workspace --bins
 	@$(WITH_SERVICES) $(TARGET)/debug/chaos $(ARGS)
+
+random-upstreams: up ## read 2,000 upstreams drawn from a seed; every difference must be explained (ARGS="--seed 7 --count 50")
+	cargo build $(LOCKED) --workspace --bins
+	@$(WITH_SERVICES) $(TARGET)/debug/random-upstreams $(ARGS)
 
 # The tests start our own programs. Both cargo lines name the same targets, so that the second builds nothing. pika is
 # installed before, so that no test waits for it.

@@ -44,7 +44,7 @@ pub struct Walk {
     /// Hash of the page before's ids; none if it had no readable one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<i64>,
-    /// Hash of the ids of all pages, in their order; none where no list can move without a sign.
+    /// Hash of the ids of all pages, in their order; none before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages_hash: Option<i64>,
     /// How many pages before that had the same ids.

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod private;
 pub mod process;
 pub mod proxy;
+pub mod random_upstreams;
 pub mod readme;
 pub mod sample_upstream;
 pub mod scripted;

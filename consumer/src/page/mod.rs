@@ -5,6 +5,7 @@
 
 mod admission;
 mod asking;
+mod circling;
 mod claimer;
 mod clock;
 mod closing;
@@ -235,6 +236,9 @@ impl PageHandler {
         }
         if matches!(stint.context.kind, SliceKind::Stragglers | SliceKind::Confirm) {
             return self.asking_page(lease, stint, ending).await;
+        }
+        if let Some(ended) = self.circling(&lease, stint).await? {
+            return Ok(Err(ended));
         }
         let as_of = self.as_of(stint).await?;
         let fetched = {

@@ -226,7 +226,9 @@ async fn keep_walks(transaction: &mut PgConnection, job: JobId) -> Result<(), St
         "insert into pass_walks (connection_id, stream, pass, span_from, pages_hash)
          select p.connection_id, p.stream, p.pass, s.span_from, (s.walk ->> 'pages_hash')::bigint
            from passes p join slices s on s.job_id = p.job_id
-          where p.job_id = $1 and s.kind = 'walk' and s.walk ? 'pages_hash'",
+          where p.job_id = $1 and s.kind = 'walk' and s.walk ? 'pages_hash'
+            and exists (select from warnings w
+                         where w.job_id = s.job_id and w.slice = s.slice and w.kind = 'moving_list')",
         job.0
     )
     .execute(&mut *transaction)

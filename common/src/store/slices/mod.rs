@@ -2,6 +2,7 @@
 //! fence. Renewal and expiry are liveness; the token is safety.
 
 mod by_id;
+mod circling;
 mod claim;
 mod closing;
 mod release;

@@ -12,12 +12,13 @@ with next as materialized (
     select n.external_id, n.as_of, s.external_id is null and in_range(j, n.happened_at) as unseen, in_range(j, n.happened_at) as ranged,
            case when j.by_id then 'asked'
                 when n.scope is distinct from j.scope then 'other_scope'
-                -- An absence says something only where the list would have shown the record: between what it did show.
+                -- An absence says something only where the list would have shown the record: between what it did show. A cap
+                -- may cut among records of one time, so that the oldest and the newest time are not between.
                 when j.time_is is null or n.happened_at is null
                      or (j.time_is = 'updated' and j.date_from is not null)
-                     or not n.happened_at between reach.oldest and reach.newest
+                     or n.happened_at <= reach.oldest or n.happened_at >= reach.newest or reach.oldest is null
                      or coalesce(at.distinct_met, 0) = 0 then 'outside_met'
-                -- A list that is read by page numbers may move while it is read: what it lacks is believed when two passes read
+                -- A list that is read by counting may move while it is read: what it lacks is believed when two passes read
                 -- the very same pages.
                 when at.moves and not exists (
                      select from passes p

@@ -20,7 +20,7 @@ with reach as (
                             and p.scope = r.scope and r.started_at >= p.ended_at + $3::float8 * interval '1 s') as gone
       from reach r
       join stragglers t on t.connection_id = r.connection_id and t.stream = r.stream and t.scope = r.scope
-     where t.closed_at is null and t.first_seen_at < r.started_at and t.happened_at between r.oldest and r.newest
+     where t.closed_at is null and t.first_seen_at < r.started_at and t.happened_at > r.oldest and t.happened_at < r.newest
        and not exists (select from seen where seen.job_id = $1 and seen.external_id = t.external_id)
 )
 update stragglers t

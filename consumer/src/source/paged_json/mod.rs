@@ -6,6 +6,7 @@
 
 mod answer;
 mod asked;
+mod counting;
 mod dates;
 mod figures;
 #[cfg(test)]

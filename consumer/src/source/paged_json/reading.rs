@@ -165,6 +165,7 @@ impl Reading {
             }
         }
         self.requests.note_cursor(self.cursor.as_deref(), &mut page.warnings);
+        self.requests.note_counting((self.cursor.as_deref(), self.page), &self.walk, &mut page.warnings);
         tell_of_dropped(&mut page, &self.asked);
         page
     }

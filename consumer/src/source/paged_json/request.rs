@@ -7,6 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::asked::Asked;
+use super::counting::counts;
 use super::dates::DateQuery;
 use super::secrets::Secrets;
 use super::settings::{Absent, Settings};
@@ -123,6 +124,26 @@ impl Requests {
                 "cursors that hold a valid %XX are sent as {name} as they came; next.encoded decides otherwise"
             );
             warnings.push(Warning { kind: WarningKind::EncodedCursor, count: 1, text });
+        }
+    }
+
+    /// Tells that a walk's second page was asked for with a URL that counts.
+    pub(super) fn note_counting(
+        &self,
+        (cursor, page): (Option<&str>, i32),
+        walk: &Walk,
+        warnings: &mut Vec<Warning>,
+    ) {
+        let is_second = page.saturating_sub(walk.first_page) == 1;
+        if is_second
+            && let Ok(Place::Elsewhere(url)) = self.style.place(cursor, walk)
+            && let Some(parameter) = counts(url, walk)
+        {
+            let text = format!(
+                "the next page's URL counts ({parameter}): a record that is removed before the place where the walk is hides \
+                 another"
+            );
+            warnings.push(Warning { kind: WarningKind::MovingList, count: 1, text });
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Traits {
     pub(super) moving: bool,
     /// Whether the list is taken to end where its total says.
     pub(super) until_total: bool,
+    /// Pages are asked for by how many records come before them.
+    pub(super) by_offset: bool,
 }
 
 /// What follows a page.
@@ -84,7 +86,7 @@ pub(super) struct Onward {
     pub(super) next: Option<String>,
     /// What the page adds to the slice's warnings and notes.
     pub(super) warnings: Vec<Warning>,
-    /// Whether the page is the one before once more, whose records were settled already.
+    /// Whether the page is one that was read before, whose records were settled already.
     pub(super) is_repeat: bool,
 }
 
@@ -99,7 +101,8 @@ pub(super) fn onward(
     rules: &Rules,
 ) -> Result<Onward, FetchError> {
     let mut on = Onward { walk: before.clone(), next: None, warnings: Vec::new(), is_repeat: false };
-    on.is_repeat = seen.records > 0 && seen.ids.is_some() && before.ids == seen.ids;
+    let is_behind = is_behind(before, seen, rules);
+    on.is_repeat = is_behind || seen.records > 0 && seen.ids.is_some() && before.ids == seen.ids;
     on.count(seen);
     on.totals(before, seen, rules);
     if seen.overlap_lost {
@@ -110,15 +113,18 @@ pub(super) fn onward(
         );
         on.doubt(WarningKind::OverlapLost, 1, text);
     }
-    on.stepped_over(before, seen);
-    on.next = if on.is_repeat {
-        on.again(before, seen, follow, rules)?
-    } else {
-        on.circle(before, seen, &follow)?;
-        match follow {
-            Follow::End => None,
-            Follow::Next(next) => Some(next),
-            Follow::Nothing { otherwise } => on.nothing(seen, otherwise, rules)?,
+    on.stepped_over(before, seen, rules);
+    on.next = match follow {
+        follow if on.is_repeat && !is_behind => on.again(before, seen, follow, rules)?,
+        follow => {
+            if !is_behind {
+                on.circle(before, seen, &follow)?;
+            }
+            match follow {
+                Follow::End => None,
+                Follow::Next(next) => Some(next),
+                Follow::Nothing { otherwise } => on.nothing(seen, otherwise, rules)?,
+            }
         }
     };
     on.until_total(before, seen, rules);
@@ -136,6 +142,18 @@ pub(super) fn onward(
     on.overlap(before, seen);
     on.remember(seen, rules);
     Ok(on)
+}
+
+/// Whether a page is the end of the list once more. The page before had nothing but the last record, for which it was asked
+/// early; this one was asked for what follows, and ends with that record: some upstreams give their last page for any place
+/// beyond it.
+const fn is_behind(before: &Walk, seen: &Seen, rules: &Rules) -> bool {
+    rules.traits.counted
+        && !seen.early
+        && seen.records > 0
+        && seen.fresh == 0
+        && before.last_page == 0
+        && before.last_id.is_some()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::source::{FetchError, FetchedPage, PageRequest};
 impl Rules {
     /// Those of a list that is not counted.
     const PLAIN: Self = Self {
-        traits: Traits { counted: false, moving: false, until_total: false },
+        traits: Traits { counted: false, moving: false, until_total: false, by_offset: false },
         judges_totals: true,
         max_empty_pages: 100,
         size: None,

@@ -39,10 +39,12 @@ impl Onward {
     }
 
     /// A page before was stepped over as a repeat, and this one is another: so there was more to read.
-    pub(super) fn stepped_over(&mut self, before: &Walk, seen: &Seen) {
-        // A short page that comes again, and nothing behind it, is the last one.
-        let is_complete = self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total);
-        let was_last = seen.fresh == 0 && (is_complete || before.last_page < before.largest_page);
+    pub(super) fn stepped_over(&mut self, before: &Walk, seen: &Seen, rules: &Rules) {
+        // A short page that comes again, and nothing behind it, is the last one. By offsets, any page is short that comes again when
+        // the record behind it is asked for: the upstream only takes multiples of its page size, and it did not fill one.
+        let is_unfilled = rules.size.is_none_or(|size| before.last_page < i64::from(size));
+        let is_short = before.last_page < before.largest_page || rules.traits.by_offset && is_unfilled;
+        let was_last = seen.fresh == 0 && (self.is_complete() || is_short);
         if before.alike > 0 && !self.is_repeat && !was_last {
             let text = format!(
                 "page {} had the very records of the page before it, and was stepped over; page {} is another one",
@@ -88,8 +90,8 @@ impl Onward {
         }
         // The last page, however far beyond it is asked for. A list of one page looks the same as a parameter that the
         // upstream does not know.
-        let is_first = first.saturating_sub(1) == before.first_page;
-        if is_first
+        let is_all = self.walk.fresh <= number(seen.records);
+        if is_all
             && rules.size.is_none_or(|size| u32::try_from(seen.records).is_ok_and(|records| records >= size))
         {
             let text = format!(
@@ -174,11 +176,20 @@ impl Onward {
         self.walk.beyond_total = self.next.is_some() && self.walk.fresh >= total;
     }
 
+    /// Whether as many records have been read as the total says that there are.
+    fn is_complete(&self) -> bool {
+        self.walk.smallest_total.is_some_and(|total| self.walk.fresh >= total)
+    }
+
     /// Whether the next pages can be asked for one record early.
     pub(super) fn overlap(&mut self, before: &Walk, seen: &Seen) {
         if self.is_repeat && seen.early {
             self.walk.overlap = Overlap::Doubted;
-        } else if before.overlap == Overlap::Doubted && !self.is_repeat && seen.fresh > 0 {
+        } else if before.overlap == Overlap::Doubted
+            && !self.is_repeat
+            && (seen.fresh > 0 || before.alike == 0 && !self.is_complete())
+        {
+            // Also where nothing is left: what followed may have slipped to the page that was read.
             self.walk.overlap = Overlap::Impossible;
             let text = "the upstream gives the same page for a part of a page's offset, so that a record that is removed while the \
                         list is read may hide another; set next.overlap to 0";
@@ -192,9 +203,7 @@ impl Onward {
         walk.alike = if self.is_repeat && !seen.early { walk.alike + 1 } else { 0 };
         walk.last_page = number(seen.records);
         walk.ids = seen.ids.filter(|_| seen.records > 0);
-        if rules.traits.counted {
-            walk.pages_hash = Some(folded(walk.pages_hash, walk.ids));
-        }
+        walk.pages_hash = Some(folded(walk.pages_hash, walk.ids));
         // After a page without records of its own, the next one has no neighbour.
         let neighbour = rules.traits.counted
             && !self.is_repeat

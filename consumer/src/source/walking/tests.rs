@@ -8,7 +8,7 @@ use super::{Follow, Onward, Rules, Seen, Traits, onward};
 const SIZE: usize = 10;
 
 fn rules(counted: bool, until_total: bool) -> Rules {
-    let traits = Traits { counted, moving: false, until_total };
+    let traits = Traits { counted, moving: false, until_total, by_offset: false };
     Rules { traits, judges_totals: true, max_empty_pages: 20, size: Some(10) }
 }
 

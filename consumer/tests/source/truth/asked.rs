@@ -138,10 +138,10 @@ async fn bounds_may_be_exclusive() {
 async fn a_next_page_that_drops_the_dates_is_told() {
     let upstream = Upstream::start(|parts| {
         let query = query(parts);
-        let page: i64 = query.get("page").map_or(0, |page| page.parse().unwrap());
+        let page: i64 = query.get("cursor").map_or(0, |page| page.parse().unwrap());
         let first = if query.contains_key("from") { "2026-01-05T12:00:00Z" } else { "2020-01-01T00:00:00Z" };
         let time = at(first) + TimeDelta::days(page);
-        let next = (page < 9).then(|| format!("/list?page={}", page + 1));
+        let next = (page < 9).then(|| format!("/list?cursor={}", page + 1));
         json!({"data": [{"id": page, "at": time.to_rfc3339()}], "next": next}).to_string()
     })
     .await;

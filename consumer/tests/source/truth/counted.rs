@@ -82,6 +82,28 @@ async fn page_numbers_cannot_see_a_removal_and_say_so() {
     assert_eq!(read(&one, settings(next)).await.ended().warnings(), []);
 }
 
+/// A link may count, too.
+#[tokio::test]
+async fn a_link_that_counts_cannot_see_a_removal_and_says_so() {
+    for (counts, notes) in [(true, vec![(WarningKind::MovingList, 1)]), (false, vec![])] {
+        let upstream = Upstream::start(move |parts| {
+            let place = if counts { "offset" } else { "after" };
+            let begin = number(parts, place).unwrap_or(0);
+            // One is removed behind the first page.
+            let list: Vec<usize> = if counts && begin > 0 { (1..250).collect() } else { (0..250).collect() };
+            let page: Vec<usize> = list.into_iter().skip(begin).take(100).collect();
+            let next = (page.len() == 100).then(|| format!("/list?limit=100&{place}={}", begin + 100));
+            json!({"data": rows(page), "next": next}).to_string()
+        })
+        .await;
+        let walked =
+            read(&upstream, settings(json!({"style": "next_url", "pointer": "/next"}))).await.ended();
+        assert_eq!((walked.warnings(), walked.doubt()), (notes, None));
+        let read = if counts { [ids(0..100), ids(101..250)].concat() } else { ids(0..250) };
+        assert_eq!(walked.keys(), read);
+    }
+}
+
 /// Some upstreams bound a page by its bytes, so that the next record may not fit beside the last one.
 #[tokio::test]
 async fn pages_of_any_size_are_read_to_their_end_by_offsets() {
@@ -108,6 +130,8 @@ async fn offsets_that_are_only_taken_as_multiples_of_the_page_size_lose_nothing(
         (100, json!(null)),
         (99, json!(99)),
         (300, json!(300)),
+        (99, json!(null)),
+        (1, json!(null)),
     ] {
         let named = total.clone();
         let upstream = Upstream::start(move |parts| {
@@ -121,7 +145,7 @@ async fn offsets_that_are_only_taken_as_multiples_of_the_page_size_lose_nothing(
             (ids(0..count), vec![], None),
             "{count} {total}"
         );
-        let moving = if count > 100 { vec![(WarningKind::MovingList, 1)] } else { Vec::new() };
+        let moving = if count >= 100 { vec![(WarningKind::MovingList, 1)] } else { Vec::new() };
         assert_eq!(walked.warnings(), moving, "{count} {total}");
         // One page is asked for twice.
         assert!(upstream.seen().len() <= count.div_ceil(100) + 3, "{count} {total}: {:?}", upstream.seen());
@@ -152,4 +176,47 @@ async fn a_walk_by_offsets_asks_for_no_more_pages_than_it_needs() {
         assert_eq!((walked.keys(), walked.doubt()), (ids(0..250), None));
         assert_eq!(upstream.seen().len(), requests, "{total}: {:?}", upstream.seen());
     }
+}
+
+/// Some upstreams give their last page for any offset beyond it.
+#[tokio::test]
+async fn a_last_page_that_comes_again_beyond_the_end_is_the_end() {
+    for count in [1, 2, 99, 100, 101, 150, 200, 250] {
+        let upstream = Upstream::start(move |parts| {
+            let begin = number(parts, "offset").unwrap();
+            let begin = if begin >= count { (count - 1) / 100 * 100 } else { begin };
+            json!({"data": rows((begin..count).take(100))}).to_string()
+        })
+        .await;
+        let walked = read(&upstream, settings(by_offset(1))).await.ended();
+        assert_eq!(
+            (walked.keys(), walked.doubts(), walked.doubt()),
+            (ids(0..count), vec![], None),
+            "{count}"
+        );
+        assert!(upstream.seen().len() <= count.div_ceil(100) + 4, "{count}: {:?}", upstream.seen());
+    }
+}
+
+/// A full page that comes again and again, whatever is asked for, may be all that is ever shown.
+#[tokio::test]
+async fn an_offset_that_the_upstream_does_not_know_is_a_doubt() {
+    let upstream = Upstream::start(|_| json!({"data": rows(0..100)}).to_string()).await;
+    let walked = read(&upstream, settings(by_offset(1))).await.ended();
+    assert_eq!((walked.keys(), walked.doubts()), (ids(0..100), vec![WarningKind::SamePage]));
+    assert!(walked.doubt().unwrap().contains("next.parameter"), "{:?}", walked.doubt());
+}
+
+/// Records are removed between the page that was asked for early, which is the first one again, and the one after it.
+#[tokio::test]
+async fn where_an_offset_cannot_overlap_a_list_that_shrinks_is_noted() {
+    let upstream = Upstream::start(|parts| {
+        // By the third request only 60 are left.
+        let count = if number(parts, "offset") == Some(100) { 60 } else { 130 };
+        let page = number(parts, "offset").unwrap() / 100;
+        json!({"data": rows((130 - count..130).skip(page * 100).take(100))}).to_string()
+    })
+    .await;
+    let walked = read(&upstream, settings(by_offset(1))).await.ended();
+    assert_eq!((walked.keys(), walked.warnings()), (ids(0..100), vec![(WarningKind::MovingList, 1)]));
 }

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use common::command::StartCommand;
 use common::job::{JobMode, JobStatus};
 use common::warning::WarningKind;
-use harness::scripted::{List, Scripted, page};
+use harness::scripted::{Item, List, Scripted, page};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -84,6 +84,30 @@ async fn what_lies_outside_of_what_was_met_stays() -> Result<()> {
     let job = world.completed(JobMode::Full).await?;
     assert_eq!((job.counters.deleted, warned(&job)), (0, vec![(WarningKind::OutsideMet, 50)]));
     assert_eq!(world.alive().await?, 150);
+    world.end().await
+}
+
+/// A cap cuts among records of one time: the newest that it shows is not the only one that is as new.
+#[tokio::test]
+async fn what_is_as_new_as_the_newest_that_was_met_stays() -> Result<()> {
+    let list = List::hourly(10, at("2024-01-01T00:00:00Z"));
+    list.change(|items| items.iter_mut().skip(5).for_each(|item| item.time = at("2024-01-02T00:00:00Z")));
+    let served = list.clone();
+    let upstream =
+        Scripted::answering(move |_asked| page(&served.between(None, None)[..10], json!({ "next": null })))
+            .await?;
+    let world = World::start(upstream, by_cursor(json!({}))).await?;
+    world.completed(JobMode::Full).await?;
+    // One that is older appears, and the last one falls behind the cap.
+    list.change(|items| {
+        let late = Item { id: "late".to_owned(), time: at("2024-01-01T00:30:00Z"), text: "late".to_owned() };
+        items.insert(1, late);
+    });
+    for _pass in 0..3 {
+        let job = world.completed(JobMode::Full).await?;
+        assert_eq!((job.counters.deleted, warned(&job)), (0, vec![(WarningKind::OutsideMet, 1)]));
+    }
+    assert_eq!(world.alive().await?, 11);
     world.end().await
 }
 

@@ -155,3 +155,38 @@ async fn a_straggler_is_asked_for_by_its_id_and_holds_nothing_back() -> Result<(
     assert_eq!(world.alive().await?, 190);
     world.end().await
 }
+
+/// The upstream does not know the parameter of the next page, and shuffles: no page is like another, and none is the last.
+#[tokio::test]
+async fn a_walk_of_pages_that_are_all_different_and_bring_nothing_new_ends() -> Result<()> {
+    let list = List::hourly(20, at("2024-01-01T00:00:00Z"));
+    let upstream = Scripted::answering(move |asked| {
+        let mut all = list.between(None, None);
+        let nth = asked.nth;
+        all.sort_by_key(|item| blake3::hash(format!("{} {nth}", item.id).as_bytes()).to_hex().to_string());
+        page(&all[..10], json!({}))
+    })
+    .await?;
+    let unknown = settings(json!({ "next": { "style": "page_number", "parameter": "unheard_of" } }));
+    let world = World::start(upstream, unknown).await?;
+    let job = world.failed(JobMode::Range).await?;
+    assert!(cause(&job).contains("goes in circles: pages 64 to 127"), "{job:#?}");
+    assert_eq!((world.alive().await?, world.upstream.asked().len()), (20, 128));
+    world.end().await
+}
+
+/// The id is not where the settings say, and the last page comes again for ever: nothing shows that it is the same one.
+#[tokio::test]
+async fn a_walk_of_pages_without_ids_ends() -> Result<()> {
+    let list = List::hourly(20, at("2024-01-01T00:00:00Z"));
+    let upstream = Scripted::answering(move |_asked| page(&list.between(None, None), json!({}))).await?;
+    let wrong = settings(json!({
+        "records": { "id": "/uuid" },
+        "next": { "style": "page_number", "parameter": "page" },
+    }));
+    let world = World::start(upstream, wrong).await?;
+    let job = world.failed(JobMode::Range).await?;
+    assert!(cause(&job).contains("goes in circles") && cause(&job).contains("records.id"), "{job:#?}");
+    assert_eq!((world.alive().await?, world.upstream.asked().len()), (0, 128));
+    world.end().await
+}

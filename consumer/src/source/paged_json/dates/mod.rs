@@ -117,10 +117,11 @@ impl DateQuery {
     /// How long a slice may be, so that with all that it is widened by it is no longer than the upstream answers.
     pub(super) fn longest_slice(&self) -> Option<TimeDelta> {
         let mut longest = self.max_span? - self.margin * 2;
-        if self.parameters.iter().any(|parameter| parameter.template.ends_with_a_day()) {
+        // The last day may be taken for one that belongs to the span.
+        if self.whole_days || self.parameters.iter().any(|parameter| parameter.template.ends_with_a_day()) {
             longest -= DAY;
         }
-        if self.whole_days {
+        if self.whole_days || self.unit() >= DAY {
             // Cuts are at midnight in UTC.
             let other_midnights = if self.zone.is_utc() { TimeDelta::zero() } else { DAY };
             longest = TimeDelta::days((longest - other_midnights).num_days());

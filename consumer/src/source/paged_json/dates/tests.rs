@@ -168,8 +168,15 @@ fn slices_with_their_margins_are_no_longer_than_the_upstream_answers() {
     assert_eq!(longest(json!({"max_span": "30d"}), "{from:date}", "{to:date}"), Some(days(27)));
     assert_eq!(
         longest(json!({"max_span": "30d", "whole_days": true, "zone": "Asia/Tokyo"}), "{from}", "{to}"),
-        Some(days(27))
+        Some(days(26))
     );
+    // Days that do not begin when slices do are touched on both sides.
+    let elsewhere = json!({"max_span": "30d", "zone": "Asia/Kolkata"});
+    assert_eq!(longest(elsewhere.clone(), "{from:date}", "{last:date}"), Some(days(27)));
+    assert_eq!(longest(elsewhere, "{from:date}", "{to:date}"), Some(days(26)));
+    assert_eq!(longest(json!({"max_span": "84h"}), "{from:date}", "{last:date}"), Some(days(1)));
+    // The day that the span ends with may be taken for one that belongs to it.
+    assert_eq!(longest(json!({"max_span": "30d", "whole_days": true}), "{from}", "{to}"), Some(days(27)));
     assert_eq!(longest(json!({}), "{from}", "{to}"), None);
     for (dates, words) in [
         (

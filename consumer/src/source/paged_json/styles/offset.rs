@@ -106,7 +106,7 @@ impl Style for Counted {
     }
 
     fn traits(&self) -> Traits {
-        Traits { counted: true, moving: !self.overlaps, until_total: self.until_total }
+        Traits { counted: true, moving: !self.overlaps, until_total: self.until_total, by_offset: true }
     }
 
     fn is_early(&self, cursor: Option<&str>, walk: &Walk) -> bool {

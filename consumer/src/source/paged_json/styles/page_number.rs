@@ -52,7 +52,7 @@ impl Style for PageNumber {
     }
 
     fn traits(&self) -> Traits {
-        Traits { counted: true, moving: true, until_total: false }
+        Traits { counted: true, moving: true, until_total: false, by_offset: false }
     }
 
     fn contradicts(&self, page: &Page<'_, '_>) -> Option<String> {
