@@ -1,9 +1,9 @@
 //! A database that answers, and is of no use: nothing is taken, readiness says why, and no page is at fault.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use common::amqp::WorkQueue;
 use common::job::JobStatus;
-use harness::fixture::Fixture;
+use harness::fixture::{Consumer, Fixture};
 use serde_json::json;
 
 /// Every write of a record fails with this SQLSTATE.
@@ -23,6 +23,20 @@ async fn fail_with(fixture: &Fixture, sqlstate: &'static str) -> Result<()> {
         .database
         .execute("create trigger fail before insert on records for each row execute function fail()")
         .await
+}
+
+/// Waits until readiness says this.
+async fn until_unready_for(consumer: &Consumer, why: &str) -> Result<()> {
+    let said = async {
+        loop {
+            let (status, text) = consumer.get("readyz").await?;
+            if status == 503 && text.contains(why) {
+                return anyhow::Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), said).await.context("it was never said")?
 }
 
 /// An error that nobody has foreseen is the page's: it is tried again, each time later, and then its job fails.
@@ -52,9 +66,7 @@ async fn a_statement_that_does_not_fit_holds_everything() -> Result<()> {
     fail_with(&fixture, "42P01").await?;
     let consumer = fixture.consumer().await?;
     let job = fixture.publish_start(account.connection).await?;
-    consumer.unready().await?;
-    let (status, why) = consumer.get("readyz").await?;
-    assert!(status == 503 && why.contains("audit"), "{status} {why}");
+    until_unready_for(&consumer, "audit").await?;
     let asked: u64 = fixture.upstream.fetches().into_values().sum();
     assert!(asked <= 2, "{asked} requests before anything could be stored");
     fixture.database.execute("drop trigger fail on records").await?;
@@ -77,9 +89,7 @@ async fn nothing_is_consumed_before_the_schema_is_there() -> Result<()> {
     fixture.database.execute("delete from _sqlx_migrations where version = 3").await?;
     let job = fixture.publish_start(account.connection).await?;
     let consumer = Fixture::spawn(fixture.settings()?).await?;
-    consumer.unready().await?;
-    let (status, why) = consumer.get("readyz").await?;
-    assert!(status == 503 && why.contains("backhaul migrate"), "{status} {why}");
+    until_unready_for(&consumer, "backhaul migrate").await?;
     assert_eq!(fixture.waiting(WorkQueue::Starts).await?, 1);
     fixture.database.execute("insert into _sqlx_migrations select * from hidden").await?;
     consumer.ready().await?;

@@ -38,6 +38,8 @@ impl Parameters for StragglersQuery {
 #[derive(Serialize, ToSchema)]
 #[schema(as = StragglerList)]
 pub(super) struct StragglersBody {
+    /// The connection.
+    connection_id: ConnectionId,
     data: Vec<StragglerView>,
     /// Give it as `after` for the next part; null at the end.
     next_after: Option<String>,
@@ -69,5 +71,5 @@ pub(super) async fn stragglers(
     let data = engine.stragglers(caller.tenant, connection, &query).await?;
     let is_full = data.len() == usize::from(limit);
     let next_after = data.last().filter(|_| is_full).map(|last| last.external_id.clone());
-    Ok(Json(StragglersBody { data, next_after }).into_response())
+    Ok(Json(StragglersBody { connection_id: connection, data, next_after }).into_response())
 }

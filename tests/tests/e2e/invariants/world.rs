@@ -168,7 +168,7 @@ impl World {
         let name = |job: JobId, name: &str| format!("update jobs set name = '{name}' where id = '{job}'");
         self.database.execute(&name(before, "before")).await?;
         self.database
-            .execute("update records set happened_at = '2025-01-01', scope = 1 where external_id in ('f-a', 'f-b')")
+            .execute("update records set happened_at = '2025-01-01 12:00Z', scope = 1 where external_id in ('f-a', 'f-b')")
             .await?;
         let job = self.pending("full").await?;
         self.database.execute(&format!("update jobs set mode = 'full' where id = '{job}'")).await?;
@@ -179,7 +179,7 @@ impl World {
             assert!(self.settle(lease, "f-a", None).await?.is_none());
         }
         // What it met lies around both.
-        let around = "oldest_met_at = '2025-01-01', newest_met_at = '2025-01-03'";
+        let around = "oldest_met_at = '2025-01-01Z', newest_met_at = '2025-01-03Z'";
         self.database.execute(&format!("update slices set {around} where job_id = '{job}'")).await?;
         assert_eq!(self.close(job).await?, Finished::Goes(SliceKind::Deletion, self.tenant));
         assert_eq!(self.close(job).await?, Finished::Completed);

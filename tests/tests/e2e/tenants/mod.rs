@@ -38,7 +38,13 @@ fn about(route: &Route, theirs: &Named, own: Account) -> Option<About> {
     Some(match (route.method.as_str(), route.path.as_str()) {
         ("OPTIONS", _) => About::Nobody,
         ("GET", "/api/v1/jobs" | "/functions/v1/get-sync-status") => About::Own(Value::Null),
-        ("GET", "/api/v1/jobs/{id}" | "/api/v1/jobs/{id}/events" | "/api/v1/jobs/{id}/explain")
+        (
+            "GET",
+            "/api/v1/jobs/{id}"
+            | "/api/v1/jobs/{id}/events"
+            | "/api/v1/jobs/{id}/explain"
+            | "/api/v1/connections/{id}/stragglers",
+        )
         | (
             "POST",
             "/api/v1/jobs/{id}/cancel"
@@ -113,7 +119,7 @@ async fn no_route_leads_to_another_tenant() -> Result<()> {
     let untouched = state(&fixture, theirs, &named).await?;
 
     let routes = http::routes();
-    assert_eq!(routes.len(), 31, "{routes:?}");
+    assert_eq!(routes.len(), 32, "{routes:?}");
     for route in &routes {
         let Some(about) = about(route, &named, own) else {
             bail!("{} {} is not known to this test: say what it is about", route.method, route.path);

@@ -64,6 +64,8 @@ impl Named {
     fn path(&self, route: &Route) -> String {
         let id = if route.path.starts_with("/v1/schemas") {
             self.schema.to_string()
+        } else if route.path.starts_with("/api/v1/connections") {
+            self.connection.to_string()
         } else {
             self.job.to_string()
         };
