@@ -98,10 +98,11 @@ pub(super) async fn until_completed(
     }
 }
 
-/// How many pages have been settled, over all jobs.
+/// How many pages of walks have been settled, over all jobs.
 ///
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn pages_settled(session: &mut PgConnection) -> Result<i64> {
-    Ok(sqlx::query_scalar("select coalesce(sum(page), 0)::bigint from slices").fetch_one(session).await?)
+    let sum = "select coalesce(sum(page), 0)::bigint from slices where kind = 'walk'";
+    Ok(sqlx::query_scalar(sum).fetch_one(session).await?)
 }

@@ -176,7 +176,8 @@ impl Entered {
         let jobs = try_join_all(starts).await?;
         let ended = until_completed(&mut arena.session, &jobs, LONGEST).await?;
         let usage = arena.meter.read(&workers, &mut arena.session).await?.since(&before);
-        let sums = "select coalesce(sum(page), 0)::bigint, coalesce(sum(inserted), 0)::bigint, \
+        // What follows the walks fetches no page.
+        let sums = "select coalesce(sum(page) filter (where kind = 'walk'), 0)::bigint, coalesce(sum(inserted), 0)::bigint, \
                     coalesce(sum(updated), 0)::bigint, coalesce(sum(unchanged), 0)::bigint \
                     from slices where job_id = any($1)";
         let jobs: Vec<Uuid> = jobs.into_iter().map(|job| job.0).collect();
