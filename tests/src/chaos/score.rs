@@ -128,7 +128,7 @@ impl Scoreboard {
             let promises = world.ledger.promises();
             let uuids =
                 |jobs: &BTreeSet<common::ids::JobId>| jobs.iter().map(|job| job.0).collect::<Vec<_>>();
-            let confirmed: Vec<_> = promises.confirmed.iter().map(|id| format!("id:{id}")).collect();
+            let confirmed: Vec<_> = promises.confirmed.iter().cloned().collect();
             (uuids(&promises.accepted), uuids(&promises.cancelled), confirmed)
         };
         let sql = "select count(*) from unnest($1::uuid[]) as a(id) where not exists (select from jobs j where j.id = a.id)";
@@ -142,7 +142,7 @@ impl Scoreboard {
             "accepted cancels without effect",
             sqlx::query_scalar(sql).bind(cancelled).fetch_one(&mut *session).await?,
         )?;
-        let sql = "select count(*) from unnest($1::text[]) as a(id) where not exists (select from commands c where c.id = a.id)";
+        let sql = "select count(*) from unnest($1::text[]) as a(id) where not exists (select from commands c where c.given = a.id)";
         self.count(
             "confirmed commands lost",
             sqlx::query_scalar(sql).bind(confirmed).fetch_one(session).await?,
