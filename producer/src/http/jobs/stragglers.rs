@@ -50,6 +50,7 @@ pub(super) struct StragglersBody {
     operation_id = "list_stragglers", security(("key" = [])), params(
     ("id" = ConnectionId, Path, description = "The connection"), StragglersQuery), responses(
     (status = 200, description = "The records", body = StragglersBody),
+    (status = 400, description = "The query makes no sense", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such connection", body = Problem, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn stragglers(
@@ -67,7 +68,11 @@ pub(super) async fn stragglers(
         let why = format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}");
         return Err(Problem::invalid_query(why));
     }
-    let query = StragglerQuery { closed: asked.closed, after: asked.after.unwrap_or_default(), limit };
+    let after = asked.after.unwrap_or_default();
+    if after.contains('\0') {
+        return Err(Problem::invalid_query("after is an id, and holds no NUL character".to_owned()));
+    }
+    let query = StragglerQuery { closed: asked.closed, after, limit };
     let data = engine.stragglers(caller.tenant, connection, &query).await?;
     let is_full = data.len() == usize::from(limit);
     let next_after = data.last().filter(|_| is_full).map(|last| last.external_id.clone());

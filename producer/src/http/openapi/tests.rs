@@ -18,7 +18,7 @@ const CONTRACTS: [(&str, &str, &[u16]); 32] = [
     ("post", "/api/v1/jobs/{id}/resume", &[202, 400, 401, 404, 409, 422]),
     ("get", "/api/v1/jobs/{id}/explain", &[200, 401, 404]),
     ("get", "/api/v1/jobs/{id}/events", &[200, 400, 401, 404]),
-    ("get", "/api/v1/connections/{id}/stragglers", &[200, 401, 403, 404, 422]),
+    ("get", "/api/v1/connections/{id}/stragglers", &[200, 400, 401, 403, 404, 422]),
     ("post", "/functions/v1/start-historical-sync", &[200, 400, 401, 403, 405, 409, 500]),
     ("options", "/functions/v1/start-historical-sync", &[204]),
     ("post", "/functions/v1/cancel-historical-sync", &[200, 400, 401, 403, 404, 405, 500]),
