@@ -1,6 +1,6 @@
 //! `GET /api/v1/jobs/{id}/events`: what happened to a job, as a list or as an event stream.
 
-use super::request::{Asked, Caller, JobPath, Parameters};
+use super::request::{Asked, Caller, JobPath, Parameters, limit};
 use crate::engine::{Engine, Told};
 use crate::http::error::Problem;
 use crate::http::openapi::Refusals;
@@ -90,11 +90,7 @@ pub(super) async fn events(
     Asked(query): Asked<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let why = format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}");
-        return Err(Problem::invalid_query(why));
-    }
+    let limit = limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let after = query.after.unwrap_or(0);
     let last = last_event_id(&headers)?;
     if !wants_stream(&headers) {

@@ -142,11 +142,7 @@ impl Parameters for ListQuery {
 
 impl ListQuery {
     pub(super) fn read(self) -> Result<JobQuery, Problem> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            let why = format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}");
-            return Err(Problem::invalid_query(why));
-        }
+        let limit = limit(self.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
         let after: Option<Cursor> = match self.cursor.as_deref() {
             Some(text) => {
                 Some(text.parse().map_err(|error: CursorError| Problem::invalid_query(error.to_string()))?)
@@ -161,6 +157,15 @@ impl ListQuery {
             oldest_first: false,
         })
     }
+}
+
+/// How much of a list is wanted.
+pub(super) fn limit(given: Option<u16>, default: u16, most: u16) -> Result<u16, Problem> {
+    let limit = given.unwrap_or(default);
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::invalid_query(format!("limit is {limit}; it must be between 1 and {most}")))
 }
 
 /// Why a job is cancelled.

@@ -2,7 +2,7 @@
 
 use super::super::error::Problem;
 use super::super::openapi::Refusals;
-use super::request::{Asked, Caller, MAX_LIMIT, Parameters};
+use super::request::{Asked, Caller, MAX_LIMIT, Parameters, limit};
 use crate::engine::Engine;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -63,11 +63,7 @@ pub(super) async fn stragglers(
         let detail = format!("the tenant has no connection {id:?} (an identifier is a UUID)");
         Problem::new(StatusCode::NOT_FOUND, "connection_not_found", detail)
     })?;
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let why = format!("limit is {limit}; it must be between 1 and {MAX_LIMIT}");
-        return Err(Problem::invalid_query(why));
-    }
+    let limit = limit(asked.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let after = asked.after.unwrap_or_default();
     if after.contains('\0') {
         return Err(Problem::invalid_query("after is an id, and holds no NUL character".to_owned()));
