@@ -84,8 +84,8 @@ fn look(plannable: &Plannable) -> Result<(Planning, source::Scope), SourceError>
     let planning = source::planning(&plannable.source, &plannable.settings)?;
     let base_url = Url::parse(&plannable.base_url)
         .map_err(|error| SourceError::BaseUrl { reason: format!("{:?}: {error}", plannable.base_url) })?;
-    let scope = source::scope(&plannable.source, &base_url, &plannable.settings)?;
-    Ok((planning, scope.of_account(plannable.account)))
+    let scope = source::scope(&plannable.source, &base_url, &plannable.settings, plannable.account)?;
+    Ok((planning, scope))
 }
 
 /// What a job walks, and which part of it earlier jobs found empty. An incremental one begins a little before the end of what

@@ -14,8 +14,8 @@ pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Result<Plan> {
         Some(_) => Vec::new(),
         None => Slicing::cut(slicing, plannable.span)?,
     };
-    let scope = source::scope(&plannable.source, &plannable.base_url.parse()?, &plannable.settings)?
-        .of_account(plannable.account);
+    let base_url = plannable.base_url.parse()?;
+    let scope = source::scope(&plannable.source, &base_url, &plannable.settings, plannable.account)?;
     Ok(Plan {
         spans,
         fingerprint: scope.fingerprint,

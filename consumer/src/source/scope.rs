@@ -28,12 +28,9 @@ impl Scope {
             format!("{}{}", base_url.host_str().unwrap_or_default(), base_url.path().trim_end_matches('/'));
         Self::hashed(json!({"upstream": upstream, "settings": settings}))
     }
-}
 
-impl Scope {
-    /// The same settings at another account, counted from 1, list other records.
-    #[must_use]
-    pub fn of_account(self, account: i32) -> Self {
+    /// The same settings at another account list other records.
+    fn of_account(self, account: i32) -> Self {
         if account <= 1 {
             return self;
         }
@@ -51,7 +48,7 @@ impl Scope {
     }
 }
 
-/// The scope of a connection's settings. Needs no credentials.
-pub fn scope(kind: &str, base_url: &Url, settings: &Value) -> Result<Scope, SourceError> {
-    (registry::kind(kind)?.scope)(base_url, settings)
+/// The scope of a connection. Its account at the upstream is counted from 1. Needs no credentials.
+pub fn scope(kind: &str, base_url: &Url, settings: &Value, account: i32) -> Result<Scope, SourceError> {
+    Ok((registry::kind(kind)?.scope)(base_url, settings)?.of_account(account))
 }

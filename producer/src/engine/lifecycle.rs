@@ -122,8 +122,8 @@ impl Engine {
 /// What tells which records a connection lists; none if its settings are of no use.
 fn fingerprint(current: &Current) -> Option<String> {
     let base_url = Url::parse(&current.base_url).ok()?;
-    let scope = source::scope(&current.source, &base_url, &current.settings).ok()?;
-    Some(scope.of_account(current.account).fingerprint)
+    let scope = source::scope(&current.source, &base_url, &current.settings, current.account).ok()?;
+    Some(scope.fingerprint)
 }
 
 fn done(job: JobId, outcome: PauseOutcome) -> Result<(), EngineError> {

@@ -121,8 +121,9 @@ async fn lost_scope(
     tried: &Endpoint,
 ) -> Result<Option<LostScope>, Failure> {
     // Settings that are of no use have no scope: they are refused when they are opened.
-    let Ok(scope) = source::scope(&tried.kind, &tried.base_url, &tried.settings) else { return Ok(None) };
-    let scope = scope.of_account(stored.account);
+    let Ok(scope) = source::scope(&tried.kind, &tried.base_url, &tried.settings, stored.account) else {
+        return Ok(None);
+    };
     let known = store.known(stored.id).await?.filter(|known| known.fingerprint != scope.fingerprint);
     Ok(known.map(|known| LostScope { known_to: known.known_to }))
 }

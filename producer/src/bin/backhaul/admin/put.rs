@@ -181,9 +181,8 @@ async fn notice(
     let Some(existing) = existing else { return Ok(None) };
     let Some(known) = store.known(id).await? else { return Ok(None) };
     let number_of = existing.account + i32::from(account == AccountChange::New);
-    let scope = sources::scope(&new.kind, &new.base_url, &new.settings)
-        .map_err(|error| Failure::Usage(error.to_string()))?
-        .of_account(number_of);
+    let scope = sources::scope(&new.kind, &new.base_url, &new.settings, number_of)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(if account == AccountChange::New {
         Some(forgotten("This is another account", &known))
     } else if scope.fingerprint != known.fingerprint {
