@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::source::{Endpoint, open, planning};
+use crate::source::{Endpoint, fits};
 
 /// The settings with a patch: members of objects are merged, null takes a member away, everything else is replaced.
 #[must_use]
@@ -64,8 +64,7 @@ fn overlay(under: &Value, over: &Value) -> Value {
 }
 
 fn takes(endpoint: &Endpoint, settings: Value, now: DateTime<Utc>) -> bool {
-    let planned = planning(&endpoint.kind, &settings).and_then(|planning| planning.check_start(now));
-    planned.is_ok() && open(&Endpoint { settings, ..endpoint.clone() }).is_ok()
+    fits(&Endpoint { settings, ..endpoint.clone() }, now).is_ok()
 }
 
 #[cfg(test)]
