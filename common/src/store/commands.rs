@@ -113,10 +113,17 @@ impl CommandOwner {
     }
 }
 
+/// A command whose answer is to be stored.
+pub(super) struct Row<'c> {
+    key: String,
+    kind: CommandKind,
+    command: &'c CommandIdentity,
+}
+
 /// What is known of a command.
-pub(super) enum Known<T> {
-    /// Nothing: it is to be applied.
-    New,
+pub(super) enum Known<'c, T> {
+    /// Nothing: it is to be applied, and its answer stored here, if it can be recognised.
+    New(Option<Row<'c>>),
     /// It was applied before, and answered with this.
     Answered(T),
     /// Its key stood for another request.
@@ -124,57 +131,57 @@ pub(super) enum Known<T> {
 }
 
 /// The stored answer to a command, if the command was applied before.
-pub(super) async fn first_answer<T: DeserializeOwned>(
+pub(super) async fn first_answer<'c, T: DeserializeOwned>(
     transaction: &mut PgConnection,
     kind: CommandKind,
-    command: Option<&CommandIdentity>,
-) -> Result<Known<T>, StoreError> {
-    let Some(command) = command else { return Ok(Known::New) };
-    let id = command.key(kind, transaction).await?;
+    command: Option<&'c CommandIdentity>,
+) -> Result<Known<'c, T>, StoreError> {
+    let Some(command) = command else { return Ok(Known::New(None)) };
+    let row = Row { key: command.key(kind, transaction).await?, kind, command };
     // Two deliveries of one command wait for each other here, so that the second finds the first one's answer.
-    sqlx::query!(r#"select pg_advisory_xact_lock(hashtextextended($1, 1)) as "locked?: ()""#, id)
+    sqlx::query!(r#"select pg_advisory_xact_lock(hashtextextended($1, 1)) as "locked?: ()""#, row.key)
         .fetch_one(&mut *transaction)
         .await?;
     if matches!(command, CommandIdentity::Content { redelivered: false, .. }) {
-        return Ok(Known::New);
+        return Ok(Known::New(Some(row)));
     }
-    let row = sqlx::query!(
+    let stored = sqlx::query!(
         "select answer, request from commands
           where id = $1 and (not $2 or received_at > now() - interval '24 hours')",
-        id,
+        row.key,
         matches!(command, CommandIdentity::Key { .. })
     )
     .fetch_optional(transaction)
     .await?;
-    let Some(row) = row else { return Ok(Known::New) };
-    if row.request.as_deref() != command.request().map(<[u8; 32]>::as_slice) {
+    let Some(stored) = stored else { return Ok(Known::New(Some(row))) };
+    if stored.request.as_deref() != command.request().map(<[u8; 32]>::as_slice) {
         return Ok(Known::OtherRequest);
     }
     // An answer of a form that this version does not know counts as none: every command is idempotent by itself.
-    Ok(serde_json::from_value(row.answer).map_or(Known::New, Known::Answered))
+    Ok(serde_json::from_value(stored.answer).map_or(Known::New(Some(row)), Known::Answered))
 }
 
-/// Stores the answer to a command, in the transaction that applied it.
-pub(super) async fn remember<T: Serialize + Sync>(
-    transaction: &mut PgConnection,
-    kind: CommandKind,
-    command: Option<&CommandIdentity>,
-    answer: &T,
-) -> Result<(), StoreError> {
-    let Some(command) = command else { return Ok(()) };
-    let answer = serde_json::to_value(answer).unwrap_or_default();
-    sqlx::query!(
-        "insert into commands (id, kind, given, answer, request) values ($1, $2, $3, $4, $5)
-         on conflict (id) do update set answer = excluded.answer, request = excluded.request, received_at = now()",
-        command.key(kind, transaction).await?,
-        kind.word(),
-        command.given(),
-        answer,
-        command.request().map(<[u8; 32]>::as_slice)
-    )
-    .execute(transaction)
-    .await?;
-    Ok(())
+impl Row<'_> {
+    /// Stores the answer to the command, in the transaction that applied it.
+    pub(super) async fn remember<T: Serialize + Sync>(
+        self,
+        transaction: &mut PgConnection,
+        answer: &T,
+    ) -> Result<(), StoreError> {
+        let answer = serde_json::to_value(answer).unwrap_or_default();
+        sqlx::query!(
+            "insert into commands (id, kind, given, answer, request) values ($1, $2, $3, $4, $5)
+             on conflict (id) do update set answer = excluded.answer, request = excluded.request, received_at = now()",
+            self.key,
+            self.kind.word(),
+            self.command.given(),
+            answer,
+            self.command.request().map(<[u8; 32]>::as_slice)
+        )
+        .execute(transaction)
+        .await?;
+        Ok(())
+    }
 }
 
 impl Store {

@@ -83,11 +83,12 @@ impl Store {
     /// When the database cannot be written; the cancel may or may not have happened, and may be repeated.
     pub async fn cancel(&self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        match commands::first_answer(&mut transaction, CommandKind::Cancel, request.command.as_ref()).await? {
+        let command = request.command.as_ref();
+        let row = match commands::first_answer(&mut transaction, CommandKind::Cancel, command).await? {
             Known::Answered(answer) => return Ok(answer),
             Known::OtherRequest => return Ok(CancelOutcome::KeyReused),
-            Known::New => {}
-        }
+            Known::New(row) => row,
+        };
         let outcome = match request.target {
             CancelTarget::Job(job) => fence_or_keep(&mut transaction, job, request).await?,
             CancelTarget::Connection(connection) => {
@@ -108,9 +109,8 @@ impl Store {
             }
         };
         // It may yet be made, and the command sent again as it is, from the dead letters.
-        if outcome != CancelOutcome::NoConnection {
-            commands::remember(&mut transaction, CommandKind::Cancel, request.command.as_ref(), &outcome)
-                .await?;
+        if let Some(row) = row.filter(|_| outcome != CancelOutcome::NoConnection) {
+            row.remember(&mut transaction, &outcome).await?;
         }
         self.commit_told(transaction).await?;
         Ok(outcome)

@@ -102,15 +102,15 @@ impl Store {
     /// When the database cannot be written; the start may or may not have happened, and may be repeated.
     pub async fn start(&self, request: &StartRequest) -> Result<StartOutcome, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        match commands::first_answer(&mut transaction, CommandKind::Start, request.command.as_ref()).await? {
+        let command = request.command.as_ref();
+        let row = match commands::first_answer(&mut transaction, CommandKind::Start, command).await? {
             Known::Answered(answer) => return Ok(answer),
             Known::OtherRequest => return Ok(StartOutcome::KeyReused),
-            Known::New => {}
-        }
+            Known::New(row) => row,
+        };
         let outcome = insert(&mut transaction, request).await?;
-        if outcome.is_kept(request.command.as_ref()) {
-            commands::remember(&mut transaction, CommandKind::Start, request.command.as_ref(), &outcome)
-                .await?;
+        if let Some(row) = row.filter(|_| outcome.is_kept(command)) {
+            row.remember(&mut transaction, &outcome).await?;
         }
         self.commit_told(transaction).await?;
         Ok(outcome)
