@@ -213,8 +213,9 @@ impl Store {
         Ok(revoked.rows_affected() == 1)
     }
 
-    /// Makes a connection, or changes the one of that name. `by` is who does. `seal` is given the connection's identifier, to which sealed
-    /// credentials are bound, and may be called again should another caller make a connection of that name meanwhile.
+    /// Makes a connection, or changes the one of that name. `by` is who does. `seal` is given the connection's identifier,
+    /// to which sealed credentials are bound, and may be called again should another caller make a connection of that name
+    /// meanwhile.
     ///
     /// # Errors
     /// What `seal` says; [`StoreError::Refused`] when there is no such tenant.

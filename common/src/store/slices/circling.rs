@@ -12,7 +12,8 @@ const EARLIER: i32 = 2048;
 
 impl Store {
     /// From which page on this slice's walk, which began at a page, has met no id that it had not met before; `None` if it has,
-    /// or if its pages were empty. Records without a readable id are all alike. It looks at the later half of the walk's pages, and at 2,560 of them at most.
+    /// or if its pages were empty. Records without a readable id are all alike. It looks at the later half of the walk's pages,
+    /// and at 2,560 of them at most.
     ///
     /// # Errors
     /// When the database cannot be read.

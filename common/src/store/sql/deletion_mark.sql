@@ -1,6 +1,6 @@
 -- The next records that a full sync did not meet: those that are proved gone are marked deleted, the others suspected, unless
--- somebody met them since the pass began. $1 job, $2 connection, $3 the external id after which to go on, $4 how many, $5 one pass is enough. Gives
--- the last id (null at the end), and which records were marked deleted.
+-- somebody met them since the pass began. $1 job, $2 connection, $3 the external id after which to go on, $4 how many, $5 one
+-- pass is enough. Gives the last id (null at the end), and which records were marked deleted.
 with next as materialized (
     select u.external_id, u.fate, u.as_of from unseen u
      where u.job_id = $1 and u.external_id > $3 collate "C"
