@@ -100,7 +100,9 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        tracing::info!("{name}: not ready any more; requests are taken for a while, and those under way are finished");
+        tracing::info!(
+            "{name}: not ready any more; requests are taken for a while, and those under way are finished"
+        );
         shutdown.cancel();
         tokio::select! {
             _ = terminate.recv() => {}

@@ -476,7 +476,9 @@ impl Consumer {
                 tokio::time::sleep(LOOK).await;
             }
         });
-        unready.await.with_context(|| format!("the consumer never said {text:?}; its last words were {last}"))?
+        unready
+            .await
+            .with_context(|| format!("the consumer never said {text:?}; its last words were {last}"))?
     }
 
     /// Asks its listener.

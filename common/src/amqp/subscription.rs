@@ -171,9 +171,8 @@ impl Subscription {
     /// Ends the consumers whose successor is there.
     fn retire(&mut self, queue: WorkQueue) {
         let limit = self.registrar.config.call_timeout;
-        let active = |it: &&mut Registered| {
-            it.queue == ConsumedQueue::Work(queue) && it.state == State::Active
-        };
+        let active =
+            |it: &&mut Registered| it.queue == ConsumedQueue::Work(queue) && it.state == State::Active;
         for consumer in self.consumers.iter_mut().filter(active) {
             let cancelled = consumer.cancel(limit);
             tokio::spawn(async move {

@@ -76,8 +76,7 @@ impl HttpConfig {
     /// What a client may take of the listener.
     #[must_use]
     pub fn limits(&self) -> ServeLimits {
-        let (connections, head_within, kept_for) =
-            (self.max_connections, self.head_timeout, self.keep_alive);
+        let (connections, head_within, kept_for) = (self.max_connections, self.head_timeout, self.keep_alive);
         ServeLimits { connections, head_within, kept_for, ..ServeLimits::default() }
     }
 

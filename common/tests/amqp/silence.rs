@@ -59,7 +59,8 @@ async fn doorbells_alone_are_given_up_and_only_when_there_are_none() {
         let (topology, channel) = (config.topology(), bench.channel().await);
         let (pages, events) = (topology.queue(WorkQueue::Pages), topology.events());
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-        let bind = channel.queue_bind(pages.clone().into(), events.clone().into(), "mine".into(), options, none);
+        let bind =
+            channel.queue_bind(pages.clone().into(), events.clone().into(), "mine".into(), options, none);
         soon(bind).await.expect("binds");
         let publisher = bench.publisher();
         if waiting {
