@@ -161,6 +161,10 @@ impl Subscription {
                         self.retire(queue);
                         self.add(ConsumedQueue::Work(queue), channel, consumer);
                     }
+                    // A connection that has just ended says nothing about the queue.
+                    Err(Failure { advice: None, .. }) if !self.registrar.connection.status().connected() => {
+                        place.vacant();
+                    }
                     // A predecessor may still bring something.
                     Err(Failure { error, advice }) => place.failed(&error, advice),
                 }

@@ -148,10 +148,10 @@ async fn a_queue_whose_message_ends_connections_is_named_and_left_out() {
 
     let mut consumer = Consumer::start(&config, 4);
     consumer.until(|status| status.troubles.iter().any(|it| it.to_string().contains("delivery-limit"))).await;
-    let status = consumer.status();
     let starts = config.topology().queue(WorkQueue::Starts);
-    let named: Vec<_> = status.troubles.iter().map(ToString::to_string).collect();
-    assert!(named.iter().all(|trouble| trouble.contains(&starts)), "{named:?}");
+    consumer
+        .until(|status| status.troubles.iter().all(|trouble| trouble.to_string().contains(&starts)))
+        .await;
     for _ in 0..3 {
         publisher.publish(page("meanwhile")).await.expect("is confirmed");
         consumer.next().await.ack().await;

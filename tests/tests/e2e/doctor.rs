@@ -12,6 +12,7 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Nothing listens there.
 const CLOSED: &str = "127.0.0.1:1";
@@ -243,7 +244,17 @@ async fn a_delivery_limit_that_bites_is_found() -> Result<()> {
     let policy = json!({ "pattern": format!("^{}\\.dead$", fixture.namespace), "apply-to": "queues",
                          "definition": { "delivery-limit": 20 } });
     management.put_policy(&fixture.namespace, &policy).await?;
-    let bites = Diagnosis::of(&environment).await?;
+    // The management API tells of a policy with its next statistics.
+    let bites = async {
+        loop {
+            let found = Diagnosis::of(&environment).await?;
+            if found.code == Some(1) {
+                return anyhow::Ok(found);
+            }
+        }
+    };
+    let bites =
+        tokio::time::timeout(Duration::from_secs(60), bites).await.context("the policy is seen")??;
     bites.fails_with(&["delivery limits", ".dead", "returned 20 times", "list_policies"]);
     management.delete_policy(&fixture.namespace).await?;
     fixture.finish([]).await
