@@ -68,7 +68,7 @@ random-upstreams: up ## read 2,000 upstreams drawn from a seed; every difference
 # installed before, so that no test waits for it.
 test: up ## run every test, on real services (ARGS=... goes to the test runner)
 	cargo build $(LOCKED) --workspace --bins --tests
-	@scripts/pika.sh >/dev/null
+	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
 	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run"; else run=test; fi; \
 	    $(WITH_SERVICES) cargo $$run $(LOCKED) --workspace $(ARGS)
 

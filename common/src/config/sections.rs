@@ -4,6 +4,7 @@ use super::millis;
 use super::secret::SecretUrl;
 use crate::retry::RetryPolicy;
 use crate::serve::ServeLimits;
+use crate::store::SessionLimits;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -43,6 +44,19 @@ impl Default for DatabaseConfig {
             statement_timeout: Duration::from_secs(15),
             idle_in_transaction_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl DatabaseConfig {
+    /// How sessions behave.
+    #[must_use]
+    pub const fn limits(&self) -> SessionLimits {
+        SessionLimits {
+            lock_timeout: self.lock_timeout,
+            statement_timeout: self.statement_timeout,
+            idle_in_transaction_timeout: self.idle_in_transaction_timeout,
+            acquire_timeout: self.connect_timeout,
         }
     }
 }

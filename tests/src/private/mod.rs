@@ -1,16 +1,18 @@
 //! Servers of a test's own, to be stopped, killed and started again while it runs: [`PrivatePostgres`] and
-//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files), from the programs that this machine has installed. Each has its own ports of loopback and a
+//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files, and [`PrivatePgbouncer`], a pooler), from the programs that this machine has installed. Each has its own ports of loopback and a
 //! temporary folder, runs as an unprivileged user, and is gone with its value: it ends when that is dropped, and
 //! dies with the thread that started it.
 
 mod folder;
 mod nginx;
+mod pgbouncer;
 mod postgres;
 mod rabbit;
 #[cfg(test)]
 mod tests;
 
 pub use nginx::PrivateNginx;
+pub use pgbouncer::PrivatePgbouncer;
 pub use postgres::PrivatePostgres;
 pub use rabbit::PrivateRabbit;
 
