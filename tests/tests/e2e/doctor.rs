@@ -5,12 +5,14 @@ use common::amqp::AmqpConfig;
 use common::credentials::{Key, Keyring};
 use common::ids::ConnectionId;
 use common::store::connections::{AccountChange, NewConnection};
+use harness::clients::Management;
 use harness::command_line::backhaul;
 use harness::fixture::{Fixture, amqp_url};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Nothing listens there.
 const CLOSED: &str = "127.0.0.1:1";
@@ -92,7 +94,7 @@ async fn healthy_services_pass() -> Result<()> {
         "✓ credentials: 1 connections",
         "✓ broker: amqp://guest:***@",
         "✓ broker: this user may declare, bind, publish and consume",
-        "✓ topology: 10 of 10",
+        "✓ topology: 11 of 11",
         ".pages: 0 messages wait, 1 consumers",
         ".dead is empty",
         "0 failed",
@@ -238,6 +240,45 @@ async fn a_user_who_may_not_write_is_found() -> Result<()> {
     fixture.database.execute(&format!("drop owned by {role}; drop role {role}")).await?;
     outside?.fails_with(&["may not use the schema backhaul", "grant usage on schema backhaul"]);
     found?.fails_with(&["jobs: ", "insert", "update", "delete", "grant"]);
+    fixture.finish([]).await
+}
+
+/// RabbitMQ 4 deletes a message that was returned too often, and a policy may say how often that is.
+#[tokio::test]
+async fn a_delivery_limit_that_bites_is_found() -> Result<()> {
+    let Some(management) = Management::of_the_broker()? else {
+        tracing::warn!(
+            "NOT TESTED: AMQP_URL names a broker of yours, and MANAGEMENT_URL not its management API"
+        );
+        return Ok(());
+    };
+    let fixture = Fixture::with_calls(0).await?;
+    fixture.declare().await?;
+    let blind = Diagnosis::of(&fixture.environment()).await?;
+    assert!(blind.warns_of("amqp.management_url is not set"), "{:#}", blind.told);
+
+    let url = management.url_with_user()?;
+    let environment = with(&fixture, &[("AMQP__MANAGEMENT_URL", url.as_str())]);
+    let fine = Diagnosis::of(&environment).await?;
+    let passed = fine.all("ok").iter().any(|check| check.contains("no policy lowers that of the 5 queues"));
+    assert!(passed, "{:#}", fine.told);
+
+    let policy = json!({ "pattern": format!("^{}\\.dead$", fixture.namespace), "apply-to": "queues",
+                         "definition": { "delivery-limit": 20 } });
+    management.put_policy(&fixture.namespace, &policy).await?;
+    // The management API tells of a policy with its next statistics.
+    let bites = async {
+        loop {
+            let found = Diagnosis::of(&environment).await?;
+            if found.code == Some(1) {
+                return anyhow::Ok(found);
+            }
+        }
+    };
+    let bites =
+        tokio::time::timeout(Duration::from_secs(60), bites).await.context("the policy is seen")??;
+    bites.fails_with(&["delivery limits", ".dead", "returned 20 times", "list_policies"]);
+    management.delete_policy(&fixture.namespace).await?;
     fixture.finish([]).await
 }
 

@@ -26,6 +26,7 @@ mod doctor;
 mod document_jobs;
 mod events;
 mod explain;
+mod foreign_clients;
 mod frozen;
 mod full_sync;
 mod historical_sync;

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Names of the headers that say why a letter is one.
 pub mod header {
+    /// What the letter is called: its own, since messages may share an identifier, or have none.
+    pub const LETTER: &str = "x-letter";
     /// A stable word.
     pub const REASON: &str = "x-reason";
     /// What exactly is wrong.
@@ -30,10 +32,11 @@ pub mod header {
     pub const LEFT_OUT: &str = "x-left-out";
 
     /// Those that every letter has.
-    pub const ALWAYS: [&str; 7] = [REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
+    pub const ALWAYS: [&str; 8] =
+        [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
     /// All of them.
-    pub const ALL: [&str; 9] =
-        [REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED, SET_ASIDE, LEFT_OUT];
+    pub const ALL: [&str; 10] =
+        [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED, SET_ASIDE, LEFT_OUT];
 }
 
 /// The queue that a letter came from, if it was the broker (a policy) that made it one.
@@ -87,8 +90,10 @@ pub fn why_unrouted(topology: &Topology, exchange: &str, routing_key: &str) -> S
 /// A message of the dead-letter queue, or one that no queue has taken.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// What it is called here: its `message_id`, or for want of one a hash of its body.
+    /// What it is called here: its `message_id`, or for want of one a hash of its body. Others may be called the same.
     pub id: String,
+    /// The letter's own name. None if the broker made it a letter, or nobody has yet.
+    pub letter: Option<String>,
     /// The `type` property, or for want of one the routing key that it came with.
     pub kind: Option<String>,
     /// A stable word.
@@ -122,6 +127,7 @@ impl DeadLetter {
         match &place {
             Place::Dead => Self {
                 id,
+                letter: said(header::LETTER),
                 kind: kind.or_else(|| said(header::ROUTING_KEY)),
                 reason: said(header::REASON),
                 detail: said(header::DETAIL),
@@ -134,6 +140,7 @@ impl DeadLetter {
             },
             Place::Unrouted(published) => Self {
                 id,
+                letter: None,
                 kind: kind.or_else(|| Some(published.routing_key.clone())),
                 reason: Some(UNROUTED.to_owned()),
                 detail: Some(why_unrouted(topology, &published.exchange, &published.routing_key)),
