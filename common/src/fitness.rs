@@ -2,6 +2,7 @@
 //! readiness says why not, and an outage is told once when it begins, now and then while it lasts, and once when it ends.
 
 use crate::config::DatabaseConfig;
+use crate::outage::Outage;
 use crate::store::{SessionLimits, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,6 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 const STATEMENT_WITHIN: Duration = Duration::from_secs(1);
 /// After a statement that does not fit the database, so long nothing is tried.
 const REST: Duration = Duration::from_secs(10);
-/// An outage is told again after so long, then after twice as long, and so on.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
-const TELL_AT_LEAST: Duration = Duration::from_secs(600);
-
 /// What was seen of the database last. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fitness {
@@ -63,35 +60,6 @@ impl Seen {
     }
 }
 
-/// What was told of an outage.
-#[derive(Debug)]
-struct Outage {
-    since: Instant,
-    told: Instant,
-    again: Duration,
-}
-
-impl Outage {
-    fn begin(why: &str) -> Self {
-        tracing::warn!(why, "the database cannot be worked with; nothing is done until it can");
-        let now = Instant::now();
-        Self { since: now, told: now, again: TELL_AGAIN }
-    }
-
-    fn go_on(&mut self, why: &str) {
-        if self.told.elapsed() >= self.again {
-            let seconds = self.since.elapsed().as_secs();
-            tracing::warn!(why, seconds, "the database still cannot be worked with");
-            self.told = Instant::now();
-            self.again = (self.again * 2).min(TELL_AT_LEAST);
-        }
-    }
-
-    fn end(&self) {
-        tracing::info!("the database is back after {:.0} s", self.since.elapsed().as_secs_f64());
-    }
-}
-
 impl Fitness {
     /// Nothing has been seen yet. `work` is the store whose database is looked at, or one of several that
     /// [share](Store::telling).
@@ -114,7 +82,7 @@ impl Fitness {
     /// Looks, until `ended`.
     pub async fn run(&self, ended: CancellationToken) {
         let mut whole_at = Instant::now();
-        let mut outage = None;
+        let mut outage = Outage::of("the database");
         loop {
             let begun = Instant::now();
             let whole = whole_at <= begun || self.check().is_err();
@@ -122,7 +90,10 @@ impl Fitness {
                 whole_at = begun + WHOLE_LOOK_EVERY;
             }
             self.look(whole).await;
-            self.tell(&mut outage);
+            match self.check() {
+                Ok(()) => outage.over(),
+                Err(why) => outage.met(&why),
+            }
             tokio::select! {
                 () = ended.cancelled() => break,
                 () = sleep(LOOK_EVERY) => {}
@@ -150,18 +121,6 @@ impl Fitness {
             seen.looked = looked;
             rested || changed
         });
-    }
-
-    fn tell(&self, outage: &mut Option<Outage>) {
-        match (self.check(), outage.as_mut()) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(over)) => {
-                over.end();
-                *outage = None;
-            }
-            (Err(why), None) => *outage = Some(Outage::begin(&why)),
-            (Err(why), Some(outage)) => outage.go_on(&why),
-        }
     }
 
     /// Notes a statement that failed: one that does not fit the database will fail again, for whoever tries it.

@@ -68,9 +68,10 @@ async fn main() -> anyhow::Result<()> {
     let (looking, ended) = (fitness.clone(), shutdown.clone());
     tokio::spawn(async move { looking.run(ended).await });
     let told = shutdown.clone();
-    let health = Health::new(metrics).check("database", move || fitness.check()).check("staying", move || {
-        if told.is_cancelled() { Err("this process is ending".to_owned()) } else { Ok(()) }
-    });
+    let health =
+        Health::new(metrics).check("database", move || fitness.check()).check("staying", move || {
+            if told.is_cancelled() { Err("this process is ending".to_owned()) } else { Ok(()) }
+        });
     let router = http::router(engine, &api, health.router());
 
     let address = settings.http.listen_or(DEFAULT_PORT);

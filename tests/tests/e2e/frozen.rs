@@ -146,7 +146,7 @@ async fn with_a_verdict_that_is_not_committed() -> Result<()> {
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
-    proxy.stall_on(Direction::ToTarget, "COMMIT");
+    proxy.stall_on(Direction::ToTarget, "commit\0");
     fixture.upstream.release();
     proxy.until_stalled().await;
 

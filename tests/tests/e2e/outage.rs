@@ -60,9 +60,9 @@ async fn an_outage_is_told_at_its_beginning_and_at_its_end() -> Result<()> {
         let log = std::fs::read_to_string(program.log())?;
         let warnings: Vec<_> =
             log.get(before..).unwrap_or_default().lines().filter(|line| warns(line)).collect();
-        let begun = warnings.iter().filter(|line| line.contains("nothing is done until it can")).count();
-        let going_on = warnings.iter().filter(|line| line.contains("still cannot be worked with")).count();
-        assert!(begun == 1 && going_on <= 1 && warnings.len() == begun + going_on, "{}", warnings.join("\n"));
+        let begun = warnings.iter().filter(|line| line.contains("the database is away")).count();
+        let going_on = warnings.iter().filter(|line| line.contains("the database has been away for")).count();
+        assert!(begun == 1 && going_on <= 2 && warnings.len() == begun + going_on, "{}", warnings.join("\n"));
     }
     fixture.exact(account, "acme").await?;
     fixture.finish([]).await
@@ -76,7 +76,7 @@ async fn said(fixture: &Fixture, url: &Url) -> Result<String> {
     let mut all = ran.stderr;
     for name in ["consumer", "producer"] {
         let mut program = start(name, &environment)?;
-        program.line("the database cannot be worked with").await?;
+        program.line("the database is away").await?;
         let (status, body) = program.get("/readyz").await?;
         assert_eq!(status, 503, "{body}");
         all += &body;
