@@ -2,13 +2,14 @@
 # Makes folder trees of other Debian releases with their RabbitMQ and PostgreSQL in them, so that this machine can run
 # versions that its own release does not have:
 #
-#     scripts/releases.sh make RELEASE...    make what is not there yet (trixie, sid); exit status 1 if one is missing
+#     scripts/releases.sh make RELEASE...    make what is not there yet; exit status 1 if one is missing
 #     scripts/releases.sh list               say which there are, and the versions in them
 #     scripts/releases.sh remove RELEASE...  delete them
 #
 # They come from the mirror that this machine's apt uses, with debootstrap (installed when missing), and lie in
 # /var/tmp/backhaul-releases, for every checkout. Nothing inside is started: scripts/services.sh does that when
 # RABBITMQ_RELEASE or POSTGRES_RELEASE names one of them. Root is needed.
+# Releases: bookworm, trixie, sid.
 set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
@@ -16,7 +17,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/releases.sh
 . "$ROOT/scripts/lib/releases.sh"
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # Sets MIRROR to the address from which apt takes Debian itself (not its security updates).
 find_mirror() {

@@ -15,7 +15,7 @@
 #      unprivileged user, beside any server that the machine already runs, and stay for the next command.
 #      Their data is in .services/; for root, in /var/tmp/backhaul-<hash of this folder's path>, as user nobody.
 #   3. The same after installing the packages with apt (root or sudo), whose own servers are not started.
-# SERVICES=docker takes both from docker-compose.yml instead. RABBITMQ_RELEASE and POSTGRES_RELEASE (trixie, sid) take
+# SERVICES=docker takes both from docker-compose.yml instead. RABBITMQ_RELEASE and POSTGRES_RELEASE (bookworm, trixie, sid) take
 # that Debian release's programs, from a tree that scripts/releases.sh makes (as root), with data of their own; the
 # private servers that tests start are of the same release.
 set -euo pipefail

@@ -2,7 +2,7 @@
 # The folder trees of other Debian releases, which scripts/releases.sh makes. Sourced, never run.
 
 TREES=/var/tmp/backhaul-releases
-RELEASES=(trixie sid)
+RELEASES=(bookworm trixie sid) # oldest first: RabbitMQ 3.10, 4.0, 4.3
 TREE_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 check_release() {

@@ -1,11 +1,12 @@
 //! Servers of a test's own, to be stopped, killed and started again while it runs: [`PrivatePostgres`] and
-//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files), from the programs that this machine has installed. Each has its own ports of loopback and a
-//! temporary folder, runs as an unprivileged user, and is gone with its value: it ends when that is dropped, and
-//! dies with the thread that started it.
+//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files), from the programs that this machine has installed, or
+//! from another release's. Each has its own ports of loopback and a temporary folder, runs as an unprivileged user, and
+//! is gone with its value: it ends when that is dropped, and dies with the thread that started it.
 
 mod folder;
 mod nginx;
 mod postgres;
+mod programs;
 mod rabbit;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use rabbit::PrivateRabbit;
 use crate::servers::Servers;
 use anyhow::{Context, Result, bail, ensure};
 use folder::Folder;
+use programs::Tree;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::process::ExitStatus;

@@ -1,6 +1,6 @@
 //! A PostgreSQL of a test's own.
 
-use super::{Folder, LOOK, PATIENCE, Server, TRIES, free_ports, pid, succeeded};
+use super::{Folder, LOOK, PATIENCE, Server, TRIES, Tree, free_ports, pid, succeeded};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
@@ -52,8 +52,9 @@ impl PrivatePostgres {
 
     async fn make(settings: &[&str], tls: Option<(&str, &str)>) -> Result<Self> {
         let settings = settings.iter().map(ToString::to_string).collect();
-        let programs = programs()?;
-        let folder = Folder::create("postgres")?;
+        let tree = Tree::named("POSTGRES_TREE");
+        let programs = programs(&tree)?;
+        let folder = Folder::create("postgres", tree)?;
         if let Some((certificate, key)) = tls {
             folder.write("server.crt", certificate)?;
             folder.write("server.key", key)?;
@@ -164,16 +165,14 @@ impl PrivatePostgres {
 }
 
 /// The newest installed server's folder of programs.
-fn programs() -> Result<PathBuf> {
+fn programs(tree: &Tree) -> Result<PathBuf> {
     let mut found = Vec::new();
     for parent in ["/usr/lib/postgresql", "/usr"] {
-        let Ok(entries) = std::fs::read_dir(parent) else { continue };
-        found.extend(entries.flatten().map(|entry| entry.path().join("bin")));
+        found.extend(tree.folders(parent).into_iter().map(|folder| folder.join("bin")));
     }
     found.push("/usr/local/pgsql/bin".into());
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    found.extend(std::env::split_paths(&path));
-    found.retain(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
+    found.extend(std::env::split_paths(&tree.search_path()));
+    found.retain(|folder| tree.has(folder, &["initdb", "postgres"]));
     let version = |folder: &Path| {
         let name =
             folder.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();

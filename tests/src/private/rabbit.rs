@@ -1,6 +1,6 @@
 //! A RabbitMQ of a test's own: its own node, ports, cookie and name server.
 
-use super::{Folder, Server, TRIES, free_ports, succeeded};
+use super::{Folder, Server, TRIES, Tree, free_ports, succeeded};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,9 @@ impl PrivateRabbit {
     /// # Errors
     /// When RabbitMQ is not installed here, or does not start.
     pub async fn start() -> Result<Self> {
-        let (folder, programs) = (Folder::create("rabbitmq")?, programs()?);
+        let tree = Tree::named("RABBITMQ_TREE");
+        let programs = programs(&tree)?;
+        let folder = Folder::create("rabbitmq", tree)?;
         folder.write("enabled_plugins", "[].")?;
         let mut made = Self { server: None, names: None, folder, programs, ports: Ports::default() };
         for _try in 0..TRIES {
@@ -172,15 +174,13 @@ async fn greet(port: u16) -> std::io::Result<u8> {
 }
 
 /// The programs themselves: the wrappers in /usr/sbin refuse every user but root and rabbitmq.
-fn programs() -> Result<PathBuf> {
+fn programs(tree: &Tree) -> Result<PathBuf> {
     let mut found = vec![PathBuf::from("/usr/lib/rabbitmq/bin")];
     for parent in ["/usr/lib/rabbitmq/lib", "/opt"] {
-        let Ok(entries) = std::fs::read_dir(parent) else { continue };
-        let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path().join("sbin")).collect();
+        let mut folders = tree.folders(parent);
         folders.sort();
-        found.extend(folders.into_iter().rev());
+        found.extend(folders.into_iter().rev().map(|folder| folder.join("sbin")));
     }
-    let whole =
-        |folder: &PathBuf| folder.join("rabbitmq-server").is_file() && folder.join("rabbitmqctl").is_file();
+    let whole = |folder: &PathBuf| tree.has(folder, &["rabbitmq-server", "rabbitmqctl"]);
     found.into_iter().find(whole).context("RabbitMQ is not installed here")
 }
