@@ -4,6 +4,7 @@
 #
 #     scripts/releases.sh make RELEASE...    make what is not there yet; exit status 1 if one is missing
 #     scripts/releases.sh list               say which there are, and the versions in them
+#     scripts/releases.sh tree RELEASE       print where its tree is
 #     scripts/releases.sh remove RELEASE...  delete them
 #
 # They come from the mirror that this machine's apt uses, with debootstrap (installed when missing), and lie in
@@ -17,7 +18,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib/releases.sh
 . "$ROOT/scripts/lib/releases.sh"
 
-usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # Sets MIRROR to the address from which apt takes Debian itself (not its security updates).
 find_mirror() {
@@ -123,6 +124,10 @@ case ${1:-} in
         make_trees "$@"
         ;;
     list) list ;;
+    tree)
+        check_release "${2:-}"
+        tree_of "$2"
+        ;;
     remove)
         shift
         for release in "$@"; do

@@ -3,14 +3,18 @@
 //! from another release's. Each has its own ports of loopback and a temporary folder, runs as an unprivileged user, and
 //! is gone with its value: it ends when that is dropped, and dies with the thread that started it.
 
+mod cluster;
 mod folder;
+mod network;
 mod nginx;
 mod postgres;
 mod programs;
 mod rabbit;
+mod standby;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::Cluster;
 pub use nginx::PrivateNginx;
 pub use postgres::PrivatePostgres;
 pub use rabbit::PrivateRabbit;

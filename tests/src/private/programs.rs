@@ -9,14 +9,24 @@ const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/in_release.
 /// Inside a tree this machine's own search path means nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The file tree that a server's programs come from.
+/// The file tree that a server's programs come from, and the machine that they run on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tree(Option<PathBuf>);
+pub(super) struct Tree {
+    /// Another release's; without one, this machine's.
+    root: Option<PathBuf>,
+    /// A network namespace; without one, this machine's network.
+    machine: Option<PathBuf>,
+}
 
 impl Tree {
     /// The one that a variable names; without it, this machine's.
     pub(super) fn named(variable: &str) -> Self {
-        Self(std::env::var_os(variable).map(PathBuf::from))
+        Self { root: std::env::var_os(variable).map(PathBuf::from), machine: None }
+    }
+
+    /// The same programs in a network namespace.
+    pub(super) fn on_machine(self, namespace: &Path) -> Self {
+        Self { machine: Some(namespace.to_owned()), ..self }
     }
 
     /// The folders whose parent is given, as they are named inside the tree; none if it has no such parent.
@@ -33,17 +43,25 @@ impl Tree {
 
     /// The search path for programs.
     pub(super) fn search_path(&self) -> OsString {
-        if self.0.is_some() { PATH.into() } else { std::env::var_os("PATH").unwrap_or_default() }
+        if self.root.is_some() { PATH.into() } else { std::env::var_os("PATH").unwrap_or_default() }
     }
 
-    /// What stands before a command, so that it runs in the tree and sees a folder of this machine.
+    /// What stands before a command, so that it runs there and sees a folder of this machine.
     pub(super) fn enter(&self, folder: &Path) -> Vec<OsString> {
-        let Some(tree) = &self.0 else { return Vec::new() };
-        vec![ENTER.into(), tree.into(), folder.into()]
+        let mut words = Vec::new();
+        if let Some(namespace) = &self.machine {
+            let mut option = OsString::from("--net=");
+            option.push(namespace);
+            words.extend(["nsenter".into(), option, "--".into()]);
+        }
+        if let Some(root) = &self.root {
+            words.extend([ENTER.into(), root.into(), folder.into()]);
+        }
+        words
     }
 
     fn outside(&self, path: &Path) -> PathBuf {
-        match &self.0 {
+        match &self.root {
             Some(tree) => tree.join(path.strip_prefix("/").unwrap_or(path)),
             None => path.to_owned(),
         }
@@ -61,7 +79,7 @@ mod tests {
         let programs = outside.join("usr/lib/postgresql/99/bin");
         fs::create_dir_all(&programs)?;
         fs::write(programs.join("initdb"), "")?;
-        let tree = Tree(Some(outside.clone()));
+        let tree = Tree { root: Some(outside.clone()), machine: None };
 
         assert_eq!(tree.folders("/usr/lib/postgresql"), [PathBuf::from("/usr/lib/postgresql/99")]);
         assert!(tree.folders("/opt").is_empty());
@@ -69,6 +87,9 @@ mod tests {
         assert!(tree.has(folder, &["initdb"]) && !tree.has(folder, &["initdb", "postgres"]));
         assert_eq!(tree.enter(Path::new("/tmp"))[1..], [outside.clone().into_os_string(), "/tmp".into()]);
         assert!(Path::new(&tree.enter(Path::new("/tmp"))[0]).is_file());
+        let elsewhere = tree.on_machine(Path::new("/run/netns/one")).enter(Path::new("/tmp"));
+        assert_eq!(elsewhere[..2], ["nsenter".into(), OsString::from("--net=/run/netns/one")]);
+        assert_eq!(elsewhere.len(), 6);
 
         let here = Tree::default();
         assert!(here.enter(Path::new("/tmp")).is_empty() && !here.has(folder, &["initdb"]));
