@@ -447,7 +447,11 @@ create table job_events (
     data jsonb not null default '{}',
     -- The trace that it was written under: it may be published after the next command has come.
     traceparent text,
-    published_at timestamptz
+    -- How often the queue of a listener has refused it, and when it is published again for that.
+    refusals smallint not null default 0 check (refusals >= 0),
+    again_at timestamptz,
+    published_at timestamptz,
+    check (again_at is null or refusals > 0)
 );
 create index job_events_of_job on job_events (job_id, id);
 create index job_events_unpublished on job_events (id) where published_at is null;

@@ -10,7 +10,9 @@ create table workers (
     stopped_at timestamptz,
     -- The suspect page it holds, if any: should the worker die, this page alone is charged.
     suspect_job uuid,
-    suspect_slice int
+    suspect_slice int,
+    -- What keeps it from consuming, in words; empty if nothing does.
+    troubles text[] not null default '{}'
 ) with (fillfactor = 50);
 
 -- Commands that were applied, so that a repeat gets the first answer.

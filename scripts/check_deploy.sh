@@ -48,7 +48,7 @@ check_definitions() {
     listing=$(api "$MANAGEMENT_URL/api/policies/$vhost")
     [[ $listing == *'"backhaul-bounded"'* ]] || die "the definitions do not make the policy backhaul-bounded"
     listing=$(api "$MANAGEMENT_URL/api/exchanges/$vhost?columns=name")
-    for exchange in commands pages aborts events unrouted; do
+    for exchange in commands commands.routes pages aborts events unrouted; do
         [[ $listing == *"\"backhaul.$exchange\""* ]] || die "the definitions do not make the exchange backhaul.$exchange"
     done
     say "deploy/rabbitmq/definitions.json can be imported"

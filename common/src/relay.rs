@@ -12,6 +12,7 @@ use crate::store::events::{JobEventRow, ProgressTurn, RelayTurn};
 use crate::store::{Store, StoreError};
 use crate::trace::Traces;
 use futures::future::join_all;
+use metrics::counter;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,6 +42,15 @@ pub enum RelayError {
     /// The broker does not confirm.
     #[error(transparent)]
     Publish(#[from] PublishError),
+}
+
+/// What became of the events of a batch, by their identifiers.
+#[derive(Debug, Default)]
+struct Published {
+    /// The broker has them.
+    confirmed: Vec<i64>,
+    /// The queue of some listener is full, and refuses instead of dropping.
+    refused: Vec<i64>,
 }
 
 /// Publishes events. Cheap to clone.
@@ -92,21 +102,22 @@ impl EventRelay {
             let token = Uuid::new_v4();
             let turn = self.store.take_relay(token, LEASE, progress).await?;
             let RelayTurn::Ours { progress } = turn else { return Ok(turn) };
-            let mut published = Vec::new();
-            let result = self.publish(progress, &mut published).await;
-            self.store.give_relay_back(token, &published).await?;
+            let mut told = Published::default();
+            let result = self.publish(progress, &mut told).await;
+            self.store.give_relay_back(token, &told.confirmed, &told.refused).await?;
             result?;
-            if i64::try_from(published.len()).unwrap_or(i64::MAX) < self.batch {
+            let dealt_with = told.confirmed.len() + told.refused.len();
+            if i64::try_from(dealt_with).unwrap_or(i64::MAX) < self.batch {
                 return Ok(turn);
             }
         }
     }
 
-    /// Publishes one batch. `published` gets the events that were confirmed, whatever comes after them.
+    /// Publishes one batch. `published` gets what became of events, whatever comes after them.
     async fn publish(
         &self,
         progress: Option<ProgressTurn>,
-        published: &mut Vec<i64>,
+        published: &mut Published,
     ) -> Result<(), RelayError> {
         let until = Instant::now() + PUBLISH_FOR;
         // Progress is read first: of a job whose start or end was written in between, it must not be told.
@@ -124,8 +135,9 @@ impl EventRelay {
         // Those of one job one after the other, those of different jobs at once.
         let results = join_all(jobs.into_values().map(|events| self.publish_in_order(events, until))).await;
         let mut failed = None;
-        for (ids, result) in results {
-            published.extend(ids);
+        for (told, result) in results {
+            published.confirmed.extend(told.confirmed);
+            published.refused.extend(told.refused);
             failed = failed.or(result.err());
         }
         if let Some(error) = failed {
@@ -142,19 +154,24 @@ impl EventRelay {
         Ok(())
     }
 
-    /// Publishes events of one job until one fails, and says which were confirmed.
+    /// Publishes events of one job until one fails, and says what became of them. One that the queue of a listener refuses has
+    /// reached every other listener, so the next ones follow it.
     async fn publish_in_order(
         &self,
         events: Vec<JobEventRow>,
         until: Instant,
-    ) -> (Vec<i64>, Result<(), PublishError>) {
-        let mut published = Vec::with_capacity(events.len());
+    ) -> (Published, Result<(), PublishError>) {
+        let mut published = Published::default();
         for event in events {
             let Some(message) = event.message().filter(|_| Instant::now() < until) else { break };
-            if let Err(error) = self.tell(&message, Some(event.id), event.traceparent.as_deref()).await {
-                return (published, Err(error));
+            match self.tell(&message, Some(event.id), event.traceparent.as_deref()).await {
+                Ok(()) => published.confirmed.push(event.id),
+                Err(PublishError::Refused { .. }) => {
+                    counter!("events_refused_total").increment(1);
+                    published.refused.push(event.id);
+                }
+                Err(error) => return (published, Err(error)),
             }
-            published.push(event.id);
         }
         (published, Ok(()))
     }

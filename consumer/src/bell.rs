@@ -1,15 +1,17 @@
 //! Everything that a consumer publishes, in the words of the protocol.
 
+use crate::replies::{LostReplies, reply_queue};
 use chrono::{DateTime, Utc};
 use common::amqp::{
     Delivery, Destination, Envelope, PublishError, Publisher, Topology, WorkQueue, why_unrouted,
 };
 use common::command::{Reply, Undecodable};
 use common::contract::MarkerMessage;
-use common::ids::{JobId, WorkerId};
+use common::ids::JobId;
 use common::slice::Ring;
 use common::trace::{self, Traces};
 use futures::future::join_all;
+use metrics::counter;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -19,13 +21,14 @@ pub struct Bell {
     publisher: Publisher,
     topology: Topology,
     traces: Traces,
+    lost_replies: LostReplies,
 }
 
 impl Bell {
     /// A bell on a publisher.
     #[must_use]
-    pub const fn new(publisher: Publisher, topology: Topology, traces: Traces) -> Self {
-        Self { publisher, topology, traces }
+    pub fn new(publisher: Publisher, topology: Topology, traces: Traces) -> Self {
+        Self { publisher, topology, traces, lost_replies: LostReplies::default() }
     }
 
     /// Rings a slice, and waits for the broker's confirm.
@@ -72,7 +75,7 @@ impl Bell {
     /// Answers a command, if it asked for that: with its `correlation_id`, or with its `message_id` for want of one. Best
     /// effort.
     pub async fn reply(&self, delivery: &Delivery, reply: &Reply, warning: Option<String>) {
-        let Some(queue) = delivery.reply_to.clone() else { return };
+        let Some(queue) = delivery.reply_to.as_deref().and_then(reply_queue) else { return };
         let mut envelope = Envelope::new(Destination::Reply { queue }, "reply", json!(reply).to_string())
             .with_trace(trace::current().as_deref());
         if let Some(correlation) = delivery.correlation_id.clone().or_else(|| delivery.message_id.clone()) {
@@ -81,8 +84,15 @@ impl Bell {
         if let Some(warning) = warning {
             envelope = envelope.with_header("x-warning", warning);
         }
-        if let Err(error) = self.publisher.publish(envelope).await {
-            tracing::warn!(%error, "a reply was not confirmed");
+        match self.publisher.publish(envelope).await {
+            Ok(()) => {}
+            Err(PublishError::NoQueue { queue }) => {
+                counter!("replies_without_a_queue_total").increment(1);
+                if self.lost_replies.is_new(&queue) {
+                    tracing::warn!(queue, "there is no such queue to reply to; it is not said again of this one");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a reply was not confirmed"),
         }
     }
 
@@ -111,12 +121,11 @@ impl Bell {
         self.publisher.publish(Envelope::dead_letter(delivery, why, now)).await
     }
 
-    /// Sends a message to this process's own queue; see [`crate::canary`].
+    /// Sends a message to a queue of this process's own; see [`crate::canary`].
     ///
     /// # Errors
     /// When the broker does not confirm.
-    pub async fn canary(&self, worker: WorkerId) -> Result<(), PublishError> {
-        let queue = self.topology.process_queue(worker);
+    pub async fn canary(&self, queue: String) -> Result<(), PublishError> {
         self.publisher.publish(Envelope::new(Destination::Canary { queue }, "canary", "{}")).await
     }
 

@@ -2,10 +2,10 @@
 //! "connected" does not say.
 
 use crate::bell::Bell;
-use common::ids::WorkerId;
+use common::amqp::SupervisorStatus;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(2);
 /// A canary that is not back by then is a reason not to be ready.
 const MISSING_AFTER: Duration = Duration::from_secs(6);
+
+/// A connection over which no canary has come back for so long is built anew.
+const DOUBTED_AFTER: Duration = Duration::from_secs(10);
 
 /// When the last canary came back. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,24 +47,38 @@ impl Canary {
         }
     }
 
-    /// Sends canaries until `ended`; one more whenever `kick` changes, so that a new subscription is proved at once.
-    pub async fn run<T>(
+    /// Sends canaries until `ended`; one more whenever `status` changes, so that a new subscription is proved at once. Where
+    /// none comes back though the broker has confirmed them, the connection is doubted.
+    pub async fn run(
         &self,
         bell: Bell,
-        worker: WorkerId,
-        mut kick: watch::Receiver<T>,
+        mut status: watch::Receiver<SupervisorStatus>,
+        doubted: Arc<Notify>,
         ended: CancellationToken,
     ) {
+        // The first canary to this queue that was confirmed and has not come back.
+        let mut missing: Option<(Arc<str>, Instant)> = None;
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
                 _ = ticks.tick() => {}
-                Ok(()) = kick.changed() => {}
+                Ok(()) = status.changed() => {}
             }
-            if let Err(error) = bell.canary(worker).await {
-                tracing::debug!(%error, "a canary was not confirmed");
+            let queue = status.borrow_and_update().process_queue.clone();
+            let returned = *self.0.borrow();
+            missing.take_if(|(to, sent)| Some(&*to) != queue.as_ref() || returned > Some(*sent));
+            let Some(queue) = queue else { continue };
+            if missing.as_ref().is_some_and(|(_, sent)| sent.elapsed() > DOUBTED_AFTER) {
+                missing = None;
+                doubted.notify_one();
+                continue;
+            }
+            let sent = Instant::now();
+            match bell.canary(queue.to_string()).await {
+                Ok(()) => drop(missing.get_or_insert((queue, sent))),
+                Err(error) => tracing::debug!(%error, "a canary was not confirmed"),
             }
         }
     }

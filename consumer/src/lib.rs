@@ -1,5 +1,6 @@
 //! The fleet: takes deliveries in, claims pages, fetches and settles them, and obeys cancels.
 
+pub mod troubles;
 pub mod worker;
 
 pub mod commands;
@@ -10,6 +11,7 @@ pub mod intake;
 pub mod page;
 pub mod planner;
 pub mod renewal;
+pub mod replies;
 pub mod slots;
 pub mod sweeper;
 

@@ -13,12 +13,14 @@ use crate::slots::Slots;
 use crate::source::Fetcher;
 use crate::sources::Sources;
 use crate::sweeper::Sweeper;
+use crate::troubles;
 use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus, WorkQueue};
 use common::config::{DatabaseConfig, Settings};
 use common::health::Health;
 use common::ids::WorkerId;
 use common::relay::EventRelay;
 use common::retry::RetryPolicy;
+use common::serve::{Leaving, serve_within};
 use common::store::{SessionLimits, Store, StoreError};
 use common::trace::Traces;
 use std::sync::Arc;
@@ -148,10 +150,12 @@ impl Worker {
         let router = self.readiness(health, status.clone()).router();
 
         let (renewal, canary) = (self.intake.renewal.clone(), self.intake.canary.clone());
-        let (bell, id, until) = (self.intake.bell.clone(), self.id, ended.clone());
+        let (bell, doubted, until) = (self.intake.bell.clone(), supervisor.doubted(), ended.clone());
+        let (store, id) = (self.store.clone(), self.id);
+        loops.spawn(troubles::write_down(store, id, status.clone(), ended.clone()));
         loops.spawn(async move { renewal.run(until, renewal_beat).await });
         let until = ended.clone();
-        loops.spawn(async move { canary.run(bell, id, status, until).await });
+        loops.spawn(async move { canary.run(bell, status, doubted, until).await });
         let (slots, publisher) = (self.intake.pages.slots.clone(), self.publisher.clone());
         let (quantum, until) = (self.settings.pages.quantum, ended.clone());
         if !quantum.is_zero() {
@@ -162,7 +166,8 @@ impl Worker {
         let (sweeper, until) = (self.sweeper, shutdown.clone());
         loops.spawn(async move { sweeper.run(until, sweeper_beats).await });
         let limits = self.settings.http.limits();
-        let server = tokio::spawn(common::serve::serve_within(limits, listener, router, ended.clone()));
+        let leaving = Leaving::at_once(ended.clone());
+        let server = tokio::spawn(serve_within(limits, listener, router, leaving));
         let in_flight = self.intake.pages.in_flight.clone();
         let (drain, begun) = (self.settings.shutdown.drain, shutdown.clone());
         loops.spawn(async move {
@@ -201,9 +206,15 @@ impl Worker {
         let fitness = self.intake.fitness.clone();
         health
             .check("database", move || fitness.check())
-            .check("consuming", move || match status.borrow().consuming {
-                true => Ok(()),
-                false => Err("the consumers are not registered with the broker".to_owned()),
+            .check("consuming", move || {
+                let status = status.borrow();
+                let troubles: Vec<_> =
+                    status.troubles.iter().filter(|it| !it.is_spare).map(ToString::to_string).collect();
+                match (status.consuming, troubles.is_empty()) {
+                    (true, true) => Ok(()),
+                    (false, true) => Err("the consumers are not registered with the broker yet".to_owned()),
+                    (_, false) => Err(troubles.join("; ")),
+                }
             })
             .check("canary", move || canary.check())
             .check("publishing", move || match bell.is_open() {
@@ -233,7 +244,7 @@ fn open_store(
 /// Tells who this worker is, as soon as the database answers. Nothing waits for it: people see it, and the blame for
 /// poison pages needs it.
 async fn register(store: &Store, id: WorkerId, ended: CancellationToken) {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_absent| "unknown".to_owned());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     for delay in REGISTER.delays() {
         match store.worker_started(id, &host, std::process::id()).await {
             Ok(()) => return,

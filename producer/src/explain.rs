@@ -82,6 +82,9 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
     if situation.live_workers == 0 {
         add("no_consumer", "no consumer process was seen in the last seconds: start one".to_owned());
     }
+    for trouble in &situation.troubles {
+        add("not_consuming", format!("a consumer process cannot take work: {trouble}"));
+    }
     if situation.connection_deleted {
         add("connection_deleted", format!("its connection {} was deleted", situation.connection));
     }
@@ -182,6 +185,8 @@ fn of_slice(slice: &SliceSituation, situation: &JobSituation, now: DateTime<Utc>
         SliceStatus::Ready => {
             let why = if situation.live_workers == 0 {
                 "nobody is there to take it"
+            } else if !situation.troubles.is_empty() {
+                "it is taken when consumers can consume again"
             } else if situation.markers_out == 0 {
                 "a consumer takes it when a slot is free"
             } else {

@@ -6,7 +6,7 @@ use common::amqp::{AmqpConfig, Publisher};
 use common::config::{AuthConfig, Settings, load};
 use common::health::Health;
 use common::relay::EventRelay;
-use common::serve::serve_within;
+use common::serve::{Leaving, serve_within};
 use common::telemetry;
 use producer::auth::Tokens;
 use producer::config::ApiConfig;
@@ -51,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::new(store.clone(), publisher.clone())
         .with_tokens(tokens)
         .with_keyring(settings.credentials.keyring()?)
+        .with_end_of_streams(shutdown.clone())
         .with_limits(api.each_caller, api.unknown_callers);
     let engine = Arc::new(engine);
     let relay = EventRelay::new(store.clone(), publisher.clone(), i64::from(settings.sweeper.batch));
@@ -61,14 +62,18 @@ async fn main() -> anyhow::Result<()> {
 
     // The broker is no condition: without it starts are still accepted, and cancels still hold.
     let watch = DatabaseWatch::start(store.clone());
-    let health = Health::new(metrics).check("database", move || watch.check());
+    let told = shutdown.clone();
+    let health = Health::new(metrics).check("database", move || watch.check()).check("staying", move || {
+        if told.is_cancelled() { Err("this process is ending".to_owned()) } else { Ok(()) }
+    });
     let router = http::router(engine, &api, health.router());
 
     let address = settings.http.listen_or(DEFAULT_PORT);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; free the port, or set http.listen to another")
     })?;
-    serve_within(settings.http.limits(), listener, router, shutdown)
+    let leaving = Leaving { told: shutdown, grace: settings.shutdown.grace };
+    serve_within(settings.http.limits(), listener, router, leaving)
         .await
         .context("the HTTP listener failed")?;
 
@@ -95,8 +100,14 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        tracing::info!("{name}: no new requests; those under way are finished");
+        tracing::info!("{name}: not ready any more; requests are taken for a while, and those under way are finished");
         shutdown.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("told twice to end; requests under way are cut off");
+        std::process::exit(1);
     });
     Ok(token)
 }

@@ -5,7 +5,7 @@ use crate::database::Database;
 use crate::process::Program;
 use crate::proxy::FaultProxy;
 use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
-use crate::servers::Servers;
+use crate::servers::{Servers, delete_names};
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
 use common::command::{CancelCommand, StartCommand};
@@ -187,6 +187,7 @@ impl Fixture {
             ("SWEEPER__MARKER_EVERY_MS", "200"),
             ("SWEEPER__START_GRACE_MS", "1000"),
             ("SHUTDOWN__DRAIN_MS", "5000"),
+            ("SHUTDOWN__GRACE_MS", "0"),
             ("CREDENTIALS__KEY", CREDENTIALS_KEY),
             ("FETCH__ALLOW_PRIVATE_ADDRESSES", "true"),
         ];
@@ -416,7 +417,7 @@ impl Fixture {
         let dead = self.dead_letters().await?;
         ensure!(dead == self.dead_letters, "{dead} dead letters instead of {}", self.dead_letters);
         self.publisher.close().await;
-        self.amqp.topology().delete(&channel, LONGEST).await?;
+        delete_names(&channel, &self.amqp.topology()).await?;
         connection.close(200, "done".into()).await?;
         self.store.close().await;
         self.database.remove().await
@@ -460,6 +461,22 @@ impl Consumer {
             anyhow::Ok(())
         });
         unready.await.context("the consumer was ready all the time")?
+    }
+
+    /// Waits until it is not ready, and says this among the reasons.
+    pub async fn unready_because(&self, text: &str) -> Result<()> {
+        let mut last = String::new();
+        let unready = tokio::time::timeout(LONGEST, async {
+            loop {
+                let (status, body) = self.get("readyz").await?;
+                if status == 503 && body.contains(text) {
+                    return anyhow::Ok(());
+                }
+                last = body;
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        unready.await.with_context(|| format!("the consumer never said {text:?}; its last words were {last}"))?
     }
 
     /// Asks its listener.

@@ -2,7 +2,24 @@
 
 use crate::private::{PrivatePostgres, PrivateRabbit};
 use anyhow::{Context, Result};
+use common::amqp::Topology;
+use lapin::Channel;
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use url::Url;
+
+/// Deletes every queue and exchange of a namespace, with all messages.
+///
+/// # Errors
+/// When the broker refuses.
+pub async fn delete_names(channel: &Channel, topology: &Topology) -> Result<()> {
+    for queue in topology.queue_names() {
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+    }
+    for exchange in topology.exchange_names() {
+        channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
+    }
+    Ok(())
+}
 
 /// The addresses of a database server and of a broker.
 #[derive(Clone, Debug)]

@@ -10,6 +10,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Acker, BasicProperties};
 use metrics::counter;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The queue that a delivery came from.
@@ -30,12 +32,32 @@ impl fmt::Display for ConsumedQueue {
     }
 }
 
+/// Cloned into each delivery of a consumer, so that their number is known, and each knows whether its consumer has ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InHand(Arc<AtomicBool>);
+
+impl InHand {
+    /// The broker has ended the consumer: what it brought belongs to others. RabbitMQ 4.3 does so when a delivery was held for
+    /// too long, and still takes its ack without a word.
+    pub(super) fn lose(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
 /// A delivery that could not be settled. The broker will deliver the message again, to us or to another.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
-    /// The connection that brought the message is gone, and with it the right to settle it.
+    /// The connection or the consumer that brought the message is gone, and with it the right to settle it.
     #[error(
-        "{verb} of a delivery from {queue} came too late: its connection is gone; it will be redelivered"
+        "{verb} of a delivery from {queue} came too late: its connection or its consumer is gone; it will be redelivered"
     )]
     Lost {
         /// `ack` or `hand back`.
@@ -90,6 +112,7 @@ pub struct Delivery {
 struct Settle {
     acker: Option<Acker>,
     queue: ConsumedQueue,
+    in_hand: InHand,
     limit: Duration,
 }
 
@@ -98,7 +121,11 @@ const PAUSE_AFTER_A_DROP: Duration = Duration::from_secs(5);
 
 impl Delivery {
     /// Wraps what lapin delivered; `limit` bounds the settle.
-    pub(super) fn new(delivery: lapin::message::Delivery, queue: ConsumedQueue, limit: Duration) -> Self {
+    pub(super) fn new(
+        delivery: lapin::message::Delivery,
+        (queue, in_hand): (ConsumedQueue, InHand),
+        limit: Duration,
+    ) -> Self {
         let properties = &delivery.properties;
         let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
         Self {
@@ -113,7 +140,7 @@ impl Delivery {
             headers: properties.headers().as_ref().map(text_headers).unwrap_or_default(),
             body: delivery.data,
             properties: delivery.properties,
-            settle: Settle { acker: Some(delivery.acker), queue, limit },
+            settle: Settle { acker: Some(delivery.acker), queue, in_hand, limit },
         }
     }
 
@@ -149,8 +176,8 @@ impl Settle {
     /// lapin says `Ok(false)` of a delivery whose channel is gone: the settle did not happen.
     fn outcome(&self, verb: &'static str, result: Result<bool, super::AmqpError>) -> Result<(), SettleError> {
         let error = match result {
-            Ok(true) => return Ok(()),
-            Ok(false) => SettleError::Lost { verb, queue: self.queue },
+            Ok(true) if !self.in_hand.is_lost() => return Ok(()),
+            Ok(_) => SettleError::Lost { verb, queue: self.queue },
             Err(source) => SettleError::Failed { verb, queue: self.queue, source },
         };
         counter!("amqp_ack_lost_total").increment(1);

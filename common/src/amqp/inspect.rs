@@ -10,7 +10,7 @@ use lapin::{BasicProperties, Channel, Connection, ErrorKind, ExchangeKind};
 use std::time::Duration;
 use uuid::Uuid;
 
-const NOT_FOUND: u16 = 404;
+pub(super) const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 /// The probe's body and routing key.
 const PROBE: &str = "doctor";
@@ -67,16 +67,17 @@ impl Topology {
         limit: Duration,
     ) -> Result<Vec<Inspected>, AmqpError> {
         let mut all = Vec::new();
-        for (word, kind, catch_all) in EXCHANGES {
+        for shape in EXCHANGES {
+            let word = shape.word;
             let channel = open(connection, limit).await?;
             let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
             let name = self.name(word);
             let look =
-                channel.exchange_declare(name.as_str().into(), kind.clone(), options, FieldTable::default());
+                channel.exchange_declare(name.as_str().into(), shape.kind.clone(), options, FieldTable::default());
             let looked = bounded(limit, "look at an exchange", look).await.map(|()| (0, 0));
             // Looking passively says only that something of the name is there; declaring it as ours says whether it is.
             let declared = match looked {
-                Ok(_) => self.exchange(&channel, limit, word, kind, catch_all).await,
+                Ok(_) => self.exchange(&channel, limit, &shape).await,
                 Err(_) => Ok(()),
             };
             let standing = standing(looked, declared)?;

@@ -7,48 +7,56 @@
 //! lapin's automatic recovery stays off: it hides lost deliveries from their consumers, leaves a consumer silent
 //! for ever after a channel error, and hangs for ever once its tries run out.
 
-use crate::config::{mask_url, millis};
+use crate::config::{SecretUrl, millis};
 use crate::retry::RetryPolicy;
-use lapin::tcp::OwnedTLSConfig;
-use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties, DefaultConnectionBuilder};
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+mod address;
+mod connecting;
 mod dead_letters;
 mod delivery;
 mod envelope;
 mod epoch;
 mod inspect;
+mod places;
 mod publisher;
+mod registration;
 mod session;
 mod subscription;
 mod supervisor;
 mod topology;
 
+pub use connecting::connect;
 pub use dead_letters::{
     DeadLetter, DeadLetters, Done, Fate, Origin, Text, UNROUTED, Walk, header, why_unrouted,
 };
 pub use delivery::{ConsumedQueue, Delivery, SettleError};
 pub use envelope::{Destination, Envelope};
 pub use inspect::{Inspected, Part, Standing, round_trip};
+pub use places::Trouble;
 pub use publisher::{PublishError, Publisher};
 pub use supervisor::{Intake, Prefetch, Supervisor, SupervisorOptions, SupervisorStatus};
 pub use topology::{KEY_CANCEL, KEY_PAGE, KEY_START, Topology, WorkQueue};
 
-/// Names end at 255 bytes, and that of a process queue adds 45 to its namespace.
-pub(crate) const NAMESPACE_LIMIT: usize = 200;
+/// Names end at 255 bytes, and that of a process queue adds up to 66 to its namespace.
+pub(crate) const NAMESPACE_LIMIT: usize = 180;
 
 /// How to reach the broker, and how long to wait for it.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AmqpConfig {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://`. Holds a password: never printed, see [`Self::shown`].
+    /// `amqp://user:password@host:port/vhost`, or `amqps://`; several, separated by commas, for the members of a cluster.
+    /// Holds passwords: never printed, see [`Self::shown`].
     #[serde(serialize_with = "masked")]
     pub url: String,
+    /// The broker's management API, `http://user:password@host:15672`: asked by `backhaul doctor` alone. Default: none.
+    pub management_url: Option<SecretUrl>,
     /// A file of PEM certificates that vouch for the broker, beside the system's; read at each connection. Default: none.
     pub ca_file: Option<PathBuf>,
     /// The first word of every exchange's and queue's name. Two namespaces share a vhost without meeting.
@@ -71,16 +79,10 @@ pub struct AmqpConfig {
 }
 
 impl AmqpConfig {
-    /// The URL with its password blanked out: for logs.
+    /// The URL with every password blanked out: for logs.
     #[must_use]
     pub fn shown(&self) -> String {
-        let blanked = |mut url: url::Url| {
-            let ours = matches!(url.scheme(), "amqp" | "amqps");
-            let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
-            (ours && hidden).then(|| url.to_string())
-        };
-        let unreadable = || "(a URL that cannot be read)".to_owned();
-        url::Url::parse(&self.url).ok().and_then(blanked).unwrap_or_else(unreadable)
+        address::shown(&self.url)
     }
 
     /// The names of this namespace.
@@ -94,6 +96,7 @@ impl Default for AmqpConfig {
     fn default() -> Self {
         Self {
             url: "amqp://guest:guest@127.0.0.1:5672".to_owned(),
+            management_url: None,
             ca_file: None,
             namespace: "backhaul".to_owned(),
             // RabbitMQ looks once per heartbeat, and gives up who was silent at two looks: after 14 to 21 s.
@@ -111,6 +114,7 @@ impl fmt::Debug for AmqpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AmqpConfig")
             .field("url", &self.shown())
+            .field("management_url", &self.management_url)
             .field("ca_file", &self.ca_file)
             .field("namespace", &self.namespace)
             .field("heartbeat_seconds", &self.heartbeat_seconds)
@@ -131,6 +135,12 @@ pub enum AmqpError {
         /// What is wrong with it. Never contains the URL itself.
         reason: String,
     },
+    /// Several addresses are configured, and none could be connected to.
+    #[error("no broker of the list could be connected to: {each}")]
+    NoneOf {
+        /// Each address, and what happened there.
+        each: String,
+    },
     /// The configured namespace is empty, or too long for the names that begin with it.
     #[error("the namespace of the broker's names has {bytes} bytes; it must have 1 to {NAMESPACE_LIMIT}")]
     Namespace {
@@ -144,6 +154,23 @@ pub enum AmqpError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A queue of the namespace is missing.
+    #[error(
+        "there is no queue {queue} in this virtual host; correct amqp.namespace and the virtual host, or start a consumer, which \
+         makes it"
+    )]
+    NoQueue {
+        /// Its name.
+        queue: String,
+    },
+    /// The broker said no.
+    #[error("{call}: the broker refuses: {words}")]
+    Refused {
+        /// What was being done.
+        call: &'static str,
+        /// In its words.
+        words: String,
     },
     /// There is no connection at the moment; a new one is being made.
     #[error("{call}: not connected to the broker at the moment; the connection is being rebuilt, try again")]
@@ -169,53 +196,25 @@ pub enum AmqpError {
     },
 }
 
-/// Opens a connection that shows up in the broker's console as `name`. One try; retrying is the caller's loop.
-///
-/// # Errors
-/// The URL or the namespace is unusable, nobody listens, the broker refuses the login or the vhost, or the call timed out.
-pub async fn connect(config: &AmqpConfig, name: &str) -> Result<Connection, AmqpError> {
-    open(config, name, None).await
-}
-
-/// The largest frame, in bytes, of a connection that only publishes. lapin fills two buffers of 32 frames each, and of the
-/// broker's usual 128 KiB a frame they are 8 MiB. A body goes in as many frames as it needs, but the properties of a message
-/// must fit into one: ours do (see [`Envelope`]). Those of others need not, so who consumes takes frames as they come.
-const PUBLISHING_FRAME: u32 = 16 << 10;
-
-/// The same, to publish messages of our own.
-async fn connect_to_publish(config: &AmqpConfig, name: &str) -> Result<Connection, AmqpError> {
-    open(config, name, Some(PUBLISHING_FRAME)).await
-}
-
-async fn open(config: &AmqpConfig, name: &str, largest_frame: Option<u32>) -> Result<Connection, AmqpError> {
-    let bytes = config.namespace.len();
-    if !(1..=NAMESPACE_LIMIT).contains(&bytes) {
-        return Err(AmqpError::Namespace { bytes });
+impl AmqpError {
+    /// What to do about an error of connecting.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        const LOGIN: &str = "Correct user and password in AMQP_URL or amqp.url, and see that the user exists";
+        const VHOST: &str = "Correct the virtual host at the end of AMQP_URL or amqp.url (%2f is /), or give the user rights on it";
+        match self {
+            Self::Failed { source, .. } if let ErrorKind::ProtocolError(said) = source.kind() => match said.kind() {
+                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => LOGIN,
+                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => VHOST,
+                _ => "See the broker's log",
+            },
+            Self::Url { .. } | Self::Namespace { .. } | Self::CaFile { .. } => "Correct the section [amqp]",
+            Self::NoQueue { .. } | Self::Refused { .. } => "Correct amqp.namespace, or the rights of this user",
+            Self::Failed { .. } | Self::NoneOf { .. } | Self::Disconnected { .. } | Self::TimedOut { .. } => {
+                "Is it running, and does AMQP_URL (or amqp.url) name it?"
+            }
+        }
     }
-    // Some of the parser's messages repeat the whole URL.
-    let without_url = |reason: String| AmqpError::Url { reason: reason.replace(&config.url, "…") };
-    let mut uri: AMQPUri = config.url.parse().map_err(without_url)?;
-    uri.query.heartbeat = Some(config.heartbeat_seconds);
-    uri.query.frame_max = uri.query.frame_max.or(largest_frame);
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let builder = DefaultConnectionBuilder::new()
-        .map_err(|source| AmqpError::Failed { call: "connect", source })?
-        .with_uri(uri)
-        .with_properties(properties)
-        .with_tls_config(trusted(config.ca_file.as_deref()).await?);
-    bounded(config.call_timeout, "connect", builder.connect()).await
-}
-
-/// What vouches for the broker beside the system's roots.
-async fn trusted(ca_file: Option<&Path>) -> Result<OwnedTLSConfig, AmqpError> {
-    let Some(ca_file) = ca_file else { return Ok(OwnedTLSConfig::default()) };
-    let unusable = |reason: String| AmqpError::CaFile { path: ca_file.to_owned(), reason };
-    let pem = tokio::fs::read_to_string(ca_file).await.map_err(|error| unusable(error.to_string()))?;
-    // lapin would pass over what is none.
-    if !pem.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(unusable("there is no PEM certificate in it".to_owned()));
-    }
-    Ok(OwnedTLSConfig { cert_chain: Some(pem), ..OwnedTLSConfig::default() })
 }
 
 /// The time-out that every call to the broker goes through.
@@ -232,7 +231,7 @@ pub(crate) async fn bounded<T>(
 }
 
 fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&mask_url(url))
+    serializer.serialize_str(&address::shown(url))
 }
 
 #[cfg(test)]
@@ -243,10 +242,8 @@ mod tests {
     fn the_password_is_never_shown() {
         let config =
             AmqpConfig { url: "amqp://me:s3cret@broker:5672/%2f".to_owned(), ..AmqpConfig::default() };
-        assert_eq!(config.shown(), "amqp://me:***@broker:5672/%2f");
         assert!(!format!("{config:?}").contains("s3cret"));
-        let broken = AmqpConfig { url: "me:s3cret at broker".to_owned(), ..AmqpConfig::default() };
-        assert!(!format!("{broken:?}").contains("s3cret"));
+        assert!(!serde_json::to_string(&config).expect("is JSON").contains("s3cret"));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::dead_letters::size;
 use super::envelope::{Destination, Envelope, short};
 use super::session::{Lane, Line, Session, hang_up, keep_connected};
 use super::topology::{Topology, WorkQueue};
-use super::{AmqpConfig, AmqpError, PUBLISHING_FRAME, bounded, connect};
+use super::connecting::{PUBLISHING_FRAME, connect};
+use super::{AmqpConfig, AmqpError, bounded};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Confirmation};
@@ -48,6 +49,12 @@ pub enum PublishError {
         why: &'static str,
         /// How long it was waited for.
         after: Duration,
+    },
+    /// There is no queue of that name. Trying again is useless, unless it is made.
+    #[error("there is no queue {queue}, so the message reached nobody")]
+    NoQueue {
+        /// Its name.
+        queue: String,
     },
     /// A property is too long for AMQP. Trying again is useless.
     #[error("{what}: {bytes} bytes are too many, {limit} can be sent; the message was not published")]
@@ -133,6 +140,7 @@ impl Publisher {
             Err(PublishError::Unknown { .. }) => "unknown",
             Err(PublishError::Unavailable { .. } | PublishError::Closed { .. }) => "unavailable",
             Err(PublishError::TooLong { .. }) => "too_long",
+            Err(PublishError::NoQueue { .. }) => "no_queue",
         };
         counter!("amqp_publish_total", "result" => result).increment(1);
         outcome
@@ -214,19 +222,31 @@ impl Publisher {
         loop {
             let session = self.session_after(tried, &envelope.kind).await?;
             tried = session.number;
-            let lane = match envelope.destination {
-                Destination::Abort => &session.broadcasts,
+            *handed_over = true;
+            let (exchange, key, properties) = (exchange.clone(), key.clone(), properties.clone());
+            let sent = match &envelope.destination {
+                Destination::Reply { queue } => {
+                    match session.replies.send(exchange, key, &envelope.body, properties).await {
+                        Ok(Confirmation::Ack(Some(_returned))) => {
+                            return Err(PublishError::NoQueue { queue: queue.clone() });
+                        }
+                        sent => sent,
+                    }
+                }
+                Destination::Abort => {
+                    session.broadcasts.send(exchange, key, &envelope.body, properties).await
+                }
                 Destination::StartCommand
                 | Destination::CancelCommand
                 | Destination::Page
                 | Destination::Marker
                 | Destination::Event { .. }
                 | Destination::DeadLetter
-                | Destination::Canary { .. }
-                | Destination::Reply { .. } => &session.messages,
+                | Destination::Canary { .. } => {
+                    session.messages.send(exchange, key, &envelope.body, properties).await
+                }
             };
-            *handed_over = true;
-            match lane.send(exchange.clone(), key.clone(), &envelope.body, properties.clone()).await {
+            match sent {
                 Ok(Confirmation::Ack(_)) => return Ok(()),
                 Ok(Confirmation::Nack(_)) => {
                     return Err(PublishError::Refused { kind: envelope.kind.clone() });

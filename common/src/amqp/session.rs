@@ -1,6 +1,8 @@
 //! The publisher's connection: one session after the other, for as long as the process lives.
 
-use super::{AmqpConfig, AmqpError, bounded, connect_to_publish};
+use super::connecting::connect_to_publish;
+use super::{AmqpConfig, AmqpError, bounded};
+use crate::outage::Outage;
 use futures::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -35,8 +37,32 @@ pub(super) struct Session {
     pub(super) messages: Lane,
     /// Broadcasts: an abort does not queue behind a thousand doorbells.
     pub(super) broadcasts: Lane,
+    /// Answers to commands, one at a time.
+    pub(super) replies: Replies,
     /// Cancelled by whoever finds the session broken.
     pub(super) broken: CancellationToken,
+}
+
+/// A lane whose messages must reach a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Replies {
+    lane: Lane,
+    one: Arc<Mutex<()>>,
+}
+
+impl Replies {
+    /// The next one waits for the confirm, which brings back what reached no queue: lapin pairs returns with the next confirm,
+    /// whosever it is.
+    pub(super) async fn send(
+        &self,
+        exchange: ShortString,
+        key: ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> lapin::Result<Confirmation> {
+        let _one = self.one.lock().await;
+        self.lane.send_to_a_queue(exchange, key, body, properties).await
+    }
 }
 
 /// A channel in confirm mode, shared by all publishers of this process.
@@ -112,6 +138,7 @@ impl Session {
             number,
             messages: Lane::open(&connection, limit).await?,
             broadcasts: Lane::open(&connection, limit).await?,
+            replies: Replies { lane: Lane::open(&connection, limit).await?, one: Arc::default() },
             connection: Arc::new(connection),
             broken: CancellationToken::new(),
         })
@@ -121,6 +148,7 @@ impl Session {
         self.connection.status().connected()
             && self.messages.channel.status().connected()
             && self.broadcasts.channel.status().connected()
+            && self.replies.lane.channel.status().connected()
     }
 }
 
@@ -133,6 +161,7 @@ pub(super) async fn keep_connected(
 ) {
     let connected = gauge!("amqp_connected", "role" => "publish");
     let mut delays = config.reconnect.delays();
+    let mut outage = Outage::of("the connection to the broker, to publish,");
     for number in 1.. {
         connected.set(0.0);
         let opened = tokio::select! {
@@ -141,7 +170,8 @@ pub(super) async fn keep_connected(
         };
         match opened {
             Ok(session) => {
-                tracing::info!(connection = name, session = number, "connected to the broker to publish");
+                outage.over();
+                tracing::debug!(connection = name, session = number, "connected to the broker to publish");
                 connected.set(1.0);
                 let since = Instant::now();
                 line.send_replace(Line { session: Some(session.clone()), blocked: false });
@@ -154,7 +184,7 @@ pub(super) async fn keep_connected(
                 }
             }
             Err(error) => {
-                tracing::warn!(connection = name, broker = config.shown(), %error, "cannot connect to publish");
+                outage.met(&format!("{}: {error}", config.shown()));
             }
         }
         let delay = delays.next_delay();

@@ -1,35 +1,39 @@
-//! A connection with all of a process's consumers: how it is built, and what to do about a queue that refuses.
+//! A connection with a process's consumers: each queue is registered, watched, renewed and registered again by itself, so
+//! that one that is sick keeps the process from no other.
 
-use super::delivery::ConsumedQueue;
-use super::supervisor::{Prefetch, Refusals, SupervisorOptions, SupervisorStatus, set_status};
+use super::delivery::{ConsumedQueue, InHand};
+use super::places::{Place, Trouble};
+use super::registration::{Consuming, Failure, Registrar, close_behind};
 use super::topology::WorkQueue;
-use super::{AmqpConfig, AmqpError, bounded, connect};
-use futures::future::join_all;
-use futures::stream::{BoxStream, SelectAll, StreamExt, once};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Connection, Consumer, ErrorKind};
+use super::{AmqpError, bounded};
+use futures::future::{BoxFuture, FutureExt, join_all};
+use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once};
+use lapin::options::BasicCancelOptions;
+use lapin::types::ShortString;
+use lapin::{Channel, Consumer};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Unsettled deliveries of the process queue. They are small and settled at once.
-const PROCESS_PREFETCH: u16 = 100;
-
-/// Deleting a queue without a leader takes the broker some time-outs of its own.
-const DELETE_TIMEOUTS: u32 = 3;
-
-/// The call that a sick queue does not answer.
-const CONSUME: &str = "consume a queue";
+/// Whatever the fleet shares is declared again this often.
+const REFRESH: Duration = Duration::from_secs(10);
+/// A queue of doorbells that answers nobody for so many of our time-outs is replaced.
+const GIVEN_UP_AFTER: u32 = 12;
 
 /// A connection with all its consumers.
 pub(super) struct Subscription {
-    pub(super) connection: Connection,
+    pub(super) registrar: Arc<Registrar>,
     consumers: Vec<Registered>,
     /// What the consumers bring, whichever has something.
     pub(super) arrivals: SelectAll<BoxStream<'static, Arrival>>,
+    /// What is being asked of the broker.
+    pub(super) attempts: FuturesUnordered<BoxFuture<'static, Attempt>>,
+    /// Each queue is tried over a connection of its own first, since one of them seems to end connections.
+    careful: bool,
+    refreshed: Instant,
+    refreshing: bool,
+    /// Why that failed.
+    stale: Option<Trouble>,
 }
 
 /// A consumer, by what is needed to watch it and to end it.
@@ -39,8 +43,8 @@ struct Registered {
     tag: ShortString,
     /// When it last brought something, or was registered.
     since: Instant,
-    /// Cloned into each delivery in hand, so that its count tells how many there are.
-    in_hand: Arc<()>,
+    /// Cloned into each delivery in hand.
+    in_hand: InHand,
     state: State,
 }
 
@@ -58,61 +62,148 @@ enum State {
 /// What a consumer's stream brings (with the consumer's tag); `None` is its end.
 pub(super) type Arrival = (ShortString, Option<lapin::Result<lapin::message::Delivery>>);
 
+/// What an attempt has come to.
+pub(super) enum Attempt {
+    /// A queue was to be consumed.
+    Work(WorkQueue, Result<Consuming, Failure>),
+    /// What the fleet shares was to be declared once more.
+    Refresh(Result<(), AmqpError>),
+}
+
 impl Subscription {
-    /// Connects, declares, and registers all consumers. What fails halfway is dropped, which closes it.
-    pub(super) async fn open(
-        config: &AmqpConfig,
-        options: &SupervisorOptions,
-        status: &watch::Sender<SupervisorStatus>,
-        refusals: &mut Refusals,
-    ) -> Result<Self, AmqpError> {
-        let limit = config.call_timeout;
-        let topology = config.topology();
-        let connection = connect(config, &options.connection_name).await?;
-        set_status(status, |status| status.connected = true);
-
-        // A refused declaration closes its channel, so it gets one that nobody else uses.
-        let channel = bounded(limit, "open a channel", connection.create_channel()).await?;
-        for queue in refusals.condemned() {
-            topology.delete_queue(&channel, limit * DELETE_TIMEOUTS, queue).await?;
-            refusals.forget(queue);
-            tracing::warn!(%queue, "deleted a queue that refused to be consumed; it is declared anew");
-        }
-        topology.declare(&channel, limit).await?;
-        bounded(limit, "close a channel", channel.close(200, "declared".into())).await?;
-
-        let mut subscription = Self { connection, consumers: Vec::new(), arrivals: SelectAll::new() };
-        for prefetch in &options.queues {
-            // Its refusal must not keep the fleet from its work. The connection after this one tries it again.
-            if prefetch.queue.is_spare() && refusals.forgive(prefetch.queue) {
-                continue;
-            }
-            if let Err(error) = subscription.consume(config, options, *prefetch).await {
-                if is_to_be_counted(&subscription.connection, config, prefetch.queue, &error).await {
-                    refusals.count(prefetch.queue, &error);
-                }
-                return Err(error);
-            }
-            refusals.forget(prefetch.queue);
-        }
-        let channel = open_channel(&subscription.connection, limit, PROCESS_PREFETCH).await?;
-        let name = topology.declare_process_queue(&channel, limit, options.worker).await?;
-        let consumer = subscribe(&channel, limit, &name, options).await?;
+    /// Registers the consumer of the process queue; the others follow, see [`Self::look`].
+    pub(super) async fn open(registrar: Registrar, careful: bool) -> Result<Self, AmqpError> {
+        // First, so that no command is taken by a process that could not hear of a cancel.
+        let (channel, consumer) = registrar.process().await?;
+        let mut subscription = Self {
+            registrar: Arc::new(registrar),
+            consumers: Vec::new(),
+            arrivals: SelectAll::new(),
+            attempts: FuturesUnordered::new(),
+            careful,
+            refreshed: Instant::now(),
+            refreshing: false,
+            stale: None,
+        };
         subscription.add(ConsumedQueue::Process, channel, consumer);
         Ok(subscription)
     }
 
-    /// Notes that a consumer has brought something. Gives its queue, and what the delivery in hand is counted by.
-    pub(super) fn arrived(&mut self, tag: &ShortString) -> Option<(ConsumedQueue, Arc<()>)> {
-        let consumer = self.consumers.iter_mut().find(|consumer| consumer.tag == *tag)?;
-        consumer.since = Instant::now();
-        Some((consumer.queue, Arc::clone(&consumer.in_hand)))
+    /// Begins whatever is due: registrations, renewals, the refresh.
+    pub(super) fn look(&mut self, places: &mut [Place]) {
+        for place in places {
+            if place.begin() {
+                self.attempt(place, self.careful);
+            } else if self.is_idle(place.queue()) && place.begin_renewal() {
+                self.attempt(place, false);
+            }
+        }
+        // Predecessors have brought all they had. One that brought something at the last moment keeps its channel
+        // until that is settled.
+        let done = |it: &Registered| it.state == State::Ended && it.in_hand.is_free();
+        while let Some(done) = self.consumers.iter().position(done) {
+            close_behind(self.consumers.swap_remove(done).channel);
+        }
+        if !self.refreshing && self.refreshed.elapsed() >= REFRESH {
+            self.refreshing = true;
+            let registrar = Arc::clone(&self.registrar);
+            self.attempts.push(async move { Attempt::Refresh(registrar.refresh().await) }.boxed());
+        }
     }
 
-    /// Notes that a consumer's stream has ended. Gives its queue if it was not asked to.
+    /// Whether a queue's consumer has brought nothing for so long that it is replaced.
+    ///
+    /// A quorum queue that is deleted and declared again at once keeps its consumers without a word (seen on
+    /// 3.10.8): it assigns messages to them, but none is ever delivered. Nothing in AMQP tells such a consumer
+    /// from one that has nothing to do. Closing its channel gives the messages back.
+    fn is_idle(&self, queue: WorkQueue) -> bool {
+        let after = self.registrar.config.renew_idle_after;
+        self.consumers.iter().any(|it| {
+            it.queue == ConsumedQueue::Work(queue)
+                && it.state == State::Active
+                && it.in_hand.is_free()
+                && it.since.elapsed() >= after
+        })
+    }
+
+    fn attempt(&self, place: &Place, on_trial: bool) {
+        let (registrar, prefetch) = (Arc::clone(&self.registrar), place.prefetch);
+        let given_up = registrar.config.call_timeout * GIVEN_UP_AFTER;
+        let replace = prefetch.queue == WorkQueue::Pages && place.unanswered_for() >= given_up;
+        let attempt = async move {
+            if on_trial {
+                registrar.trial(prefetch).await?;
+            }
+            if replace {
+                registrar.replace_pages().await?;
+            }
+            Ok(registrar.work(prefetch).await?)
+        };
+        self.attempts.push(async move { Attempt::Work(prefetch.queue, attempt.await) }.boxed());
+    }
+
+    /// Notes what an attempt has come to.
+    pub(super) fn settle(&mut self, attempt: Attempt, places: &mut [Place]) {
+        match attempt {
+            Attempt::Refresh(outcome) => {
+                (self.refreshing, self.refreshed) = (false, Instant::now());
+                self.stale = outcome.err().map(|error| {
+                    let since = self.stale.take().map_or_else(Instant::now, |stale| stale.since);
+                    let of = "the exchanges cannot be declared".to_owned();
+                    Trouble { of, since, words: error.to_string(), is_spare: false }
+                });
+            }
+            Attempt::Work(queue, outcome) => {
+                let Some(place) = places.iter_mut().find(|place| place.queue() == queue) else { return };
+                match outcome {
+                    Ok((channel, consumer)) => {
+                        place.consumed();
+                        self.retire(queue);
+                        self.add(ConsumedQueue::Work(queue), channel, consumer);
+                    }
+                    // A predecessor may still bring something.
+                    Err(Failure { error, advice }) => place.failed(&error, advice),
+                }
+            }
+        }
+    }
+
+    /// Ends the consumers whose successor is there.
+    fn retire(&mut self, queue: WorkQueue) {
+        let limit = self.registrar.config.call_timeout;
+        let active = |it: &&mut Registered| {
+            it.queue == ConsumedQueue::Work(queue) && it.state == State::Active
+        };
+        for consumer in self.consumers.iter_mut().filter(active) {
+            let cancelled = consumer.cancel(limit);
+            tokio::spawn(async move {
+                if let Err(error) = cancelled.await {
+                    tracing::debug!(%queue, %error, "a consumer did not end in order");
+                }
+            });
+        }
+    }
+
+    /// Everything that is not as it must be.
+    pub(super) fn troubles(&self, places: &[Place]) -> Vec<Trouble> {
+        let topology = self.registrar.config.topology();
+        places.iter().filter_map(|place| place.trouble(&topology)).chain(self.stale.clone()).collect()
+    }
+
+    /// Notes that a consumer has brought something. Gives its queue, and what the delivery in hand is counted by.
+    pub(super) fn arrived(&mut self, tag: &ShortString) -> Option<(ConsumedQueue, InHand)> {
+        let consumer = self.consumers.iter_mut().find(|consumer| consumer.tag == *tag)?;
+        consumer.since = Instant::now();
+        Some((consumer.queue, consumer.in_hand.clone()))
+    }
+
+    /// Notes that a consumer's stream has ended. Gives its queue if it was not asked to: what it brought is then lost.
     pub(super) fn ended(&mut self, tag: &ShortString) -> Option<ConsumedQueue> {
         let consumer = self.consumers.iter_mut().find(|consumer| consumer.tag == *tag)?;
         let asked = std::mem::replace(&mut consumer.state, State::Ended) == State::Cancelled;
+        if !asked {
+            consumer.in_hand.lose();
+        }
         (!asked).then_some(consumer.queue)
     }
 
@@ -133,51 +224,9 @@ impl Subscription {
         .await;
     }
 
-    /// Replaces one work consumer that has brought nothing for long.
-    ///
-    /// A quorum queue that is deleted and declared again at once keeps its consumers without a word (seen on
-    /// 3.10.8): it assigns messages to them, but none is ever delivered. Nothing in AMQP tells such a consumer
-    /// from one that has nothing to do. Closing its channel gives the messages back.
-    pub(super) async fn renew_idle(
-        &mut self,
-        config: &AmqpConfig,
-        options: &SupervisorOptions,
-    ) -> Result<(), AmqpError> {
-        let limit = config.call_timeout;
-        // Predecessors have brought all they had. One that brought something at the last moment keeps its channel
-        // until that is settled.
-        if let Some(done) = self.consumers.iter().position(|it| it.state == State::Ended && it.is_free()) {
-            self.consumers.swap_remove(done).close(limit).await;
-        }
-        let idle = |it: &Registered| {
-            it.state == State::Active && it.is_free() && it.since.elapsed() >= config.renew_idle_after
-        };
-        for prefetch in &options.queues {
-            let queue = ConsumedQueue::Work(prefetch.queue);
-            if let Some(place) = self.consumers.iter().position(|it| it.queue == queue && idle(it)) {
-                self.consume(config, options, *prefetch).await?;
-                return self.consumers[place].cancel(limit).await;
-            }
-        }
-        Ok(())
-    }
-
     /// Closes all channels.
     pub(super) async fn close(&mut self, limit: Duration) {
         join_all(self.consumers.iter().map(|consumer| consumer.close(limit))).await;
-    }
-
-    async fn consume(
-        &mut self,
-        config: &AmqpConfig,
-        options: &SupervisorOptions,
-        prefetch: Prefetch,
-    ) -> Result<(), AmqpError> {
-        let channel = open_channel(&self.connection, config.call_timeout, prefetch.limit).await?;
-        let name = config.topology().queue(prefetch.queue);
-        let consumer = subscribe(&channel, config.call_timeout, &name, options).await?;
-        self.add(ConsumedQueue::Work(prefetch.queue), channel, consumer);
-        Ok(())
     }
 
     fn add(&mut self, queue: ConsumedQueue, channel: Channel, consumer: Consumer) {
@@ -185,21 +234,21 @@ impl Subscription {
         let (of_arrival, of_end) = (tag.clone(), tag.clone());
         let end = once(async move { (of_end, None) });
         self.arrivals.push(consumer.map(move |it| (of_arrival.clone(), Some(it))).chain(end).boxed());
-        let (since, in_hand) = (Instant::now(), Arc::new(()));
-        self.consumers.push(Registered { queue, channel, tag, since, in_hand, state: State::Active });
+        let (since, in_hand) = (Instant::now(), InHand::default());
+        let state = State::Active;
+        self.consumers.push(Registered { queue, channel, tag, since, in_hand, state });
     }
 }
 
 impl Registered {
-    fn is_free(&self) -> bool {
-        Arc::strong_count(&self.in_hand) == 1
-    }
-
     /// Asks for no more deliveries. Those on their way still come, then the stream ends.
-    async fn cancel(&mut self, limit: Duration) -> Result<(), AmqpError> {
+    fn cancel(&mut self, limit: Duration) -> impl Future<Output = Result<(), AmqpError>> + use<> {
         self.state = State::Cancelled;
-        let cancel = self.channel.basic_cancel(self.tag.clone(), BasicCancelOptions { nowait: false });
-        bounded(limit, "cancel a consumer", cancel).await
+        let (channel, tag) = (self.channel.clone(), self.tag.clone());
+        async move {
+            let cancel = channel.basic_cancel(tag, BasicCancelOptions { nowait: false });
+            bounded(limit, "cancel a consumer", cancel).await
+        }
     }
 
     /// A closed channel is the broker's word that it has seen every settle sent through it.
@@ -208,93 +257,5 @@ impl Registered {
         if let Err(error) = bounded(limit, "close a channel", close).await {
             tracing::debug!(queue = %self.queue, %error, "a channel did not close in order");
         }
-    }
-}
-
-/// A channel for one consumer: a slow or broken one does not hold up the others, and the prefetch is its own.
-async fn open_channel(connection: &Connection, limit: Duration, prefetch: u16) -> Result<Channel, AmqpError> {
-    let channel = bounded(limit, "open a channel", connection.create_channel()).await?;
-    // Not global: quorum queues refuse it, and RabbitMQ 4.3 denies it. Never 0: the prefetch is the only bound of
-    // what lapin buffers.
-    let qos = channel.basic_qos(prefetch.max(1), BasicQosOptions { global: false });
-    bounded(limit, "set the prefetch", qos).await?;
-    Ok(channel)
-}
-
-async fn subscribe(
-    channel: &Channel,
-    limit: Duration,
-    queue: &str,
-    options: &SupervisorOptions,
-) -> Result<Consumer, AmqpError> {
-    let consume = BasicConsumeOptions {
-        no_local: false,  // RabbitMQ does not know it.
-        no_ack: false,    // Everything is acked after its effect is committed.
-        exclusive: false, // The fleet shares its queues; the process queue is exclusive by itself.
-        nowait: false,    // A refusal must be seen here.
-    };
-    let tag = format!("{}.{}", options.worker, channel.id());
-    let answer = channel.basic_consume(queue.into(), tag.into(), consume, FieldTable::default());
-    bounded(limit, CONSUME, answer).await
-}
-
-/// Whether a queue lets a message be looked at. One that does has a leader, and what is in it is not lost yet: doorbells
-/// come back by themselves, commands do not, so such a queue of theirs is waited for and never deleted.
-async fn answers(connection: &Connection, queue: &str, limit: Duration) -> bool {
-    let Ok(channel) = bounded(limit, "open a channel", connection.create_channel()).await else {
-        return false;
-    };
-    let get = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false });
-    let answered = bounded(limit, "look into a queue", get).await.is_ok();
-    // Gives the message back.
-    if let Err(error) = bounded(limit, "close a channel", channel.close(200, "looked".into())).await {
-        tracing::debug!(queue, %error, "a channel did not close in order");
-    }
-    answered
-}
-
-/// Whether a queue that was refused is to be treated otherwise next time: deleted, or if it is spare left alone.
-async fn is_to_be_counted(
-    connection: &Connection,
-    config: &AmqpConfig,
-    queue: WorkQueue,
-    error: &AmqpError,
-) -> bool {
-    let limit = config.call_timeout;
-    let fault = is_queues_fault(connection, error, limit).await;
-    match queue {
-        WorkQueue::Pages => fault,
-        WorkQueue::Starts | WorkQueue::Cancels => {
-            fault && !answers(connection, &config.topology().queue(queue), limit).await
-        }
-        WorkQueue::Unrouted => fault || is_refusal(error),
-    }
-}
-
-/// Whether the broker itself said no.
-fn is_refusal(error: &AmqpError) -> bool {
-    matches!(error, AmqpError::Failed { source, .. } if matches!(source.kind(), ErrorKind::ProtocolError(_)))
-}
-
-/// Whether a failed consume is the queue's own fault, so that a new queue would cure it. Deleting loses messages,
-/// so every other refusal (permissions, arguments, another's exclusive consumer, a dead network) is left alone.
-async fn is_queues_fault(connection: &Connection, error: &AmqpError, limit: Duration) -> bool {
-    let source = match error {
-        // A broker that answers anything else on this connection is well, so it is the queue that is not.
-        AmqpError::TimedOut { call, .. } if *call == CONSUME => {
-            return bounded(limit, "probe the connection", connection.create_channel()).await.is_ok();
-        }
-        AmqpError::Failed { call, source } if *call == CONSUME => source,
-        AmqpError::TimedOut { .. }
-        | AmqpError::Failed { .. }
-        | AmqpError::Url { .. }
-        | AmqpError::Namespace { .. }
-        | AmqpError::CaFile { .. }
-        | AmqpError::Disconnected { .. } => return false,
-    };
-    let ErrorKind::ProtocolError(refusal) = source.kind() else { return false };
-    match refusal.kind() {
-        AMQPErrorKind::Soft(soft) => matches!(soft, AMQPSoftError::NOTFOUND),
-        AMQPErrorKind::Hard(hard) => matches!(hard, AMQPHardError::INTERNALERROR),
     }
 }

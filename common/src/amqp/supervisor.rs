@@ -1,34 +1,36 @@
 //! Keeps a process consuming: one connection after the other, each with the same consumers, until shutdown.
 //!
-//! Nothing is repaired. At the first doubt (an error or an unexpected end of any stream, a lost connection, a call
-//! without an answer) the whole connection is given up and everything is built anew after a jittered delay. What
-//! was delivered and not acked comes again, to us or to others.
+//! A connection that is in doubt (an error of any stream, a lost process queue, a canary that does not come back) is given
+//! up, and everything is built anew after a jittered delay. What was delivered and not acked comes again, to us or to others.
+//!
+//! A queue that is in doubt (it refuses its consumer, or does not answer) is tried again and again, while the others are
+//! consumed. It is never deleted: what is in it may be all that is left of a confirmed command. The queue of doorbells alone
+//! can be made anew, see [`super::registration`].
 //!
 //! One doubt has no sign at all: a consumer that the broker has forgotten looks like one that has nothing to do. So
 //! a work consumer that is idle for long is replaced while nothing of it is in hand.
 //!
-//! A limit that is not ours: lapin cannot parse a message whose properties (`message_id`, `type` …) are not UTF-8.
-//! Its delivery breaks the connection, each time anew, until the message is removed by hand or by a delivery-limit
-//! policy on its queue. Bodies and header values may be any bytes.
+//! A limit that is not ours: lapin cannot parse a message whose properties (`message_id`, `type` …) are not UTF-8, and some
+//! brokers cannot deliver what others have sent. Its delivery ends the connection, each time anew, until the message is
+//! removed by a delivery-limit policy on its queue. After two connections that lived shortly, each queue is tried over one of
+//! its own, and the one that ends it is left out and named. Bodies and header values may be any bytes.
 
+use super::AmqpConfig;
 use super::delivery::Delivery;
-use super::epoch::{End, Epoch};
+use super::epoch::{End, Epoch, Known};
+use super::places::{Place, Trouble};
 use super::topology::WorkQueue;
-use super::{AmqpConfig, AmqpError};
 use crate::ids::WorkerId;
+use crate::outage::Outage;
 use async_trait::async_trait;
 use metrics::gauge;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// A queue that refused to be consumed this often in a row is deleted and declared anew.
-const REFUSALS: u32 = 2;
 
 /// What takes in deliveries.
 #[async_trait]
@@ -43,8 +45,8 @@ pub trait Intake: Send + Sync {
     /// ends only with its connection, so that a process that drains still hears of cancels.
     async fn deliver(&self, delivery: Delivery, epoch: CancellationToken);
 
-    /// Called, as a task of its own, whenever all consumers (the process queue's included) are registered anew.
-    /// What was broadcast before that has been missed.
+    /// Called, as a task of its own, whenever the process queue is consumed over a new connection. What was broadcast before
+    /// that has been missed.
     async fn subscribed(&self);
 }
 
@@ -71,14 +73,18 @@ pub struct SupervisorOptions {
 }
 
 /// How the consuming side is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SupervisorStatus {
     /// There is a connection.
     pub connected: bool,
-    /// All consumers are registered, and shutdown has not begun.
+    /// All consumers (but spare ones) are registered, and shutdown has not begun.
     pub consuming: bool,
-    /// How often all consumers have been registered: 1 for the first connection.
+    /// How often that has come about: 1 for the first time.
     pub epoch: u64,
+    /// The process queue of the connection, once it is consumed.
+    pub process_queue: Option<Arc<str>>,
+    /// What is not as it must be.
+    pub troubles: Arc<[Trouble]>,
 }
 
 /// The consuming side of a process.
@@ -87,6 +93,7 @@ pub struct Supervisor {
     options: SupervisorOptions,
     intake: Arc<dyn Intake>,
     status: watch::Sender<SupervisorStatus>,
+    doubted: Arc<Notify>,
 }
 
 impl fmt::Debug for Supervisor {
@@ -103,7 +110,7 @@ impl Supervisor {
     /// Nothing happens before [`Self::run`].
     #[must_use]
     pub fn new(config: AmqpConfig, options: SupervisorOptions, intake: Arc<dyn Intake>) -> Self {
-        Self { config, options, intake, status: watch::Sender::new(SupervisorStatus::default()) }
+        Self { config, options, intake, status: watch::Sender::default(), doubted: Arc::default() }
     }
 
     /// Follows how it is doing.
@@ -112,12 +119,21 @@ impl Supervisor {
         self.status.subscribe()
     }
 
+    /// To be notified by whoever finds that nothing comes back over the connection; it is then given up.
+    #[must_use]
+    pub fn doubted(&self) -> Arc<Notify> {
+        Arc::clone(&self.doubted)
+    }
+
     /// Consumes until `shutdown`, through any number of connections. Then takes nothing more, waits for the
     /// deliveries in hand to be settled (at most `drain_timeout`), closes the connection and returns.
     pub async fn run(self, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
         let mut delays = self.config.reconnect.delays();
-        let mut refusals = Refusals::default();
+        let retry = self.config.reconnect;
+        let places = self.options.queues.iter().map(|prefetch| Place::new(*prefetch, retry)).collect();
+        let mut outage = Outage::of("the connection to the broker, to consume,");
+        let mut known = Known { places, connections: 0, short_lived: 0 };
         while !shutdown.is_cancelled() {
             let since = Instant::now();
             let epoch = Epoch {
@@ -126,16 +142,21 @@ impl Supervisor {
                 intake: &self.intake,
                 tasks: &tasks,
                 status: &self.status,
+                doubted: &self.doubted,
             };
-            let end = epoch.run(&mut refusals, &shutdown).await;
-            self.set_status(|status| (status.connected, status.consuming) = (false, false));
+            let end = epoch.run(&mut known, &mut outage, &shutdown).await;
+            let away_since = outage.since().unwrap_or_else(Instant::now);
+            self.set_status(|status| {
+                (status.connected, status.consuming, status.process_queue) = (false, false, None);
+                if let End::Lost(words) = &end {
+                    let of = "the broker cannot be consumed from".to_owned();
+                    status.troubles = [Trouble { of, since: away_since, words: words.clone(), is_spare: false }].into();
+                }
+            });
             match end {
                 End::Drained => return,
                 End::Unbegun => break,
-                End::Lost(error) => {
-                    let broker = self.config.shown();
-                    tracing::warn!(broker, error, "not consuming; the connection is built anew");
-                }
+                End::Lost(error) => outage.met(&format!("{}: {error}", self.config.shown())),
             }
             // A connection that broke at once proves nothing: its successor waits longer.
             if since.elapsed() > self.config.reconnect.max {
@@ -168,35 +189,7 @@ pub(super) fn set_status(
     change: impl FnOnce(&mut SupervisorStatus),
 ) {
     status.send_modify(change);
-    let now = *status.borrow();
+    let now = status.borrow();
     gauge!("amqp_connected", "role" => "consume").set(if now.connected { 1.0 } else { 0.0 });
     gauge!("amqp_consuming").set(if now.consuming { 1.0 } else { 0.0 });
-}
-
-/// Counts how often each queue refused to be consumed, over consecutive connections.
-///
-/// A quorum queue that was declared just before its broker was killed can come back without a leader: it can be
-/// declared, but consuming it never gets an answer. Its messages are lost in any case; doorbells are rung again.
-#[derive(Debug, Default)]
-pub(super) struct Refusals(HashMap<WorkQueue, u32>);
-
-impl Refusals {
-    pub(super) fn count(&mut self, queue: WorkQueue, error: &AmqpError) {
-        let refusals = self.0.entry(queue).or_default();
-        *refusals += 1;
-        tracing::warn!(%queue, refusals = *refusals, %error, "a queue refused to be consumed");
-    }
-
-    pub(super) fn condemned(&self) -> Vec<WorkQueue> {
-        self.0.iter().filter(|(_, refusals)| **refusals >= REFUSALS).map(|(queue, _)| *queue).collect()
-    }
-
-    pub(super) fn forget(&mut self, queue: WorkQueue) {
-        self.0.remove(&queue);
-    }
-
-    /// Whether it refused, which is forgotten by this.
-    pub(super) fn forgive(&mut self, queue: WorkQueue) -> bool {
-        self.0.remove(&queue).is_some()
-    }
 }

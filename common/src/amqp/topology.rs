@@ -3,16 +3,18 @@
 //! Both sides declare all of it whenever they connect. Declaring is idempotent, and an operator who deleted
 //! something gets it back with the next connection.
 //!
-//! What operators may want to tune (length limits, delivery limits, message lifetimes) is left to policies. The
-//! only queue argument declared here is the queue's type, and the only exchange argument the alternate exchange:
-//! an argument cannot be changed without deleting what carries it, a policy can be at any time.
+//! What operators may want to tune (length limits, message lifetimes) is left to policies. Arguments are declared only
+//! where no policy can do the job, since an argument cannot be changed without deleting what carries it: the queue's type,
+//! the alternate exchange, and a delivery limit that is out of the way. RabbitMQ 4 deletes a message at its 21st return
+//! unless its queue says otherwise, and every look with the console, every closed channel and every lost connection is a
+//! return. "No limit" cannot be said: 3.10 takes -1 for zero, and deletes at the first return.
 
 use super::{AmqpError, bounded};
 use crate::ids::WorkerId;
 use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, ExchangeKind};
 use std::fmt;
 use std::sync::Arc;
@@ -69,17 +71,49 @@ pub const KEY_CANCEL: &str = "sync.cancel";
 /// The routing key of a page work item, and of a marker.
 pub const KEY_PAGE: &str = "page";
 
-/// The exchanges, and whether the catch-all takes what they cannot route. The catch-all comes first: others name it.
-/// Nobody listening to aborts or events is normal, so these two have none.
-pub(super) const EXCHANGES: [(&str, ExchangeKind, bool); 5] = [
-    ("unrouted", ExchangeKind::Fanout, false),
-    ("commands", ExchangeKind::Direct, true),
-    ("pages", ExchangeKind::Direct, true),
-    ("aborts", ExchangeKind::Fanout, false),
-    ("events", ExchangeKind::Topic, false),
+/// An exchange, as it is declared.
+pub(super) struct ExchangeShape {
+    /// Its name without the namespace.
+    pub(super) word: &'static str,
+    pub(super) kind: ExchangeKind,
+    /// Nobody publishes to it; it takes what another exchange passes on.
+    pub(super) internal: bool,
+    /// What it cannot route goes to the catch-all. An upstream service that mistypes a routing key loses nothing, and we need
+    /// no `mandatory`, whose returns lapin pairs with the wrong confirm when publishes are pipelined.
+    pub(super) catch_all: bool,
+}
+
+/// The exchanges. The catch-all comes first, since others name it. Nobody listening to aborts or events is normal, so these
+/// two have none.
+///
+/// The one that upstream services publish to is plain, because many clients declare the exchanges that they use: with an
+/// argument of ours, the broker would refuse theirs, or ours if they come first. It passes everything on to one that routes.
+pub(super) const EXCHANGES: [ExchangeShape; 6] = [
+    ExchangeShape { word: "unrouted", kind: ExchangeKind::Fanout, internal: false, catch_all: false },
+    ExchangeShape { word: COMMANDS, kind: ExchangeKind::Topic, internal: false, catch_all: false },
+    ExchangeShape { word: ROUTES, kind: ExchangeKind::Direct, internal: true, catch_all: true },
+    ExchangeShape { word: "pages", kind: ExchangeKind::Direct, internal: false, catch_all: true },
+    ExchangeShape { word: "aborts", kind: ExchangeKind::Fanout, internal: false, catch_all: false },
+    ExchangeShape { word: "events", kind: ExchangeKind::Topic, internal: false, catch_all: false },
 ];
+/// The queue of dead letters.
+pub(super) const DEAD: &str = "dead";
+const COMMANDS: &str = "commands";
+const ROUTES: &str = "commands.routes";
+
 /// The queues that stay.
-pub(super) const QUEUES: [&str; 5] = ["pages", "starts", "cancels", "dead", "unrouted"];
+pub(super) const QUEUES: [&str; 5] = ["pages", "starts", "cancels", DEAD, "unrouted"];
+
+/// From which exchange, with which routing key, to which queue.
+const BINDINGS: [(&str, &str, &str); 4] = [
+    (ROUTES, KEY_START, "starts"),
+    (ROUTES, KEY_CANCEL, "cancels"),
+    ("pages", KEY_PAGE, "pages"),
+    ("unrouted", "", "unrouted"),
+];
+
+/// Far more returns than any message sees.
+pub(super) const DELIVERY_LIMIT: i32 = 1_000_000;
 
 /// The names of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +137,7 @@ impl Topology {
     /// Exchange of start and cancel commands.
     #[must_use]
     pub fn commands(&self) -> String {
-        self.name("commands")
+        self.name(COMMANDS)
     }
 
     /// Exchange of page work items and markers.
@@ -133,7 +167,7 @@ impl Topology {
     /// Queue of messages that can never be applied, each with headers that say why.
     #[must_use]
     pub fn dead_letters(&self) -> String {
-        self.name("dead")
+        self.name(DEAD)
     }
 
     /// One of the fleet's queues.
@@ -155,10 +189,11 @@ impl Topology {
         (exchange == self.pages() && routing_key == KEY_PAGE).then_some(WorkQueue::Pages)
     }
 
-    /// The queue that only one worker has: aborts, and its own canary.
+    /// The queue of one connection of one worker: aborts, and its own canary. A name of its own each time, since the broker
+    /// may hold the one before for as long as it believes in its connection.
     #[must_use]
-    pub fn process_queue(&self, worker: WorkerId) -> String {
-        self.name(&format!("process.{worker}"))
+    pub fn process_queue(&self, worker: WorkerId, connection: u64) -> String {
+        self.name(&format!("process.{worker}.{connection}"))
     }
 
     pub(super) fn name(&self, rest: &str) -> String {
@@ -171,29 +206,52 @@ impl Topology {
     /// The broker does not answer in time, or refuses: most likely something of that name exists with other
     /// options (delete it, or choose another namespace), or the user lacks the `configure` permission.
     pub async fn declare(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
-        for (word, kind, catch_all) in EXCHANGES {
-            self.exchange(channel, limit, word, kind, catch_all).await?;
-        }
+        self.declare_exchanges(channel, limit).await?;
         for word in QUEUES {
-            self.quorum_queue(channel, limit, word).await?;
+            self.declare_queue(channel, limit, word).await?;
         }
-        self.bind(channel, limit, "starts", "commands", KEY_START).await?;
-        self.bind(channel, limit, "cancels", "commands", KEY_CANCEL).await?;
-        self.bind(channel, limit, "pages", "pages", KEY_PAGE).await?;
-        self.bind(channel, limit, "unrouted", "unrouted", "").await
+        Ok(())
     }
 
-    /// Declares and binds the queue of one process, and gives its name.
-    ///
-    /// # Errors
-    /// The broker does not answer in time, or refuses.
-    pub async fn declare_process_queue(
+    /// Declares the exchanges, and what they pass on to each other.
+    pub(super) async fn declare_exchanges(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
+        for shape in &EXCHANGES {
+            self.exchange(channel, limit, shape).await?;
+        }
+        let bind = channel.exchange_bind(
+            self.name(ROUTES).into(),
+            self.name(COMMANDS).into(),
+            "#".into(),
+            ExchangeBindOptions { nowait: false },
+            FieldTable::default(),
+        );
+        bounded(limit, "bind an exchange", bind).await
+    }
+
+    /// Declares a queue that stays, and binds it.
+    pub(super) async fn declare_queue(
         &self,
         channel: &Channel,
         limit: Duration,
-        worker: WorkerId,
-    ) -> Result<String, AmqpError> {
-        let name = self.process_queue(worker);
+        word: &str,
+    ) -> Result<(), AmqpError> {
+        self.quorum_queue(channel, limit, word).await?;
+        for (exchange, key, _) in BINDINGS.into_iter().filter(|(_, _, queue)| *queue == word) {
+            self.bind(channel, limit, word, exchange, key).await?;
+        }
+        Ok(())
+    }
+
+    /// Declares and binds the queue of one connection of a process.
+    ///
+    /// # Errors
+    /// The broker does not answer in time, or refuses.
+    pub(super) async fn declare_process_queue(
+        &self,
+        channel: &Channel,
+        limit: Duration,
+        name: &str,
+    ) -> Result<(), AmqpError> {
         let options = QueueDeclareOptions {
             passive: false,
             // It ends with its connection, so there is nothing to keep over a broker's restart.
@@ -208,72 +266,69 @@ impl Topology {
         let mut arguments = FieldTable::default();
         // Quorum queues can be neither exclusive nor transient; said, in case the vhost's default type is another.
         arguments.insert("x-queue-type".into(), long("classic"));
-        let declare = channel.queue_declare(name.as_str().into(), options, arguments);
+        let declare = channel.queue_declare(name.into(), options, arguments);
         bounded(limit, "declare the process queue", declare).await?;
+        self.bind_process_queue(channel, limit, name).await
+    }
+
+    /// Binds it, once more if the exchange of aborts was gone for a while.
+    pub(super) async fn bind_process_queue(
+        &self,
+        channel: &Channel,
+        limit: Duration,
+        name: &str,
+    ) -> Result<(), AmqpError> {
         let bind = channel.queue_bind(
-            name.as_str().into(),
+            name.into(),
             self.aborts().into(),
             "".into(), // A fanout exchange ignores it.
             QueueBindOptions { nowait: false },
             FieldTable::default(),
         );
-        bounded(limit, "bind the process queue", bind).await?;
-        Ok(name)
+        bounded(limit, "bind the process queue", bind).await
     }
 
-    /// Deletes one of the fleet's queues with all that is in it: the cure for a quorum queue without a leader,
-    /// which can be declared but not consumed. [`Self::declare`] makes it anew.
+    /// Deletes the queue of doorbells, which are rung again when they are lost. There is no such call for the queues that hold
+    /// what others have sent.
     ///
     /// # Errors
     /// The broker does not answer in time, or refuses.
-    pub async fn delete_queue(
-        &self,
-        channel: &Channel,
-        limit: Duration,
-        queue: WorkQueue,
-    ) -> Result<(), AmqpError> {
-        self.drop_queue(channel, limit, queue.word()).await
+    pub(super) async fn delete_pages(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
+        // Quorum queues know neither if_unused nor if_empty.
+        let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
+        let delete = channel.queue_delete(self.queue(WorkQueue::Pages).into(), options);
+        bounded(limit, "delete a queue", delete).await.map(drop)
     }
 
-    /// Deletes everything that [`Self::declare`] makes, with all messages. For tests, which clean up after
-    /// themselves.
-    ///
-    /// # Errors
-    /// The broker does not answer in time, or refuses.
-    pub async fn delete(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
-        for word in QUEUES {
-            self.drop_queue(channel, limit, word).await?;
-        }
-        for (word, _, _) in EXCHANGES {
-            let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
-            let delete = channel.exchange_delete(self.name(word).into(), options);
-            bounded(limit, "delete an exchange", delete).await?;
-        }
-        Ok(())
+    /// The names of all exchanges that [`Self::declare`] makes.
+    pub fn exchange_names(&self) -> impl Iterator<Item = String> {
+        EXCHANGES.iter().map(|shape| self.name(shape.word))
+    }
+
+    /// The names of all queues that [`Self::declare`] makes.
+    pub fn queue_names(&self) -> impl Iterator<Item = String> {
+        QUEUES.iter().map(|word| self.name(word))
     }
 
     pub(super) async fn exchange(
         &self,
         channel: &Channel,
         limit: Duration,
-        word: &str,
-        kind: ExchangeKind,
-        catch_all: bool,
+        shape: &ExchangeShape,
     ) -> Result<(), AmqpError> {
         let options = ExchangeDeclareOptions {
             passive: false,
             durable: true, // Upstream services publish here whether or not we run.
             auto_delete: false,
-            internal: false, // Upstream services and people at the console publish directly.
+            internal: shape.internal,
             nowait: false,   // A refusal must be seen here, not as a channel that closes later.
         };
         let mut arguments = FieldTable::default();
-        if catch_all {
-            // An upstream service that mistypes a routing key loses nothing, and we need no `mandatory`, whose
-            // returns lapin pairs with the wrong confirm when publishes are pipelined.
+        if shape.catch_all {
             arguments.insert("alternate-exchange".into(), long(&self.unrouted()));
         }
-        let declare = channel.exchange_declare(self.name(word).into(), kind, options, arguments);
+        let name = self.name(shape.word).into();
+        let declare = channel.exchange_declare(name, shape.kind.clone(), options, arguments);
         bounded(limit, "declare an exchange", declare).await
     }
 
@@ -291,9 +346,9 @@ impl Topology {
             nowait: false,
         };
         let mut arguments = FieldTable::default();
-        // The type is the one thing that a policy cannot say. Quorum: replicated, and a confirmed message
-        // survives the loss of a minority of nodes.
+        // Quorum: replicated, and a confirmed message survives the loss of a minority of nodes.
         arguments.insert("x-queue-type".into(), long("quorum"));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
         let declare = channel.queue_declare(self.name(word).into(), options, arguments);
         bounded(limit, "declare a queue", declare).await.map(drop)
     }
@@ -314,13 +369,6 @@ impl Topology {
             FieldTable::default(),
         );
         bounded(limit, "bind a queue", bind).await
-    }
-
-    async fn drop_queue(&self, channel: &Channel, limit: Duration, word: &str) -> Result<(), AmqpError> {
-        // Quorum queues know neither if_unused nor if_empty.
-        let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
-        let delete = channel.queue_delete(ShortString::from(self.name(word)), options);
-        bounded(limit, "delete a queue", delete).await.map(drop)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Decoding is strict about what it needs. Of what it does not know it refuses what is near something that it does, since
 //! that was meant; other fields are ignored, and named, so that the receiver can say so.
 
+mod foreign;
 mod names;
 
 pub use names::UnknownName;
@@ -336,7 +337,7 @@ fn check_text(field: &str, text: Option<&str>) -> Result<(), String> {
 /// # Errors
 /// When the command can never be applied, however often it is delivered.
 pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>, Undecodable> {
-    if let Some(kind) = kind.filter(|kind| *kind != T::KEY) {
+    if let Some(kind) = foreign::kind(kind).filter(|kind| *kind != T::KEY) {
         let detail = format!("the type property says {kind:?}, but the routing key is {:?}", T::KEY);
         return Err(Undecodable::new("wrong_type", detail));
     }
@@ -372,18 +373,31 @@ pub fn fields(body: &[u8]) -> Result<Map<String, Value>, Undecodable> {
         let detail = format!("the body has {} bytes, at most {MAX_COMMAND_BYTES} are accepted", body.len());
         return Err(Undecodable::new("too_large", detail));
     }
+    let body = foreign::unwrapped(body)?;
+    if let Some(why) = foreign::compression(body) {
+        return Err(Undecodable::new("not_json", why));
+    }
     let text = std::str::from_utf8(body)
         .map_err(|error| Undecodable::new("not_json", format!("the body is not UTF-8: {error}")))?;
-    match serde_json::from_str(text) {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if let Some(why) = foreign::framework(&value) => Err(Undecodable::new("invalid", why)),
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Undecodable::new("invalid", "the body must be a JSON object")),
         Err(error) => Err(Undecodable::new("not_json", format!("the body is not JSON: {error}"))),
     }
 }
 
-fn command<T: Command>(fields: Map<String, Value>) -> Result<T, Undecodable> {
-    let command: T = serde_path_to_error::deserialize(Value::Object(fields))
-        .map_err(|error| Undecodable::new("invalid", error))?;
+fn command<T: Command>(mut fields: Map<String, Value>) -> Result<T, Undecodable> {
+    // Many encoders write what is not set as null.
+    fields.retain(|_, value| !value.is_null());
+    let given = fields.clone();
+    let command: T = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let path = error.path().to_string();
+        match foreign::about_times(&path, given.get(&path)) {
+            Some(hint) => Undecodable::new("invalid", format_args!("{error}; {hint}")),
+            None => Undecodable::new("invalid", error),
+        }
+    })?;
     command.check().map_err(|detail| Undecodable::new("invalid", detail))?;
     Ok(command)
 }

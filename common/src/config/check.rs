@@ -154,6 +154,7 @@ impl Settings {
         problems.if_zero("database.max_connections", database.max_connections == 0);
         problems.if_zero("http.max_connections", self.http.max_connections == 0);
         problems.if_zero("http.head_timeout_ms", self.http.head_timeout.is_zero());
+        problems.if_zero("http.keep_alive_ms", self.http.keep_alive.is_zero());
         let lock = ("database.lock_timeout_ms", database.lock_timeout);
         let statement = ("database.statement_timeout_ms", database.statement_timeout);
         problems.unless_at_most(lock, statement, ", which would always strike first");
@@ -271,7 +272,8 @@ mod tests {
             (|it| it.database.max_connections = 0, &["database.max_connections"]),
             (|it| it.http.max_connections = 0, &["http.max_connections must not be 0"]),
             (|it| it.http.head_timeout = MS(0), &["http.head_timeout_ms must not be 0"]),
-            (|it| it.amqp.namespace = "x".repeat(201), &["amqp.namespace has 201 bytes", "1 to 200"]),
+            (|it| it.http.keep_alive = MS(0), &["http.keep_alive_ms must not be 0"]),
+            (|it| it.amqp.namespace = "x".repeat(181), &["amqp.namespace has 181 bytes", "1 to 180"]),
             (|it| it.fetch.max_page_records = 0, &["fetch.max_page_records"]),
             (
                 |it| it.database.lock_timeout = MS(15_001),

@@ -56,15 +56,19 @@ pub struct HttpConfig {
     pub listen: Option<SocketAddr>,
     /// Connections at a time; further ones wait for their turn. Default 1000.
     pub max_connections: usize,
-    /// How long a connection may be silent, or take to send the head of a request (`head_timeout_ms`, default 30 s).
+    /// How long a new connection may be silent, or take to send the head of a request (`head_timeout_ms`, default 30 s).
     #[serde(rename = "head_timeout_ms", with = "millis")]
     pub head_timeout: Duration,
+    /// How long it is kept between requests (`keep_alive_ms`, default 125 s). Longer than proxies keep theirs to us, or they
+    /// send a request just when it is closed.
+    #[serde(rename = "keep_alive_ms", with = "millis")]
+    pub keep_alive: Duration,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        let ServeLimits { connections, head_within, .. } = ServeLimits::default();
-        Self { listen: None, max_connections: connections, head_timeout: head_within }
+        let ServeLimits { connections, head_within, kept_for, .. } = ServeLimits::default();
+        Self { listen: None, max_connections: connections, head_timeout: head_within, keep_alive: kept_for }
     }
 }
 
@@ -72,8 +76,9 @@ impl HttpConfig {
     /// What a client may take of the listener.
     #[must_use]
     pub fn limits(&self) -> ServeLimits {
-        let (connections, head_within) = (self.max_connections, self.head_timeout);
-        ServeLimits { connections, head_within, ..ServeLimits::default() }
+        let (connections, head_within, kept_for) =
+            (self.max_connections, self.head_timeout, self.keep_alive);
+        ServeLimits { connections, head_within, kept_for, ..ServeLimits::default() }
     }
 
     /// The configured address, else `port` on loopback.
@@ -257,10 +262,14 @@ pub struct ShutdownConfig {
     /// below the 30 s after which orchestrators usually kill).
     #[serde(rename = "drain_ms", with = "millis")]
     pub drain: Duration,
+    /// How long a producer still takes requests after SIGTERM, not being ready (`grace_ms`, default 5 s): whoever sends them
+    /// has to hear of it first.
+    #[serde(rename = "grace_ms", with = "millis")]
+    pub grace: Duration,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { drain: Duration::from_secs(25) }
+        Self { drain: Duration::from_secs(25), grace: Duration::from_secs(5) }
     }
 }

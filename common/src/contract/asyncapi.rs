@@ -155,6 +155,7 @@ fn dead_letter() -> Value {
             "type": "object",
             "required": header::ALWAYS,
             "properties": {
+                "x-letter": text("What `backhaul dlq` calls it. Messages may share an identifier; letters have their own."),
                 "x-reason": text("A stable word: not_json, invalid, too_large, wrong_type, unknown_field, unknown_connection, unknown_schema, job_id_taken, not_a_page, refused, unrouted."),
                 "x-detail": text("What exactly is wrong, and with which field."),
                 "x-first-seen": { "type": "string", "format": "date-time", "description": "When it was refused for the first time." },

@@ -163,16 +163,29 @@ impl Store {
         })
     }
 
-    /// Marks events as published, after the broker's confirm, and gives the relay back if it still is this token's.
+    /// Marks events as published, after the broker's confirm, and gives the relay back if it still is this token's. Those that
+    /// the queue of some listener refused are published again later, each time after a longer while, and at the fourth refusal
+    /// no more: the broker does not say which listener it was, and the others have had them each time.
     ///
     /// # Errors
     /// When the database cannot be written; the events are then published once more.
-    pub async fn give_relay_back(&self, token: Uuid, published: &[i64]) -> Result<(), StoreError> {
+    pub async fn give_relay_back(
+        &self,
+        token: Uuid,
+        published: &[i64],
+        refused: &[i64],
+    ) -> Result<(), StoreError> {
         sqlx::query!(
-            "with told as (update job_events set published_at = now() where id = any ($2))
+            "with told as (update job_events set published_at = now() where id = any ($2)),
+             refused as (
+                update job_events
+                   set refusals = refusals + 1, again_at = now() + (2 * 5 ^ refusals)::float8 * interval '1 s',
+                       published_at = case when refusals >= 3 then now() end
+                 where id = any ($3) and published_at is null)
              update event_relay set held_until = now() where holder = $1 and held_until > now()",
             token,
-            published
+            published,
+            refused
         )
         .execute(&self.pool)
         .await?;
@@ -191,7 +204,7 @@ impl Store {
                       e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>",
                       e.traceparent
                  from job_events e left join jobs j on j.id = e.job_id
-                where e.published_at is null order by e.id limit $1"#,
+                where e.published_at is null and (e.again_at is null or e.again_at <= now()) order by e.id limit $1"#,
             limit
         )
         .fetch_all(&self.pool)

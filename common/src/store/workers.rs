@@ -42,6 +42,17 @@ impl Store {
         Ok(())
     }
 
+    /// Notes what keeps a worker from consuming. False if it is not registered yet.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn worker_troubles(&self, worker: WorkerId, troubles: &[String]) -> Result<bool, StoreError> {
+        let done = sqlx::query!("update workers set troubles = $2 where id = $1", worker.0, troubles)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Notes that the suspect page which a worker held is settled or released.
     ///
     /// # Errors

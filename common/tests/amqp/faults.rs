@@ -72,11 +72,8 @@ async fn a_deleted_queue_is_declared_and_consumed_again() {
     let bench = Bench::new().await;
     let mut consumer = Consumer::start(&bench.config, 1);
     consumer.subscribed().await;
-    let channel = bench.channel().await;
-    let topology = bench.config.topology();
-    topology.delete_queue(&channel, bench.config.call_timeout, WorkQueue::Pages).await.expect("deletes");
-
-    consumer.subscribed().await;
+    bench.delete(WorkQueue::Pages).await;
+    consumer.until(|status| status.epoch == 2).await;
     let publisher = bench.publisher();
     publisher.publish(page("after")).await.expect("is confirmed");
     let held = consumer.next().await;
@@ -98,7 +95,7 @@ async fn a_queue_deleted_and_made_again_at_once_is_consumed_again() {
 
     let channel = bench.channel().await;
     let (topology, limit) = (bench.config.topology(), bench.config.call_timeout);
-    topology.delete_queue(&channel, limit, WorkQueue::Pages).await.expect("deletes");
+    bench.delete(WorkQueue::Pages).await;
     topology.declare(&channel, limit).await.expect("declares");
     for body in ["first", "second", "third"] {
         publisher.publish(page(body)).await.expect("is confirmed");
@@ -135,46 +132,6 @@ async fn replacing_idle_consumers_loses_nothing() {
     assert_eq!(consumer.status().epoch, 1, "all of it on one connection");
     consumer.stop().await;
     assert_eq!(publisher.queue_ready_count(WorkQueue::Pages).await.expect("counts"), 0);
-    publisher.close().await;
-    bench.clean().await;
-}
-
-#[tokio::test]
-async fn a_queue_that_refuses_consume_twice_is_replaced() {
-    let bench = Bench::new().await;
-    let proxy = bench.proxy().await;
-    let mut config = bench.through(&proxy);
-    config.call_timeout = Duration::from_millis(400);
-    let publisher = bench.publisher();
-    publisher.publish(page("goes with its queue")).await.expect("is confirmed");
-    proxy.swallow_consumes(&config.topology().queue(WorkQueue::Pages), 2);
-
-    let mut consumer = Consumer::start(&config, 1);
-    consumer.subscribed().await;
-    publisher.publish(page("after")).await.expect("is confirmed");
-    let held = consumer.next().await;
-    assert_eq!(held.delivery.body, b"after");
-    held.ack().await;
-    consumer.stop().await;
-    publisher.close().await;
-    bench.clean().await;
-}
-
-#[tokio::test]
-async fn a_single_refusal_costs_no_message() {
-    let bench = Bench::new().await;
-    let proxy = bench.proxy().await;
-    let mut config = bench.through(&proxy);
-    config.call_timeout = Duration::from_millis(400);
-    let publisher = bench.publisher();
-    publisher.publish(page("kept")).await.expect("is confirmed");
-    proxy.swallow_consumes(&config.topology().queue(WorkQueue::Pages), 1);
-
-    let mut consumer = Consumer::start(&config, 1);
-    let held = consumer.next().await;
-    assert_eq!(held.delivery.body, b"kept");
-    held.ack().await;
-    consumer.stop().await;
     publisher.close().await;
     bench.clean().await;
 }

@@ -5,10 +5,14 @@
 
 mod faults;
 mod proxy;
+mod silence;
 mod support;
 
 use common::amqp::{ConsumedQueue, Destination, Envelope, PublishError, Publisher, WorkQueue, connect};
 use futures::future::join_all;
+use lapin::ExchangeKind;
+use lapin::options::{BasicGetOptions, BasicRejectOptions, ExchangeDeclareOptions};
+use lapin::types::FieldTable;
 use std::time::Duration;
 use support::{Bench, Consumer, Held, config, page, soon};
 
@@ -19,6 +23,46 @@ async fn the_topology_may_be_declared_twice() {
     let topology = bench.config.topology();
     for _ in 0..2 {
         topology.declare(&channel, bench.config.call_timeout).await.expect("declares");
+    }
+    bench.clean().await;
+}
+
+/// Many clients declare the exchanges that they use, as plain durable ones: before us, or after.
+#[tokio::test]
+async fn a_client_may_declare_the_exchange_of_commands() {
+    let bench = Bench::undeclared().await;
+    let topology = bench.config.topology();
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    for _ in ["before", "after"] {
+        let channel = bench.channel().await;
+        let (name, none) = (topology.commands().into(), FieldTable::default());
+        soon(channel.exchange_declare(name, ExchangeKind::Topic, options, none)).await.expect("declares");
+        topology.declare(&channel, bench.config.call_timeout).await.expect("declares");
+    }
+    bench.publish_raw(&topology.commands(), "sync.start", b"routed").await;
+    bench.publish_raw(&topology.commands(), "sync.strat", b"mistyped").await;
+    assert_eq!(bench.get(&topology.queue(WorkQueue::Starts)).await, b"routed");
+    assert_eq!(bench.get(&topology.unrouted()).await, b"mistyped");
+    bench.clean().await;
+}
+
+/// RabbitMQ 4 deletes a message at its 21st return, unless its queue says otherwise.
+#[tokio::test]
+async fn no_number_of_returns_deletes_a_message() {
+    let bench = Bench::new().await;
+    for queue in bench.config.topology().queue_names() {
+        bench.publish_raw("", &queue, b"kept").await;
+        for look in 0..25 {
+            let channel = bench.channel().await;
+            let got = soon(channel.basic_get(queue.as_str().into(), BasicGetOptions::default())).await;
+            let got = got.expect("an answer").unwrap_or_else(|| panic!("{queue}: gone at look {look}"));
+            if look % 2 == 0 {
+                let options = BasicRejectOptions { requeue: true };
+                got.delivery.reject(options).await.expect("is rejected");
+            }
+            soon(channel.close(200, "looked".into())).await.expect("closes");
+        }
+        assert_eq!(bench.get(&queue).await, b"kept");
     }
     bench.clean().await;
 }
@@ -105,7 +149,7 @@ async fn an_abort_reaches_every_process_and_a_canary_one() {
         assert_eq!(held.delivery.kind.as_deref(), Some("abort"));
         held.ack().await;
     }
-    let queue = bench.config.topology().process_queue(second.worker);
+    let queue = second.status().process_queue.expect("has one").to_string();
     publisher
         .publish(Envelope::new(Destination::Canary { queue }, "canary", "{}"))
         .await
@@ -157,9 +201,7 @@ async fn counting_a_queue_that_is_missing_fails_and_disturbs_nothing() {
     let bench = Bench::new().await;
     let publisher = bench.publisher();
     publisher.publish(page("first")).await.expect("is confirmed");
-    let channel = bench.channel().await;
-    let topology = bench.config.topology();
-    topology.delete_queue(&channel, bench.config.call_timeout, WorkQueue::Starts).await.expect("deletes");
+    bench.delete(WorkQueue::Starts).await;
     publisher.queue_ready_count(WorkQueue::Starts).await.expect_err("it is missing");
     publisher.publish(page("second")).await.expect("is confirmed");
     // A publisher that had reconnected would have declared the queue again.

@@ -2,8 +2,9 @@
 //! ever reaching the broker, which is what a quorum queue without a leader looks like.
 
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
 #[derive(Default)]
@@ -11,6 +12,10 @@ struct Faults {
     connections: Vec<AbortHandle>,
     /// The queue whose consumes are swallowed, and how many more of them.
     swallow: Option<(String, u32)>,
+    /// What the broker may not say without its connection being cut.
+    cut_at: Option<&'static [u8]>,
+    /// Told when clients lose their connections, and the broker does not.
+    lost: watch::Sender<u32>,
 }
 
 pub(crate) struct Proxy {
@@ -39,6 +44,21 @@ impl Proxy {
         for connection in self.faults.lock().expect("not poisoned").connections.drain(..) {
             connection.abort();
         }
+    }
+
+    /// Ends every connection for the client alone: the broker's side of it stays open, and is silent.
+    pub(crate) fn lose_clients(&self) {
+        self.faults.lock().expect("not poisoned").lost.send_modify(|times| *times += 1);
+    }
+
+    /// Cuts each connection when the broker sends these bytes over it.
+    pub(crate) fn cut_at(&self, bytes: &'static [u8]) {
+        self.faults.lock().expect("not poisoned").cut_at = Some(bytes);
+    }
+
+    /// Cuts no more.
+    pub(crate) fn heal(&self) {
+        self.faults.lock().expect("not poisoned").cut_at = None;
     }
 
     /// Swallows the next `times` requests to consume `queue`.
@@ -74,12 +94,28 @@ async fn relay(client: TcpStream, broker: String, faults: Arc<Mutex<Faults>>) {
             }
         }
     };
-    let down = async { copy(&mut from_server, &mut to_client).await };
-    // Whichever side ends first takes the other with it.
-    let _ended: std::io::Result<()> = tokio::select! {
-        ended = up => ended,
-        ended = down => ended.map(drop),
+    let down = async {
+        let mut block = vec![0; 64 << 10];
+        loop {
+            let read = from_server.read(&mut block).await?;
+            let cut_at = faults.lock().expect("not poisoned").cut_at;
+            if read == 0 || cut_at.is_some_and(|bytes| block[..read].windows(bytes.len()).any(|it| it == bytes)) {
+                return Ok(());
+            }
+            to_client.write_all(&block[..read]).await?;
+        }
     };
+    let mut lost = faults.lock().expect("not poisoned").lost.subscribe();
+    // Whichever side ends first takes the other with it.
+    let ended: Option<std::io::Result<()>> = tokio::select! {
+        ended = up => Some(ended),
+        ended = down => Some(ended),
+        _lost = lost.changed() => None,
+    };
+    if ended.is_none() {
+        drop((from_client, to_client));
+        std::future::pending::<()>().await;
+    }
 }
 
 fn is_swallowed(frame: &[u8], faults: &Mutex<Faults>) -> bool {

@@ -8,7 +8,9 @@ use common::amqp::{
 };
 use common::ids::WorkerId;
 use common::retry::RetryPolicy;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
+};
 use lapin::{BasicProperties, Channel, Connection};
 use std::future::Future;
 use std::sync::Arc;
@@ -103,10 +105,25 @@ impl Bench {
         message.expect("an answer").expect("a message").delivery.data
     }
 
+    /// Deletes a queue of the fleet's, with what is in it.
+    pub(crate) async fn delete(&self, queue: WorkQueue) {
+        let (channel, name) = (self.channel().await, self.config.topology().queue(queue));
+        let delete = channel.queue_delete(name.into(), QueueDeleteOptions::default());
+        soon(delete).await.expect("deletes");
+    }
+
     /// Deletes the namespace. A test that fails before leaves it behind, under a name that says what it is.
     pub(crate) async fn clean(self) {
         let channel = self.channel().await;
-        self.config.topology().delete(&channel, PATIENCE).await.expect("deletes");
+        let topology = self.config.topology();
+        for queue in topology.queue_names() {
+            let options = QueueDeleteOptions::default();
+            soon(channel.queue_delete(queue.into(), options)).await.expect("deletes");
+        }
+        for exchange in topology.exchange_names() {
+            let options = ExchangeDeleteOptions::default();
+            soon(channel.exchange_delete(exchange.into(), options)).await.expect("deletes");
+        }
         soon(self.connection.close(200, "done".into())).await.expect("closes");
     }
 }
@@ -157,7 +174,6 @@ impl Intake for HandOut {
 
 /// A running supervisor that hands its deliveries to the test.
 pub(crate) struct Consumer {
-    pub(crate) worker: WorkerId,
     pub(crate) shutdown: CancellationToken,
     deliveries: mpsc::UnboundedReceiver<Held>,
     subscribed: mpsc::UnboundedReceiver<()>,
@@ -171,12 +187,12 @@ impl Consumer {
     }
 
     pub(crate) fn start_with(config: &AmqpConfig, prefetch: u16, drain_timeout: Duration) -> Self {
-        let (worker, shutdown) = (WorkerId::random(), CancellationToken::new());
+        let shutdown = CancellationToken::new();
         let (hand_deliveries, deliveries) = mpsc::unbounded_channel();
         let (hand_subscribed, subscribed) = mpsc::unbounded_channel();
         let options = SupervisorOptions {
             connection_name: "test consumer".to_owned(),
-            worker,
+            worker: WorkerId::random(),
             queues: WorkQueue::ALL.map(|queue| Prefetch { queue, limit: prefetch }).to_vec(),
             drain_timeout,
         };
@@ -184,13 +200,18 @@ impl Consumer {
         let supervisor = Supervisor::new(config.clone(), options, Arc::new(intake));
         let status = supervisor.status();
         let running = tokio::spawn(supervisor.run(shutdown.clone()));
-        Self { worker, shutdown, deliveries, subscribed, status, running }
+        Self { shutdown, deliveries, subscribed, status, running }
     }
 
-    /// Waits until all consumers are registered (again).
+    /// Waits until there is a new connection, and all consumers are registered with it.
     pub(crate) async fn subscribed(&mut self) {
         soon(self.subscribed.recv()).await.expect("is running");
-        assert!(self.status().consuming);
+        self.until(|status| status.consuming).await;
+    }
+
+    /// Waits until its status is like that.
+    pub(crate) async fn until(&mut self, like: impl FnMut(&SupervisorStatus) -> bool) {
+        drop(soon(self.status.wait_for(like)).await.expect("is running"));
     }
 
     pub(crate) async fn next(&mut self) -> Held {
@@ -198,7 +219,7 @@ impl Consumer {
     }
 
     pub(crate) fn status(&self) -> SupervisorStatus {
-        *self.status.borrow()
+        self.status.borrow().clone()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

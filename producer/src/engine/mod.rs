@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +92,8 @@ pub struct Engine {
     unconfirmed: AtomicBool,
     /// Jobs that may still be followed.
     followers: Arc<Semaphore>,
+    /// Cancelled when the process is told to end.
+    leaving: CancellationToken,
 }
 
 impl Engine {
@@ -107,6 +110,7 @@ impl Engine {
             keyring: Keyring::default(),
             unconfirmed: AtomicBool::new(false),
             followers: Arc::new(Semaphore::new(events::MOST_FOLLOWERS)),
+            leaving: CancellationToken::new(),
         }
     }
 
@@ -120,6 +124,18 @@ impl Engine {
     #[must_use]
     pub fn with_tokens(self, tokens: Tokens) -> Self {
         Self { tokens, ..self }
+    }
+
+    /// The same, whose streams end once this is cancelled.
+    #[must_use]
+    pub fn with_end_of_streams(self, leaving: CancellationToken) -> Self {
+        Self { leaving, ..self }
+    }
+
+    /// Cancelled when streams are to end.
+    #[must_use]
+    pub const fn leaving(&self) -> &CancellationToken {
+        &self.leaving
     }
 
     /// The same, sealing credentials with these keys.

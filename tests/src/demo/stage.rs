@@ -3,7 +3,7 @@
 use super::words::thousands;
 use crate::database::{NamedDatabase, session};
 use crate::process::{Program, log_folder};
-use crate::servers::Servers;
+use crate::servers::{Servers, delete_names};
 use anyhow::{Context, Result, ensure};
 use common::amqp::{AmqpConfig, Publisher, connect};
 use common::credentials::{Key, Keyring};
@@ -96,7 +96,7 @@ impl Stage {
         // process behind, and then its name cannot be used until the broker is started again.
         on_a_channel(&amqp, async |channel| {
             let topology = amqp.topology();
-            topology.delete(channel, BROKER_LIMIT).await?;
+            delete_names(channel, &topology).await?;
             Ok(topology.declare(channel, BROKER_LIMIT).await?)
         })
         .await?;
@@ -251,7 +251,7 @@ impl Stage {
         self.publisher.close().await;
         self.store.close().await;
         self.with_broker(async |stage, channel| {
-            Ok(stage.amqp.topology().delete(channel, BROKER_LIMIT).await?)
+            delete_names(channel, &stage.amqp.topology()).await
         })
         .await
     }

@@ -11,7 +11,6 @@ use harness::private::{PrivatePostgres, PrivateRabbit};
 use harness::proxy::Direction;
 use harness::sample_upstream::{Options, TenantOptions};
 use harness::servers::Servers;
-use harness::wiretap::Wiretap;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -112,6 +111,87 @@ async fn a_database_that_stops_and_dies() -> Result<()> {
     fixture.finish([consumer]).await
 }
 
+/// A queue that has stopped working, as one does whose members have lost their majority. Commands in it were confirmed.
+#[tokio::test]
+async fn a_queue_that_is_stuck_keeps_its_commands() -> Result<()> {
+    let broker = PrivateRabbit::start().await?;
+    let tenants = ["one", "two", "three"];
+    let upstream = Options::new(tenants.map(|name| TenantOptions::new(name, 5)));
+    let fixture = Fixture::start_on(&Servers::from_environment()?.with_rabbit(&broker), upstream).await?;
+    fixture.declare().await?;
+    let mut jobs = Vec::new();
+    for name in tenants {
+        let account = fixture.account(name, json!({})).await?;
+        jobs.push(fixture.publish_start(account.connection).await?);
+    }
+    let process = format!("'%2F_{}'", fixture.queue(WorkQueue::Starts));
+    broker.control(&["eval", &format!("sys:suspend({process}).")]).await?;
+    let mut settings = fixture.settings()?;
+    settings.amqp.call_timeout = Duration::from_secs(1);
+    let consumer = Fixture::spawn(settings).await?;
+    // For several tries.
+    let stuck = fixture.queue(WorkQueue::Starts);
+    consumer.unready_because(&format!("queue {stuck} cannot be consumed for 10 s")).await?;
+    broker.control(&["eval", &format!("sys:resume({process}).")]).await?;
+    consumer.ready().await?;
+    for job in jobs {
+        fixture.until_over(job, JobStatus::Completed).await?;
+    }
+    fixture.finish([consumer]).await
+}
+
+/// Nothing says that a process queue is gone: its consumer is told, but what if that is lost too?
+#[tokio::test]
+async fn a_process_queue_that_vanishes_is_made_again() -> Result<()> {
+    let broker = PrivateRabbit::start().await?;
+    let fixture = Fixture::start_on(&Servers::from_environment()?.with_rabbit(&broker), acme()).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let consumer = fixture.consumer().await?;
+    let job = one_in_hand(&fixture, account).await?;
+    let queues = broker.control(&["--quiet", "list_queues", "name"]).await?;
+    let process = queues.lines().find(|name| name.contains(".process.")).context("it has one")?;
+    broker.control(&["delete_queue", process]).await?;
+    let another = async {
+        loop {
+            let queues = broker.control(&["--quiet", "list_queues", "name"]).await?;
+            if queues.lines().any(|name| name.contains(".process.") && name != process) {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), another).await.context("it has another")??;
+    consumer.ready().await?;
+    fixture.publish_cancel(job, "enough").await?;
+    fixture.until_over(job, JobStatus::Cancelled).await?;
+    fixture.upstream.release();
+    fixture.finish([consumer]).await
+}
+
+/// Everything must be there before a command is taken: a consumer that may not make its own queue holds none.
+#[tokio::test]
+async fn a_consumer_without_rights_takes_nothing() -> Result<()> {
+    let broker = PrivateRabbit::start().await?;
+    let fixture = Fixture::start_on(&Servers::from_environment()?.with_rabbit(&broker), acme()).await?;
+    fixture.declare().await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let job = fixture.publish_start(account.connection).await?;
+    broker.control(&["add_user", "lame", "lame"]).await?;
+    let own = format!("^{}\\.", fixture.namespace);
+    let shared = format!("{own}(?!process)");
+    let write = format!("({own}|amq\\.default$)");
+    broker.control(&["set_permissions", "lame", &shared, &write, &own]).await?;
+    let mut settings = fixture.settings()?;
+    settings.amqp.url = settings.amqp.url.replace("guest:guest", "lame:lame");
+    let lame = Fixture::spawn(settings).await?;
+    lame.unready_because("ACCESS_REFUSED").await?;
+    lame.unready_because("for 3 s").await?;
+    assert_eq!(fixture.waiting(WorkQueue::Starts).await?, 1, "it is not even taken");
+    let consumer = fixture.consumer().await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    lame.stop().await?;
+    fixture.finish([consumer]).await
+}
+
 fn through(fixture: &Fixture, amqp: &str) -> Result<Settings> {
     let mut settings = fixture.settings_at(&fixture.database.url(), amqp)?;
     settings.leases.duration = Duration::from_secs(300);
@@ -183,33 +263,7 @@ fn consume(queue: &str) -> Vec<u8> {
     named([0, 60, 0, 20, 0, 0], queue)
 }
 
-/// What a quorum queue without a leader looks like: `basic.consume` is never answered, and everything else is. The queue
-/// is replaced, and the doorbells that were in it are rung again.
-#[tokio::test]
-async fn a_queue_without_a_leader_is_replaced() -> Result<()> {
-    let fixture = Fixture::start(acme()).await?;
-    let account = fixture.account("acme", json!({})).await?;
-    let wiretap = Wiretap::on(&fixture).await?;
-    let first = fixture.consumer().await?;
-    fixture.upstream.hold();
-    let job = fixture.publish_start(account.connection).await?;
-    fixture.upstream.until(|seen| seen.held == 1).await;
-    first.stop().await?;
-    // A marker may wait beside it.
-    assert!(fixture.waiting(WorkQueue::Pages).await? > 0, "the doorbell waits");
-
-    let (proxy, amqp) = fixture.broker_proxy().await?;
-    proxy.swallow(Direction::ToTarget, consume(&fixture.queue(WorkQueue::Pages)), 2);
-    let consumer = Fixture::spawn(through(&fixture, &amqp)?).await?;
-    goes_on(&fixture, account, &consumer, job, "no leader").await?;
-    assert_eq!(proxy.to_swallow(), 0);
-    let first_page = wiretap.rings(job).iter().filter(|ring| ring.page == 0).count();
-    assert!(first_page > 1, "the doorbell went with its queue, and was rung {first_page} times");
-    wiretap.close().await?;
-    fixture.finish([consumer]).await
-}
-
-/// The same of a queue of commands, which nobody would send again: as long as it answers otherwise, it is left alone.
+/// What a quorum queue without a majority looks like: `basic.consume` is not answered, and everything else is. It is waited for.
 #[tokio::test]
 async fn a_queue_of_commands_is_waited_for() -> Result<()> {
     let fixture = Fixture::start(acme()).await?;

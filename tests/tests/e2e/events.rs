@@ -7,6 +7,8 @@ use common::job::JobStatus;
 use harness::fixture::Fixture;
 use harness::listener::Listener;
 use harness::sample_upstream::Answer;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -188,6 +190,40 @@ async fn what_was_left_is_told_later() -> Result<()> {
         let kinds = told(&events.events_of(job)?);
         assert_eq!(kinds, [EventKind::Accepted, EventKind::Cancelling, EventKind::Cancelled]);
     }
+    events.close().await?;
+    fixture.finish([consumer]).await
+}
+
+/// One listener's queue is full, and refuses. The other hears each event, once or a few times, and other tenants' jobs too.
+#[tokio::test]
+async fn a_listener_that_refuses_events_takes_none_from_the_others() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let events = Listener::to_events(&fixture).await?;
+    let (connection, channel) = fixture.broker().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let full = channel.queue_declare("".into(), options, arguments).await?.name().clone();
+    let (exchange, none) = (fixture.settings()?.amqp.topology().events().into(), FieldTable::default());
+    channel.queue_bind(full.clone(), exchange, "#".into(), QueueBindOptions::default(), none).await?;
+
+    let consumer = fixture.consumer().await?;
+    for _ in 0..3 {
+        let job = fixture.publish_start(account.connection).await?;
+        fixture.until_over(job, JobStatus::Completed).await?;
+        events.until_event(job, "job.completed").await?;
+        assert_eq!(
+            told(&events.events_of(job)?),
+            [EventKind::Accepted, EventKind::Started, EventKind::Completed]
+        );
+    }
+    fixture.until_sql("select bool_or(refusals > 0) and max(refusals) <= 4 from job_events").await?;
+    // Once it is gone, those that it has refused are published a last time.
+    channel.queue_delete(full, QueueDeleteOptions::default()).await?;
+    fixture.until_sql("select bool_and(published_at is not null) from job_events").await?;
+    connection.close(200, "done".into()).await?;
     events.close().await?;
     fixture.finish([consumer]).await
 }

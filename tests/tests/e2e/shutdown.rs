@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use common::ids::JobId;
 use common::job::JobStatus;
+use harness::api::new_key;
 use harness::fixture::Fixture;
 use harness::process::Program;
 use harness::settle_gate::{PATIENT, SettleGate};
@@ -138,4 +139,51 @@ async fn a_scale_down_hands_pages_over_without_ping_pong() -> Result<()> {
     assert_eq!(view.counters.inserted, 8 * 144);
     fixture.exact(account, "acme").await?;
     fixture.finish([staying]).await
+}
+
+/// A deploy of producers: whoever sends requests here has a while to hear of it, and streams go on elsewhere at once.
+#[tokio::test]
+async fn a_producer_that_is_told_to_end_refuses_nobody_for_a_while() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(3);
+    let fixture = Fixture::with_calls(10).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let key = new_key(&fixture, account.tenant).await?;
+    let start = json!({ "connection_id": account.connection });
+    let program = Program::built("producer")?.env("BACKHAUL__HTTP__LISTEN", "127.0.0.1:0");
+    let program = fixture.environment().iter().fold(program, |program, (name, value)| program.env(name, value));
+    let mut leaving = program.env("BACKHAUL__SHUTDOWN__GRACE_MS", GRACE.as_millis().to_string()).start()?;
+    leaving.ready().await?;
+    let base = format!("http://{}", leaving.address().await?);
+    let post = async |client: &reqwest::Client| {
+        let request = client.post(format!("{base}/api/v1/jobs")).bearer_auth(&key).json(&start);
+        anyhow::Ok(request.send().await?.status().as_u16())
+    };
+    let kept = reqwest::Client::new();
+    let job = JobId::random();
+    let first = json!({ "connection_id": account.connection, "job_id": job });
+    let first = kept.post(format!("{base}/api/v1/jobs")).bearer_auth(&key).json(&first);
+    assert_eq!(first.send().await?.status().as_u16(), 202);
+    let stream = kept.get(format!("{base}/api/v1/jobs/{job}/events")).bearer_auth(&key);
+    let mut stream = stream.header("accept", "text/event-stream").send().await?;
+    assert!(stream.chunk().await?.is_some(), "what has happened so far");
+
+    let told = Instant::now();
+    leaving.terminate()?;
+    let mut last = Vec::new();
+    while let Some(chunk) = stream.chunk().await? {
+        last = chunk.to_vec();
+    }
+    let last = String::from_utf8(last)?;
+    assert!(last.contains("event: moved") && told.elapsed() < GRACE, "{last} after {:?}", told.elapsed());
+    assert_eq!(leaving.get("/readyz").await?.0, 503);
+    // On the connection that it has kept, and on new ones.
+    while told.elapsed() < GRACE / 2 {
+        assert_eq!(post(&kept).await?, 409);
+        assert_eq!(post(&reqwest::Client::new()).await?, 409);
+    }
+    assert!(leaving.exit().await?.success());
+    assert!(told.elapsed() >= GRACE);
+    let consumer = fixture.consumer().await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+    fixture.finish([consumer]).await
 }

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Names of the headers that say why a letter is one.
 pub mod header {
+    /// What the letter is called: its own, since messages may share an identifier, or have none.
+    pub const LETTER: &str = "x-letter";
     /// A stable word.
     pub const REASON: &str = "x-reason";
     /// What exactly is wrong.
@@ -30,10 +32,10 @@ pub mod header {
     pub const LEFT_OUT: &str = "x-left-out";
 
     /// Those that every letter has.
-    pub const ALWAYS: [&str; 7] = [REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
+    pub const ALWAYS: [&str; 8] = [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
     /// All of them.
-    pub const ALL: [&str; 9] =
-        [REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED, SET_ASIDE, LEFT_OUT];
+    pub const ALL: [&str; 10] =
+        [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED, SET_ASIDE, LEFT_OUT];
 }
 
 /// The queue that a letter came from, if it was the broker (a policy) that made it one.
@@ -87,7 +89,8 @@ pub fn why_unrouted(topology: &Topology, exchange: &str, routing_key: &str) -> S
 /// A message of the dead-letter queue, or one that no queue has taken.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// What it is called here: its `message_id`, or for want of one a hash of its body.
+    /// What it is called here: by the letter's own name, or for want of one (the broker made it a letter, or nobody has yet)
+    /// by its `message_id` or a hash of its body, which others may share.
     pub id: String,
     /// The `type` property, or for want of one the routing key that it came with.
     pub kind: Option<String>,
@@ -121,7 +124,7 @@ impl DeadLetter {
         let kind = properties.kind().as_ref().map(ToString::to_string);
         match &place {
             Place::Dead => Self {
-                id,
+                id: said(header::LETTER).unwrap_or(id),
                 kind: kind.or_else(|| said(header::ROUTING_KEY)),
                 reason: said(header::REASON),
                 detail: said(header::DETAIL),

@@ -6,7 +6,10 @@ use super::letter::header;
 use super::properties;
 use crate::command::Undecodable;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
+/// Digits of a letter's name.
+const LETTER_NAME: usize = 12;
 /// The longest detail, in bytes.
 const LONGEST_DETAIL: usize = 1000;
 
@@ -14,12 +17,14 @@ impl Envelope {
     /// The letter that a message becomes which can never be applied: all that it came with, and the reason beside it. `now`
     /// is when it is refused.
     ///
-    /// The same message has the same identity each time, or none, so that a repeat after a lost confirm can be recognised.
+    /// The letter has a name of its own; its message keeps its identity, so that a repeat after a lost confirm can be recognised.
     #[must_use]
     pub fn dead_letter(delivery: &Delivery, why: &Undecodable, now: DateTime<Utc>) -> Self {
         let detail = why.detail.get(..why.detail.floor_char_boundary(LONGEST_DETAIL)).unwrap_or_default();
         let queue = delivery.queue.to_string();
+        let name = Uuid::new_v4().simple().to_string();
         let said = [
+            (header::LETTER, name.get(..LETTER_NAME).unwrap_or(&name)),
             (header::REASON, why.reason),
             (header::DETAIL, detail),
             (header::QUEUE, &queue),

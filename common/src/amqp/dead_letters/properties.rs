@@ -11,8 +11,8 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 /// Headers that the broker obeys: it sends copies of the message to what they name.
 const OF_COPIES: [&str; 2] = ["CC", "BCC"];
-/// Counted by the broker with each delivery; not part of the message.
-const DELIVERY_COUNT: &str = "x-delivery-count";
+/// Counted by the broker with each delivery (the second one by 4.3); not part of the message.
+const COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 /// What is set aside, by these names.
 const USER_ID: &str = "user_id";
 const EXPIRATION: &str = "expiration";
@@ -39,7 +39,7 @@ pub(super) fn of_letter(came: &BasicProperties, said: &Said<'_>, now: &str) -> B
         .filter(|time| is_time(time));
     for (name, value) in came.headers().iter().flat_map(|table| table.inner()) {
         match name.as_str() {
-            DELIVERY_COUNT => {}
+            count if COUNTS.contains(&count) => {}
             header::FIRST_SEEN if first_seen.is_some() => {}
             ours if header::ALL.contains(&ours) || OF_COPIES.contains(&ours) => {
                 shadowed.insert(name.clone(), value.clone());
@@ -76,7 +76,7 @@ pub(super) fn as_it_was(letter: &BasicProperties, user: Option<&str>) -> BasicPr
     let mut headers = FieldTable::default();
     for (name, value) in table.inner() {
         let ours = header::ALL.contains(&name.as_str()) && name.as_str() != header::FIRST_SEEN;
-        let brokers = name.as_str() == DELIVERY_COUNT || (!by_us && is_of_the_brokers_letter(name.as_str()));
+        let brokers = COUNTS.contains(&name.as_str()) || (!by_us && is_of_the_brokers_letter(name.as_str()));
         if !ours && !brokers {
             headers.insert(name.clone(), value.clone());
         }
@@ -105,7 +105,7 @@ pub(super) fn of_unrouted(message: &BasicProperties, user: Option<&str>) -> Basi
     let mut it = without_headers(message);
     if let Some(table) = message.headers() {
         let mut headers = FieldTable::default();
-        let kept = |name: &str| name != DELIVERY_COUNT && !OF_COPIES.contains(&name);
+        let kept = |name: &str| !COUNTS.contains(&name) && !OF_COPIES.contains(&name);
         for (name, value) in table.inner().iter().filter(|(name, _)| kept(name.as_str())) {
             headers.insert(name.clone(), value.clone());
         }
@@ -193,6 +193,7 @@ mod tests {
 
     const NOW: &str = "2026-01-31T12:00:00+00:00";
     const SAID: &Said<'static> = &[
+        (header::LETTER, "0123456789ab"),
         (header::REASON, "not_json"),
         (header::DETAIL, "no JSON"),
         (header::QUEUE, "starts"),
@@ -292,14 +293,14 @@ mod tests {
     #[test]
     fn the_brokers_count_is_no_part_of_a_message_nor_are_headers_that_send_copies_sent_back() {
         let headers = table(vec![
-            (DELIVERY_COUNT, AMQPValue::LongLongInt(3)),
+            (COUNTS[0], AMQPValue::LongLongInt(3)),
             ("CC", AMQPValue::FieldArray(FieldArray::from(vec![long("elsewhere")]))),
             ("kept", long("v")),
         ]);
         let came = BasicProperties::default().with_headers(headers);
         let letter = of_letter(&came, SAID, NOW);
         let shown = json_of(letter.headers().as_ref().unwrap());
-        assert!(!shown.contains_key(DELIVERY_COUNT) && !shown.contains_key("CC"), "{shown:?}");
+        assert!(!shown.contains_key(COUNTS[0]) && !shown.contains_key("CC"), "{shown:?}");
         assert_eq!(shown["x-set-aside"], json!({ "headers": { "CC": ["elsewhere"] } }));
         let left = |it: &BasicProperties| json_of(it.headers().as_ref().unwrap());
         assert_eq!(json!(left(&as_it_was(&letter, None))), json!({ "kept": "v", "x-first-seen": NOW }));
@@ -313,7 +314,7 @@ mod tests {
             ("x-first-death-queue", long("ns.pages")),
             ("x-last-death-reason", long("rejected")),
             ("x-death", long("v")),
-            (DELIVERY_COUNT, AMQPValue::LongLongInt(3)),
+            (COUNTS[0], AMQPValue::LongLongInt(3)),
         ]);
         let letter = BasicProperties::default().with_headers(headers).with_message_id("id".into());
         let it = as_it_was(&letter, None);

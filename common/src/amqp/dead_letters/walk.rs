@@ -1,6 +1,6 @@
 //! Going through the dead letters, once.
 
-use super::super::inspect::{open, refusal};
+use super::super::inspect::{NOT_FOUND, open, refusal};
 use super::super::session::Lane;
 use super::super::topology::Topology;
 use super::super::{AmqpConfig, AmqpError, bounded, connect};
@@ -72,15 +72,25 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Connects. `name` is what the broker's console shows.
+    /// Connects, and makes nothing. `name` is what the broker's console shows.
     ///
     /// # Errors
-    /// The broker cannot be reached, or does not let us declare our queues.
+    /// The broker cannot be reached, or has no dead letters of this namespace.
     pub async fn open(config: &AmqpConfig, name: &str) -> Result<Self, AmqpError> {
         let (topology, limit) = (config.topology(), config.call_timeout);
         let connection = connect(config, name).await?;
+        for queue in [topology.dead_letters(), topology.unrouted()] {
+            let channel = open(&connection, limit).await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+            let look = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+            if let Err(error) = bounded(limit, "look at a queue", look).await {
+                return Err(match refusal(error)? {
+                    (NOT_FOUND, _) => AmqpError::NoQueue { queue },
+                    (_, words) => AmqpError::Refused { call: "look at a queue", words },
+                });
+            }
+        }
         let channel = open(&connection, limit).await?;
-        topology.declare(&channel, limit).await?;
         Ok(Self { connection, channel, lane: None, topology, limit })
     }
 

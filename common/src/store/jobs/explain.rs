@@ -38,6 +38,8 @@ pub struct JobSituation {
     pub idle: Option<Span>,
     /// Consumer processes that were seen lately.
     pub live_workers: i64,
+    /// What keeps some of them from consuming.
+    pub troubles: Vec<String>,
     /// Markers that are among the doorbells: 0 says that all of what was rung before has been taken.
     pub markers_out: i64,
     /// The first page that was skipped, if the job itself has skipped any.
@@ -114,6 +116,7 @@ impl Store {
             rung_of_connection: row.rung_of_connection,
             idle: row.idle_to.map(|to| Span { from: row.idle_from, to }),
             live_workers: row.live_workers,
+            troubles: row.troubles,
             markers_out: row.markers_out,
             skipped: row.skipped.map(|skipped| skipped.0),
             slices: row.slices.0,

@@ -9,6 +9,9 @@ select c.name as connection_name, c.paused_until, c.paused_until > now() as conn
          where s.tenant_id = j.tenant_id and s.connection_id = c.id and s.status = 'ready') as "rung_of_connection!",
        (select count(*) from workers w where w.stopped_at is null and w.seen_at > now() - $2::float8 * interval '1 s')
            as "live_workers!",
+       (select coalesce(array_agg(distinct trouble), '{}')
+          from workers w, unnest(w.troubles) trouble
+         where w.stopped_at is null and w.seen_at > now() - $2::float8 * interval '1 s') as "troubles!",
        m.published - m.returned as "markers_out!",
        (select json_build_object('slice', p.slice, 'page', p.page, 'cause', p.skipped ->> 'cause')
           from page_log p where p.job_id = j.id and p.skipped is not null order by p.settled_at limit 1)

@@ -2,7 +2,7 @@
 -- long and $3 how often progress is told at most (milliseconds), $4 whether the caller would tell it.
 -- A process that waits here for another one's row finds it taken; what it then reads, it reads in a later statement.
 with due as (
-    select exists (select from job_events where published_at is null) as events,
+    select exists (select from job_events where published_at is null and (again_at is null or again_at <= now())) as events,
            $4 and exists (select from jobs where status = 'running') as progress),
  before as (select greatest(progressed_at, now() - interval '1 min') as progressed_at from event_relay),
  taken as (

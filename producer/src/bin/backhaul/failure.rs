@@ -81,10 +81,10 @@ impl fmt::Display for Failure {
                      database.url) name it?"
                 )
             }
-            Self::Broker(error, address) => write!(
-                f,
-                "the broker at {address} cannot be reached: {error}\nIs it running, and does AMQP_URL (or amqp.url) name it?"
-            ),
+            Self::Broker(error, address) => {
+                let advice = error.advice();
+                write!(f, "the broker at {address} cannot be used: {error}\n{advice}")
+            }
             Self::Publish(error, again) => write!(f, "{error}\n({again})"),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
         }

@@ -12,14 +12,19 @@ use axum::response::{IntoResponse, Response};
 use common::contract::EventMessage;
 use common::ids::JobId;
 use futures::StreamExt;
+use futures::future::ready;
+use futures::stream::once;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 const DEFAULT_LIMIT: u16 = 100;
 const MAX_LIMIT: u16 = 500;
+/// When a client whose stream was ended connects again.
+const GO_ON_AFTER: Duration = Duration::from_millis(100);
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -74,7 +79,7 @@ struct EventsPagination {
 }
 
 /// What happened to a job, oldest first. With `Accept: text/event-stream` they are sent as they come, and progress in between, until the job is
-/// over; `Last-Event-ID` goes on where a broken stream ended.
+/// over; `Last-Event-ID` goes on where a broken stream ended. A stream whose process ends sends `event: moved` last: connect again.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/events", tag = "jobs",
     operation_id = "job_events", security(("key" = [])), params(("id" = JobId, Path, description = "The job"), EventsQuery,
         EventsHeaders),
@@ -100,11 +105,17 @@ pub(super) async fn events(
         return Ok(Json(EventsBody { data, pagination }).into_response());
     }
     let after = last.unwrap_or(after);
-    let Some(told) = engine.follow(caller.tenant, job, after).await? else {
+    let Some(told) = Arc::clone(&engine).follow(caller.tenant, job, after).await? else {
         let detail = "too many jobs are followed here; ask again, or ask for the list";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail));
     };
-    let stream = told.map(|told| Ok::<_, Infallible>(sent(&told)));
+    let leaving = engine.leaving().clone();
+    let stream = told
+        .map(|told| sent(&told))
+        .take_until(leaving.clone().cancelled_owned())
+        // A stream that has ended because the job is over says so itself.
+        .chain(once(async move { leaving.is_cancelled().then(moved) }).filter_map(ready))
+        .map(Ok::<_, Infallible>);
     let mut response = Sse::new(stream).keep_alive(KeepAlive::default()).into_response();
     // Proxies must neither keep nor collect it.
     let headers = response.headers_mut();
@@ -127,6 +138,11 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
         Problem::new(StatusCode::BAD_REQUEST, "invalid_header", detail)
     };
     id.map(Some).ok_or_else(refused)
+}
+
+/// This process ends: go on with another, after the last id.
+fn moved() -> Event {
+    Event::default().event("moved").data("{}").retry(GO_ON_AFTER)
 }
 
 fn sent(told: &Told) -> Event {

@@ -66,7 +66,13 @@ async fn show(context: &Context, id: &str) -> Result<(), Failure> {
 /// Sends back or drops. Each letter is reported as soon as it is dealt with, so that an interrupt leaves no doubt.
 async fn act(context: &Context, which: &Which, fate: Fate) -> Result<(), Failure> {
     let (mut settled, mut stuck) = (Vec::new(), Vec::new());
-    let decide = |letter: &DeadLetter| if which.means(letter) { fate } else { Fate::Keep };
+    // One letter at most where one is named: letters that the broker made may share what they are called.
+    let mut found = false;
+    let decide = |letter: &DeadLetter| {
+        let means = which.means(letter) && !(found && which.id.is_some());
+        found |= means;
+        if means { fate } else { Fate::Keep }
+    };
     let output = context.output;
     let mut told = Ok(());
     let mut tell = |line: String| {

@@ -1,6 +1,7 @@
 //! The broker: reachable, with our topology or nothing of its names, ours to use, and who listens.
 
 use super::STEP;
+use super::limits;
 use super::report::Report;
 use common::amqp::{AmqpConfig, AmqpError, Inspected, Part, Standing, Topology, connect, round_trip};
 use std::time::Duration;
@@ -17,9 +18,7 @@ pub(super) async fn check(report: &mut Report, config: &AmqpConfig) {
         Ok(connection) => connection,
         Err(error) => {
             let found = format!("cannot be reached at {}: {error}", config.shown());
-            let todo =
-                "start it, or correct host, port, user, password and virtual host in AMQP_URL or amqp.url";
-            return report.failed(AREA, found, todo);
+            return report.failed(AREA, found, error.advice());
         }
     };
     let (vhost, user) = (connection.status().vhost(), connection.status().username());
@@ -34,6 +33,7 @@ pub(super) async fn check(report: &mut Report, config: &AmqpConfig) {
         Ok(all) => {
             declared(report, &all, &topology);
             waiting(report, &all);
+            limits::check(report, &config, &topology, vhost.as_str()).await;
         }
         Err(error) => report.failed(TOPOLOGY, error.to_string(), "see the broker's log"),
     }

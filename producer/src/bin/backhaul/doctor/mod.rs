@@ -3,6 +3,7 @@
 mod broker;
 mod database;
 mod fleet;
+mod limits;
 mod report;
 
 use crate::config::checked;
