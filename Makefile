@@ -10,8 +10,6 @@ MAKEFLAGS += --no-print-directory
 LOCKED := $(if $(CI),--locked)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
-# The Debian release whose RabbitMQ and PostgreSQL the cluster is made of.
-CLUSTER_RELEASE := sid
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
@@ -63,9 +61,9 @@ chaos-debug: up ## the same without optimisation, which builds faster
 	@$(WITH_SERVICES) $(TARGET)/debug/chaos $(ARGS)
 
 chaos-cluster: tools ## the same to three RabbitMQ 4.3 nodes and a Postgres with a standby, for five minutes; needs root
-	@scripts/releases.sh make $(CLUSTER_RELEASE)
+	@scripts/releases.sh make sid
 	cargo build $(LOCKED) --release --workspace --bins
-	@tree=$$(scripts/releases.sh tree $(CLUSTER_RELEASE)); RABBITMQ_TREE=$$tree POSTGRES_TREE=$$tree \
+	@tree=$$(scripts/releases.sh tree sid); RABBITMQ_TREE=$$tree POSTGRES_TREE=$$tree \
 	    $(TARGET)/release/chaos --cluster --consumers 3 --connections 8 $(ARGS)
 
 random-upstreams: up ## read 2,000 upstreams drawn from a seed; every difference must be explained (ARGS="--seed 7 --count 50")

@@ -36,10 +36,6 @@ check_definitions() {
     trap "api -X DELETE '$MANAGEMENT_URL/api/vhosts/$vhost'" EXIT
     # The address decides about the virtual host; the one that the file names is for an import as a whole.
     api -X POST --data-binary "@$file" "$MANAGEMENT_URL/api/definitions/$vhost"
-    if [[ $(api "$MANAGEMENT_URL/api/overview?columns=rabbitmq_version") != *'"3.'* ]]; then
-        api -X POST --data-binary "@${file%/*}/policies-4.json" "$MANAGEMENT_URL/api/definitions/$vhost"
-        say "deploy/rabbitmq/policies-4.json can be imported"
-    fi
     listing=$(api "$MANAGEMENT_URL/api/queues/$vhost?columns=name")
     for queue in starts cancels pages dead unrouted; do
         [[ $listing == *"\"backhaul.$queue\""* ]] || die "the definitions do not make the queue backhaul.$queue"

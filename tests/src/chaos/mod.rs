@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use world::World;
 
-/// All jobs must have ended so long after the last fault.
+/// All jobs must have ended, and all commands been applied, so long after the last fault.
 const ENDS_WITHIN: Duration = Duration::from_secs(90);
 /// Between two lines about progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -120,7 +120,9 @@ pub async fn wreak(stage: &Stage, plan: Plan, harmed: Harmed<'_>) -> Result<Scor
     });
     match calm.await {
         Ok(calm) => calm?,
-        Err(_elapsed) => world.tally.problem(format!("not every job has ended after {ENDS_WITHIN:?}")),
+        Err(_elapsed) => {
+            world.tally.problem(format!("not everything has ended, or been applied, after {ENDS_WITHIN:?}"))
+        }
     }
     let ended = began.elapsed() - lasted;
     let mut board = Box::pin(Scoreboard::draw(&world, plan, about, lasted, ended)).await?;

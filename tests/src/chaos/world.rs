@@ -117,14 +117,23 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Waits until no job is open.
+    /// Waits until no job is open, and everything that was confirmed has been applied or is a dead letter.
     pub(super) async fn until_quiet(&self) -> Result<()> {
-        let sql = "select count(*) from jobs where status in ('pending', 'running', 'cancelling')";
         let mut session = self.stage.session().await?;
-        while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut session).await? > 0 {
+        let (confirmed, poison) = {
+            let promises = self.ledger.promises();
+            (promises.confirmed.iter().cloned().collect::<Vec<_>>(), promises.poison.len())
+        };
+        let sql = "select (select count(*) from jobs where status in ('pending', 'running', 'cancelling'))
+                        + (select count(*) from unnest($1::text[]) as a(id)
+                            where not exists (select from commands c where c.given = a.id))";
+        loop {
+            let left: i64 = sqlx::query_scalar(sql).bind(&confirmed).fetch_one(&mut session).await?;
+            if left == 0 && usize::try_from(self.stage.dead_letters().await?)? >= poison {
+                return Ok(());
+            }
             sleep(Duration::from_millis(100)).await;
         }
-        Ok(())
     }
 }
 

@@ -45,10 +45,7 @@ impl Cluster {
         let brokers = Forwarder::start(nodes.iter().map(PrivateRabbit::socket).collect()).await?;
         let (primary, standby) = databases;
         let database = Forwarder::start(vec![primary.socket()]).await?;
-        let cluster = Self { nodes, network, brokers, primary, standby: Some(standby), database };
-        let policy = ["set_policy", "--apply-to", "quorum_queues", "cluster", ".*", POLICY];
-        cluster.nodes[0].control(&policy).await?;
-        Ok(cluster)
+        Ok(Self { nodes, network, brokers, primary, standby: Some(standby), database })
     }
 
     /// The two addresses.
@@ -157,14 +154,15 @@ impl Cluster {
     }
 }
 
-/// What a node held for consumers on another node that is gone comes back after 5 s, not after a minute.
-const POLICY: &str = r#"{"consumer-disconnected-timeout": 5000, "delivery-limit": 1000000}"#;
+/// As deploy/rabbitmq/cluster.conf has it: what was delivered through a node that is gone comes back after 5 s, not after a
+/// minute. Clients come from another machine.
+const SETTINGS: &str = "quorum_queue.initial_cluster_size = 3\nconsumer_disconnected_timeout = 5000\n\
+                        cluster_formation.peer_discovery_backend = classic_config\nloopback_users = none\n";
 
 async fn nodes(network: &Network) -> Result<Vec<PrivateRabbit>> {
     let cookie = Uuid::new_v4().simple().to_string();
     let addresses: Vec<Ipv4Addr> = (0..NODES).map(|number| network.address(number)).collect();
-    let mut settings =
-        String::from("loopback_users = none\ncluster_formation.peer_discovery_backend = classic_config\n");
+    let mut settings = SETTINGS.to_owned();
     for (number, address) in addresses.iter().enumerate() {
         settings += &format!("cluster_formation.classic_config.nodes.{} = rabbit@{address}\n", number + 1);
     }
