@@ -74,7 +74,7 @@ random-upstreams: up ## read 2,000 upstreams drawn from a seed; every difference
 # installed before, so that no test waits for it.
 test: up ## run every test, on real services (ARGS=... goes to the test runner)
 	cargo build $(LOCKED) --workspace --bins --tests
-	@scripts/pika.sh >/dev/null
+	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
 	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run"; else run=test; fi; \
 	    $(WITH_SERVICES) cargo $$run $(LOCKED) --workspace $(ARGS)
 
@@ -85,7 +85,7 @@ test-broker: up ## run the tests in which the broker decides (ARGS=... goes to t
 
 matrix: tools ## try nine pairs of RabbitMQ 3.10, 4.0, 4.3 and PostgreSQL 15, 17, 18 (ARGS="--short sid+sid")
 	cargo build $(LOCKED) --workspace --bins --tests
-	@scripts/pika.sh >/dev/null
+	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
 	@scripts/matrix.sh $(ARGS)
 
 fuzz-api: up ## call the HTTP API with requests made from its OpenAPI document (FUZZ_SECONDS=120, ARGS=...)

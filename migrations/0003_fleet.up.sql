@@ -5,6 +5,10 @@ create table workers (
     id uuid primary key,
     host text not null,
     pid int not null,
+    -- What its queues' names begin with, and which keys (by their identifiers) it opens credentials with, the one that it seals
+    -- with first: for `backhaul doctor`.
+    namespace text not null,
+    keys text[] not null,
     started_at timestamptz not null default now(),
     seen_at timestamptz not null default now(),
     stopped_at timestamptz,
@@ -66,3 +70,11 @@ create table repeatable_migrations (
     hash bytea not null check (octet_length(hash) = 32),
     applied_at timestamptz not null default now()
 );
+
+-- The oldest program that may work on this schema is one that knows the migration of this number. A migration that only adds
+-- leaves it as it is; one that changes or takes away what older programs use raises it to its own number.
+create table compatibility (
+    serves_from bigint not null,
+    one_row boolean primary key default true check (one_row)
+);
+insert into compatibility (serves_from) values (3);

@@ -12,7 +12,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
 # Modules of tests/tests/e2e.
-SUBJECTS=(broker_faults brokerless cancel_push_lost clients command_identity dead_letters doctor least_rights letters
+SUBJECTS=(broker_faults brokerless cancel_push_lost clients command_identity dead_letters doctor foreign_clients least_rights letters
     lost_answers poison redelivery replies shutdown)
 
 cd -- "$ROOT"

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod contract;
 pub mod credentials;
+pub mod fitness;
 #[cfg(test)]
 mod fuzz;
 pub mod health;

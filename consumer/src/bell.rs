@@ -89,7 +89,10 @@ impl Bell {
             Err(PublishError::NoQueue { queue }) => {
                 counter!("replies_without_a_queue_total").increment(1);
                 if self.lost_replies.is_new(&queue) {
-                    tracing::warn!(queue, "there is no such queue to reply to; it is not said again of this one");
+                    tracing::warn!(
+                        queue,
+                        "there is no such queue to reply to; it is not said again of this one"
+                    );
                 }
             }
             Err(error) => tracing::warn!(%error, "a reply was not confirmed"),

@@ -4,7 +4,6 @@ use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::{Carrier, CommandError, Commands};
 use crate::disposition::Disposition;
-use crate::fitness::Fitness;
 use crate::page::PageHandler;
 use crate::renewal::Renewal;
 use async_trait::async_trait;
@@ -12,11 +11,13 @@ use chrono::Utc;
 use common::amqp::{ConsumedQueue, Delivery, Intake, UNROUTED, WorkQueue, header};
 use common::command::{Reply, Undecodable};
 use common::contract::{AbortMessage, MarkerMessage};
+use common::fitness::Fitness;
 use common::retry::RetryPolicy;
 use common::short::short;
 use common::slice::Ring;
 use common::store::{Store, StoreError};
 use common::trace;
+use common::warn_unless_outage;
 use metrics::{counter, gauge};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -68,7 +69,9 @@ impl Intake for ConsumerIntake {
                 delivery.ack().await
             }
             ConsumedQueue::Work(queue) => {
+                let fit = !self.fitness.is_unfit() || self.database_back(&epoch, LONGEST_HOLD).await;
                 let disposition = match queue {
+                    _ if !fit => Disposition::Return,
                     WorkQueue::Pages => self.page(&delivery, &epoch).await,
                     WorkQueue::Starts | WorkQueue::Cancels => {
                         let handling = self.command(queue, &delivery, &epoch);
@@ -168,7 +171,7 @@ impl ConsumerIntake {
                 Err(CommandError::Dead(why)) => return self.refuse(delivery, &why, epoch).await,
                 Err(CommandError::Store(error)) => {
                     self.fitness.met(&error);
-                    tracing::warn!(%queue, %error, "a command is held until the database answers");
+                    warn_unless_outage!(error, %queue, "a command is held until the database answers");
                 }
             }
             if !self.database_back(epoch, LONGEST_HOLD.saturating_sub(since.elapsed())).await {
@@ -226,7 +229,9 @@ impl ConsumerIntake {
         loop {
             match self.store.marker_returned(number).await {
                 Ok(()) => return Disposition::Ack,
-                Err(error) => tracing::warn!(number, %error, "a marker is held until the database answers"),
+                Err(error) => {
+                    warn_unless_outage!(error, number, "a marker is held until the database answers");
+                }
             }
             if !self.database_back(epoch, LONGEST_HOLD.saturating_sub(since.elapsed())).await {
                 return Disposition::Return;

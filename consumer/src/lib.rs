@@ -5,7 +5,6 @@ pub mod worker;
 
 pub mod commands;
 pub mod disposition;
-pub mod fitness;
 pub mod in_flight;
 pub mod intake;
 pub mod page;

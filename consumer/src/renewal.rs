@@ -4,6 +4,7 @@ use crate::in_flight::InFlight;
 use common::config::LeasesConfig;
 use common::ids::WorkerId;
 use common::store::Store;
+use common::warn_unless_outage;
 use metrics::counter;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +51,7 @@ impl Renewal {
             }
             Err(error) => {
                 counter!("lease_renewal_failures_total").increment(1);
-                tracing::warn!(pages = held.len(), %error, "leases are not renewed");
+                warn_unless_outage!(error, pages = held.len(), "leases are not renewed");
             }
         }
     }

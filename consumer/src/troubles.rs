@@ -21,14 +21,15 @@ pub async fn write_down(
     loop {
         let now: Vec<String> =
             status.borrow_and_update().troubles.iter().map(|it| format!("{}: {}", it.of, it.words)).collect();
-        let known = now == written || match store.worker_troubles(worker, &now).await {
-            // A worker that is not registered yet has no row.
-            Ok(found) => found,
-            Err(error) => {
-                tracing::debug!(%error, "what keeps this worker from consuming was not written down yet");
-                false
-            }
-        };
+        let known = now == written
+            || match store.worker_troubles(worker, &now).await {
+                // A worker that is not registered yet has no row.
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::debug!(%error, "what keeps this worker from consuming was not written down yet");
+                    false
+                }
+            };
         if known {
             written = now;
         }

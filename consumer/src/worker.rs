@@ -3,7 +3,6 @@
 use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::Commands;
-use crate::fitness::Fitness;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
 use crate::page::{Claimer, PageHandler, Settler};
@@ -16,13 +15,16 @@ use crate::sweeper::Sweeper;
 use crate::troubles;
 use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus, WorkQueue};
 use common::config::{DatabaseConfig, Settings};
+use common::fitness::Fitness;
 use common::health::Health;
 use common::ids::WorkerId;
 use common::relay::EventRelay;
 use common::retry::RetryPolicy;
 use common::serve::{Leaving, serve_within};
+use common::store::workers::Boot;
 use common::store::{SessionLimits, Store, StoreError};
 use common::trace::Traces;
+use common::warn_unless_outage;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -53,6 +55,7 @@ pub struct Worker {
     publisher: Publisher,
     intake: Arc<ConsumerIntake>,
     sweeper: Sweeper,
+    boot: Boot,
 }
 
 impl Worker {
@@ -74,8 +77,10 @@ impl Worker {
         let traces = Traces::new(store.clone());
         let bell = Bell::new(publisher.clone(), settings.amqp.topology(), traces);
         let in_flight = InFlight::default();
-        let fitness = Fitness::new(open(Store::new, RESERVED)?);
+        let fitness = Fitness::new(&settings.database, &name, &store)?;
         let fetcher = Arc::new(Fetcher::new(settings.fetch.clone(), usize::from(settings.pages.slots))?);
+        let keyring = settings.credentials.keyring()?;
+        let keys = keyring.ids().collect();
         let pages = PageHandler {
             worker: id,
             store: for_pages.clone(),
@@ -83,7 +88,7 @@ impl Worker {
             settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
             bell: bell.clone(),
             fetcher,
-            sources: Sources::new(settings.credentials.keyring()?),
+            sources: Sources::new(keyring),
             fitness: fitness.clone(),
             in_flight: in_flight.clone(),
             slots: Arc::new(Slots::new(usize::from(settings.pages.slots))),
@@ -94,7 +99,7 @@ impl Worker {
             pages: Arc::new(pages),
             commands: Commands::new(starts, cancels, bell.clone()),
             store: store.clone(),
-            fitness,
+            fitness: fitness.clone(),
             bell: bell.clone(),
             renewal: Arc::new(Renewal::new(for_pages, id, in_flight, settings.leases.clone())),
             canary: Canary::default(),
@@ -103,13 +108,20 @@ impl Worker {
         let sweeper = Sweeper {
             worker: id,
             store: store.clone(),
+            fitness,
             planner: Planner::new(store.clone(), bell.clone()),
             bell,
             relay,
             config: settings.sweeper.clone(),
             cancel: settings.cancel.clone(),
         };
-        Ok(Self { id, settings, store, publisher, intake: Arc::new(intake), sweeper })
+        let boot = Boot {
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            namespace: settings.amqp.namespace.clone(),
+            keys,
+        };
+        Ok(Self { id, settings, store, publisher, intake: Arc::new(intake), sweeper, boot })
     }
 
     /// Who this worker is.
@@ -176,7 +188,8 @@ impl Worker {
             in_flight.hand_back_all();
         });
         let (store, id, until) = (self.store.clone(), self.id, ended.clone());
-        loops.spawn(async move { register(&store, id, until).await });
+        let boot = self.boot;
+        loops.spawn(async move { register(&store, id, &boot, until).await });
         let (fitness, until) = (self.intake.fitness.clone(), ended.clone());
         loops.spawn(async move { fitness.run(until).await });
 
@@ -232,23 +245,16 @@ fn open_store(
     name: &str,
     connections: u32,
 ) -> Result<Store, StoreError> {
-    let limits = SessionLimits {
-        lock_timeout: database.lock_timeout,
-        statement_timeout: database.statement_timeout,
-        idle_in_transaction_timeout: database.idle_in_transaction_timeout,
-        acquire_timeout: database.connect_timeout,
-    };
-    how(database.url.expose(), name, connections, limits)
+    how(database.url.expose(), name, connections, database.limits())
 }
 
 /// Tells who this worker is, as soon as the database answers. Nothing waits for it: people see it, and the blame for
 /// poison pages needs it.
-async fn register(store: &Store, id: WorkerId, ended: CancellationToken) {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+async fn register(store: &Store, id: WorkerId, boot: &Boot, ended: CancellationToken) {
     for delay in REGISTER.delays() {
-        match store.worker_started(id, &host, std::process::id()).await {
+        match store.worker_started(id, boot).await {
             Ok(()) => return,
-            Err(error) => tracing::warn!(%error, "this worker could not be registered yet"),
+            Err(error) => warn_unless_outage!(error, "this worker could not be registered yet"),
         }
         tokio::select! {
             () = ended.cancelled() => return,

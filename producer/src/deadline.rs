@@ -3,6 +3,7 @@
 
 use common::store::{Store, StoreError};
 use common::telemetry::{CancelEnd, cancel_ended};
+use common::warn_unless_outage;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ pub async fn run(store: Store, deadline: Duration, every: Duration, ended: Cance
         if let Err(error) = &result
             && !failing
         {
-            tracing::warn!(%error, "overdue cancels could not be looked for; it is tried again");
+            warn_unless_outage!(error, "overdue cancels could not be looked for; it is tried again");
         }
         failing = result.is_err();
     }

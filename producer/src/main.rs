@@ -4,13 +4,14 @@ use anyhow::Context;
 use clap::Parser;
 use common::amqp::{AmqpConfig, Publisher};
 use common::config::{AuthConfig, Settings, load};
+use common::fitness::Fitness;
 use common::health::Health;
 use common::relay::EventRelay;
 use common::serve::{Leaving, serve_within};
 use common::telemetry;
 use producer::auth::Tokens;
 use producer::config::ApiConfig;
-use producer::database::{self, DatabaseWatch};
+use producer::database;
 use producer::engine::Engine;
 use producer::{deadline, http};
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 const DEFAULT_PORT: u16 = 8080;
+/// What the servers show for this process's connections.
+const NAME: &str = "backhaul-producer";
 
 /// Backhaul's producer: the HTTP API that starts, cancels and shows syncs.
 #[derive(Debug, Parser)]
@@ -43,10 +46,11 @@ async fn main() -> anyhow::Result<()> {
     telemetry::install_tls_provider();
     let shutdown = shutdown_on_signal()?;
 
-    let store = database::open(&settings.database, "backhaul-producer")?;
+    let store = database::open(&settings.database, NAME)?;
+    let fitness = Fitness::new(&settings.database, NAME, &store)?;
     // An answer waits for a confirm, so the publisher gives up after what an answer may wait.
     let amqp = AmqpConfig { publish_timeout: api.publish_wait, ..settings.amqp };
-    let publisher = Publisher::start(amqp, &connection_name(), "backhaul-producer");
+    let publisher = Publisher::start(amqp, &connection_name(), NAME);
     let tokens = Tokens::start(&auth).map_err(anyhow::Error::msg)?;
     let engine = Engine::new(store.clone(), publisher.clone())
         .with_tokens(tokens)
@@ -61,9 +65,10 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn(deadline::run(store.clone(), deadline, every, shutdown.clone()));
 
     // The broker is no condition: without it starts are still accepted, and cancels still hold.
-    let watch = DatabaseWatch::start(store.clone());
+    let (looking, ended) = (fitness.clone(), shutdown.clone());
+    tokio::spawn(async move { looking.run(ended).await });
     let told = shutdown.clone();
-    let health = Health::new(metrics).check("database", move || watch.check()).check("staying", move || {
+    let health = Health::new(metrics).check("database", move || fitness.check()).check("staying", move || {
         if told.is_cancelled() { Err("this process is ending".to_owned()) } else { Ok(()) }
     });
     let router = http::router(engine, &api, health.router());
@@ -100,7 +105,9 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        tracing::info!("{name}: not ready any more; requests are taken for a while, and those under way are finished");
+        tracing::info!(
+            "{name}: not ready any more; requests are taken for a while, and those under way are finished"
+        );
         shutdown.cancel();
         tokio::select! {
             _ = terminate.recv() => {}

@@ -69,6 +69,27 @@ impl Management {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
+    /// The same, with the user and the password.
+    pub fn url_with_user(&self) -> Result<String> {
+        let mut url = self.base.clone();
+        let (user, password) = &self.user;
+        let set = url.set_username(user).is_ok() && url.set_password(Some(password)).is_ok();
+        ensure!(set, "MANAGEMENT_URL takes no user");
+        Ok(url.to_string())
+    }
+
+    /// Makes a policy.
+    pub async fn put_policy(&self, name: &str, policy: &Value) -> Result<()> {
+        self.call(reqwest::Method::PUT, &format!("policies/{}/{name}", self.vhost), policy).await?;
+        Ok(())
+    }
+
+    /// Removes a policy.
+    pub async fn delete_policy(&self, name: &str) -> Result<()> {
+        self.call(reqwest::Method::DELETE, &format!("policies/{}/{name}", self.vhost), &json!({})).await?;
+        Ok(())
+    }
+
     /// Publishes as the console's "Publish message" does. Says whether it was routed.
     pub async fn publish(
         &self,

@@ -207,6 +207,12 @@ impl Fixture {
         Ok(self.environment().iter().fold(program, |program, (name, value)| program.env(name, value)))
     }
 
+    /// The same of a producer.
+    pub fn producer_program(&self) -> Result<Program> {
+        let program = Program::built("producer")?;
+        Ok(self.environment().iter().fold(program, |program, (name, value)| program.env(name, value)))
+    }
+
     /// Starts a consumer with scaled settings.
     pub async fn consumer(&self) -> Result<Consumer> {
         self.consumer_with(self.settings()?).await
@@ -476,7 +482,9 @@ impl Consumer {
                 tokio::time::sleep(LOOK).await;
             }
         });
-        unready.await.with_context(|| format!("the consumer never said {text:?}; its last words were {last}"))?
+        unready
+            .await
+            .with_context(|| format!("the consumer never said {text:?}; its last words were {last}"))?
     }
 
     /// Asks its listener.

@@ -39,7 +39,9 @@ pub(super) fn parse(list: &str) -> Result<Vec<AMQPUri>, AmqpError> {
         .into_iter()
         .map(|address| {
             // Some of the parser's messages repeat the whole URL.
-            address.parse().map_err(|reason: String| AmqpError::Url { reason: reason.replace(address, "…") })
+            address
+                .parse()
+                .map_err(|reason: String| AmqpError::Url { reason: reason.replace(address, "…") })
         })
         .collect()
 }

@@ -92,8 +92,8 @@ async fn open_one(
     let abandoned = Abandoned::watch(&stream).map_err(failed)?;
     let plain = AsyncTcpStream::Plain(stream.compat());
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()
-        .map_err(|source| AmqpError::Failed { call: CONNECT, source })?;
+    let runtime =
+        lapin::runtime::default_runtime().map_err(|source| AmqpError::Failed { call: CONNECT, source })?;
     let handshake = async {
         let stream = match uri.scheme {
             AMQPScheme::AMQP => plain,
@@ -116,7 +116,8 @@ async fn open_one(
 async fn reach(uri: &AMQPUri) -> io::Result<TcpStream> {
     let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
     let resolved = timeout(ACCEPTED_WITHIN, lookup_host((host, port))).await;
-    let addresses: Vec<_> = resolved.map_err(|_late| silent(format!("the name {host} was not resolved")))??.collect();
+    let addresses: Vec<_> =
+        resolved.map_err(|_late| silent(format!("the name {host} was not resolved")))??.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("the name {host} has no address"));
     for address in addresses {
         match accepted(address).await {

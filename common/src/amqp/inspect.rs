@@ -72,8 +72,12 @@ impl Topology {
             let channel = open(connection, limit).await?;
             let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
             let name = self.name(word);
-            let look =
-                channel.exchange_declare(name.as_str().into(), shape.kind.clone(), options, FieldTable::default());
+            let look = channel.exchange_declare(
+                name.as_str().into(),
+                shape.kind.clone(),
+                options,
+                FieldTable::default(),
+            );
             let looked = bounded(limit, "look at an exchange", look).await.map(|()| (0, 0));
             // Looking passively says only that something of the name is there; declaring it as ours says whether it is.
             let declared = match looked {

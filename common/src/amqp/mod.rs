@@ -203,13 +203,17 @@ impl AmqpError {
         const LOGIN: &str = "Correct user and password in AMQP_URL or amqp.url, and see that the user exists";
         const VHOST: &str = "Correct the virtual host at the end of AMQP_URL or amqp.url (%2f is /), or give the user rights on it";
         match self {
-            Self::Failed { source, .. } if let ErrorKind::ProtocolError(said) = source.kind() => match said.kind() {
-                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => LOGIN,
-                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => VHOST,
-                _ => "See the broker's log",
-            },
+            Self::Failed { source, .. } if let ErrorKind::ProtocolError(said) = source.kind() => {
+                match said.kind() {
+                    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => LOGIN,
+                    AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => VHOST,
+                    _ => "See the broker's log",
+                }
+            }
             Self::Url { .. } | Self::Namespace { .. } | Self::CaFile { .. } => "Correct the section [amqp]",
-            Self::NoQueue { .. } | Self::Refused { .. } => "Correct amqp.namespace, or the rights of this user",
+            Self::NoQueue { .. } | Self::Refused { .. } => {
+                "Correct amqp.namespace, or the rights of this user"
+            }
             Self::Failed { .. } | Self::NoneOf { .. } | Self::Disconnected { .. } | Self::TimedOut { .. } => {
                 "Is it running, and does AMQP_URL (or amqp.url) name it?"
             }

@@ -5,11 +5,11 @@
 //! message (same `message_id`) is published again through the next one, for as long as the time-out lasts. A
 //! confirmed message is therefore with the broker at least once, and whoever consumes it must bear a repeat.
 
+use super::connecting::{PUBLISHING_FRAME, connect};
 use super::dead_letters::size;
 use super::envelope::{Destination, Envelope, short};
 use super::session::{Lane, Line, Session, hang_up, keep_connected};
 use super::topology::{Topology, WorkQueue};
-use super::connecting::{PUBLISHING_FRAME, connect};
 use super::{AmqpConfig, AmqpError, bounded};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};

@@ -132,7 +132,10 @@ impl Registrar {
             return Ok(());
         }
         topology.delete_pages(&channel, limit * DELETE_TIMEOUTS).await?;
-        tracing::warn!(queue = name, "deleted a queue that was empty and could not be consumed; it is declared anew");
+        tracing::warn!(
+            queue = name,
+            "deleted a queue that was empty and could not be consumed; it is declared anew"
+        );
         close_behind(channel);
         Ok(())
     }
@@ -145,7 +148,8 @@ impl Registrar {
 /// Closes a channel without waiting for it.
 pub(super) fn close_behind(channel: Channel) {
     tokio::spawn(async move {
-        if let Err(error) = bounded(CLOSE_BEHIND, "close a channel", channel.close(200, "done".into())).await {
+        if let Err(error) = bounded(CLOSE_BEHIND, "close a channel", channel.close(200, "done".into())).await
+        {
             tracing::debug!(%error, "a channel did not close in order");
         }
     });

@@ -161,6 +161,10 @@ impl Subscription {
                         self.retire(queue);
                         self.add(ConsumedQueue::Work(queue), channel, consumer);
                     }
+                    // A connection that has just ended says nothing about the queue.
+                    Err(Failure { advice: None, .. }) if !self.registrar.connection.status().connected() => {
+                        place.vacant();
+                    }
                     // A predecessor may still bring something.
                     Err(Failure { error, advice }) => place.failed(&error, advice),
                 }
@@ -171,9 +175,8 @@ impl Subscription {
     /// Ends the consumers whose successor is there.
     fn retire(&mut self, queue: WorkQueue) {
         let limit = self.registrar.config.call_timeout;
-        let active = |it: &&mut Registered| {
-            it.queue == ConsumedQueue::Work(queue) && it.state == State::Active
-        };
+        let active =
+            |it: &&mut Registered| it.queue == ConsumedQueue::Work(queue) && it.state == State::Active;
         for consumer in self.consumers.iter_mut().filter(active) {
             let cancelled = consumer.cancel(limit);
             tokio::spawn(async move {

@@ -150,7 +150,8 @@ impl Supervisor {
                 (status.connected, status.consuming, status.process_queue) = (false, false, None);
                 if let End::Lost(words) = &end {
                     let of = "the broker cannot be consumed from".to_owned();
-                    status.troubles = [Trouble { of, since: away_since, words: words.clone(), is_spare: false }].into();
+                    status.troubles =
+                        [Trouble { of, since: away_since, words: words.clone(), is_spare: false }].into();
                 }
             });
             match end {

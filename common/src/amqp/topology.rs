@@ -214,7 +214,11 @@ impl Topology {
     }
 
     /// Declares the exchanges, and what they pass on to each other.
-    pub(super) async fn declare_exchanges(&self, channel: &Channel, limit: Duration) -> Result<(), AmqpError> {
+    pub(super) async fn declare_exchanges(
+        &self,
+        channel: &Channel,
+        limit: Duration,
+    ) -> Result<(), AmqpError> {
         for shape in &EXCHANGES {
             self.exchange(channel, limit, shape).await?;
         }
@@ -321,7 +325,7 @@ impl Topology {
             durable: true, // Upstream services publish here whether or not we run.
             auto_delete: false,
             internal: shape.internal,
-            nowait: false,   // A refusal must be seen here, not as a channel that closes later.
+            nowait: false, // A refusal must be seen here, not as a channel that closes later.
         };
         let mut arguments = FieldTable::default();
         if shape.catch_all {

@@ -51,9 +51,12 @@ pub(super) fn compression(body: &[u8]) -> Option<String> {
 
 /// Why JSON is no object, or not the one that is meant.
 pub(super) fn framework(body: &Value) -> Option<&'static str> {
-    let has = |fields: &Map<String, Value>, names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
+    let has =
+        |fields: &Map<String, Value>, names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
     match body {
-        Value::Array(parts) if parts.last().and_then(Value::as_object).is_some_and(|it| has(it, &["callbacks"])) => {
+        Value::Array(parts)
+            if parts.last().and_then(Value::as_object).is_some_and(|it| has(it, &["callbacks"])) =>
+        {
             Some("this is a Celery task; publish its keyword arguments as the body, with kombu's producer")
         }
         Value::Object(fields) if has(fields, &["pattern", "data"]) => {
@@ -97,9 +100,12 @@ mod tests {
 
     #[test]
     fn frameworks_and_compression_are_recognised() {
-        let celery = json!([[], {"connection_id": "x"}, {"callbacks": null, "errbacks": null, "chain": null}]);
+        let celery =
+            json!([[], {"connection_id": "x"}, {"callbacks": null, "errbacks": null, "chain": null}]);
         assert!(framework(&celery).is_some_and(|why| why.contains("Celery")));
-        assert!(framework(&json!({"pattern": "sync.start", "data": {}})).is_some_and(|why| why.contains("Nest")));
+        assert!(
+            framework(&json!({"pattern": "sync.start", "data": {}})).is_some_and(|why| why.contains("Nest"))
+        );
         assert_eq!(framework(&json!([])), None);
         assert_eq!(framework(&json!({"data": {}})), None);
         assert!(compression(&[0x1f, 0x8b, 8]).is_some_and(|why| why.contains("gzip")));

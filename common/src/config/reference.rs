@@ -31,7 +31,10 @@ pub const REFERENCE: &[Entry] = &[
     key("database.connect_timeout_ms", "Longest wait for a connection, a new one or one of the pool"),
     key("amqp.url", "The broker, or the members of a cluster separated by commas; AMQP_URL stands in for it"),
     key("amqp.namespace", "First word of every exchange's and queue's name"),
-    key("amqp.management_url", "The broker's management API, asked by `backhaul doctor` alone for delivery limits"),
+    key(
+        "amqp.management_url",
+        "The broker's management API, asked by `backhaul doctor` alone for delivery limits",
+    ),
     key("amqp.heartbeat_seconds", "The broker is given up after two of these without a sign of life"),
     key("amqp.ca_file", "PEM certificates that vouch for the broker, beside the system's"),
     key("amqp.call_timeout_ms", "Longest call: connect, declare, consume, ack"),

@@ -105,9 +105,16 @@ pub fn mask_url(url: &str) -> String {
     if url.is_empty() {
         return "(not set)".to_owned();
     }
+    if let Some(shown) = mask_hosts(url) {
+        return shown;
+    }
     let Ok(mut parsed) = Url::parse(url) else {
         return "(not a URL, hidden)".to_owned();
     };
+    // Nobody means that, and what is behind it may be a second user's password.
+    if parsed.path().contains('@') {
+        parsed.set_path("/***");
+    }
     if parsed.password().is_some() && parsed.set_password(Some("***")).is_err() {
         return "(hidden)".to_owned();
     }
@@ -115,6 +122,31 @@ pub fn mask_url(url: &str) -> String {
         parsed.set_query(Some("***"));
     }
     parsed.to_string()
+}
+
+/// The same of an address that names several hosts, which is no URL to others than the driver.
+fn mask_hosts(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let is_name = |host: &str| {
+        !host.is_empty() && host.chars().all(|one| one.is_ascii_alphanumeric() || "-_.:[]%".contains(one))
+    };
+    if !hosts.contains(',')
+        || !hosts.split(',').all(is_name)
+        || !scheme.chars().all(|one| one.is_ascii_alphanumeric())
+    {
+        return None;
+    }
+    let user = match (user.split_once(':'), user) {
+        (Some((name, _)), _) => format!("{name}:***@"),
+        (None, "") => String::new(),
+        (None, name) => format!("{name}@"),
+    };
+    let (path, rest) = tail.split_at(tail.find(['?', '#']).unwrap_or(tail.len()));
+    let path = if path.contains('@') { "/***" } else { path };
+    let rest = if rest.is_empty() { "" } else { "?***" };
+    Some(format!("{scheme}://{user}{hosts}{path}{rest}"))
 }
 
 #[cfg(test)]
@@ -128,6 +160,23 @@ mod tests {
         assert!(!format!("{url:?}").contains("s3cret"));
         assert!(!mask_url("host=x password=s3cret").contains("s3cret"));
         assert_eq!(url.expose(), "amqp://user:s3cret@host:5672/%2f?password=s3cret");
+    }
+
+    #[test]
+    fn every_host_is_shown_and_no_password() {
+        for (url, shown) in [
+            ("postgres://u:s3cret@h1:5432,h2:5433/db?x=1", "postgres://u:***@h1:5432,h2:5433/db?***"),
+            ("postgres://u@h1,[::1]:5433/db", "postgres://u@h1,[::1]:5433/db"),
+            ("postgres://h1,h2/db", "postgres://h1,h2/db"),
+            ("postgres://a:s3cret@h1,b:s3cret@h2/db", "postgres://a:***@h2/db"),
+            ("postgres://a:s3cret@h1:1,b:s3cret@h2:2,h3/db", "postgres://a:***@h2:2,h3/db"),
+            ("amqp://a:s3cret@h1,amqp://b:s3cret@h2/v", "amqp://a:***@h1,amqp:/***"),
+            ("postgres://a:s3cret@h1/db,postgres://b:s3cret@h2/db", "postgres://a:***@h1/***"),
+        ] {
+            let masked = mask_url(url);
+            assert!(!masked.contains("s3cret"), "{masked}");
+            assert_eq!(masked, shown);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::millis;
 use super::secret::SecretUrl;
 use crate::retry::RetryPolicy;
 use crate::serve::ServeLimits;
+use crate::store::SessionLimits;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -47,6 +48,19 @@ impl Default for DatabaseConfig {
     }
 }
 
+impl DatabaseConfig {
+    /// How sessions behave.
+    #[must_use]
+    pub const fn limits(&self) -> SessionLimits {
+        SessionLimits {
+            lock_timeout: self.lock_timeout,
+            statement_timeout: self.statement_timeout,
+            idle_in_transaction_timeout: self.idle_in_transaction_timeout,
+            acquire_timeout: self.connect_timeout,
+        }
+    }
+}
+
 /// `[http]`: the process's own listener (health, readiness, metrics; the producer's API too).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -76,8 +90,7 @@ impl HttpConfig {
     /// What a client may take of the listener.
     #[must_use]
     pub fn limits(&self) -> ServeLimits {
-        let (connections, head_within, kept_for) =
-            (self.max_connections, self.head_timeout, self.keep_alive);
+        let (connections, head_within, kept_for) = (self.max_connections, self.head_timeout, self.keep_alive);
         ServeLimits { connections, head_within, kept_for, ..ServeLimits::default() }
     }
 

@@ -3,9 +3,9 @@
 use super::{Store, StoreError};
 use crate::command::Reply;
 use crate::ids::{ConnectionId, JobId, TenantId};
+use crate::store::pool::Session;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::PgConnection;
 
 /// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub enum CommandIdentity {
 
 impl CommandIdentity {
     /// What the command's row is found by.
-    async fn key(&self, kind: CommandKind, session: &mut PgConnection) -> Result<String, StoreError> {
+    async fn key(&self, kind: CommandKind, session: &mut Session) -> Result<String, StoreError> {
         let kind = kind.word();
         Ok(match self {
             Self::Given { owner, id, .. } => format!("{kind}/{}/{id}", owner.name(session).await?),
@@ -94,7 +94,7 @@ impl CommandIdentity {
 
 impl CommandOwner {
     /// The tenant; of what is not there (yet), itself.
-    async fn name(self, session: &mut PgConnection) -> Result<String, StoreError> {
+    async fn name(self, session: &mut Session) -> Result<String, StoreError> {
         let (connection, job, otherwise) = match self {
             Self::Tenant(tenant) => return Ok(tenant.to_string()),
             Self::Connection(connection) => (Some(connection.0), None, format!("connection {connection}")),
@@ -132,7 +132,7 @@ pub(super) enum Known<'c, T> {
 
 /// The stored answer to a command, if the command was applied before.
 pub(super) async fn first_answer<'c, T: DeserializeOwned>(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     kind: CommandKind,
     command: Option<&'c CommandIdentity>,
 ) -> Result<Known<'c, T>, StoreError> {
@@ -165,7 +165,7 @@ impl Row<'_> {
     /// Stores the answer to the command, in the transaction that applied it.
     pub(super) async fn remember<T: Serialize + Sync>(
         self,
-        transaction: &mut PgConnection,
+        transaction: &mut Session,
         answer: &T,
     ) -> Result<(), StoreError> {
         let answer = serde_json::to_value(answer).unwrap_or_default();
@@ -204,7 +204,7 @@ impl Store {
             command.key(kind, &mut session).await?,
             serde_json::to_value(&reply).unwrap_or_default()
         )
-        .fetch_optional(&mut *session)
+        .fetch_optional(&mut session)
         .await?;
         Ok(stored.flatten().and_then(|stored| serde_json::from_value(stored).ok()).unwrap_or(reply))
     }

@@ -1,6 +1,6 @@
 //! What can go wrong between a process and Postgres, sorted by what the caller does about it.
 
-use super::SCHEMA;
+use super::pool::{Pooled, is_stale_plan};
 use sqlx::migrate::MigrateError;
 use std::time::Duration;
 
@@ -22,6 +22,21 @@ pub enum StoreError {
     /// A statement and the database do not fit each other: its schema, its rights, its name.
     #[error("the database does not fit this program ({0}); run `backhaul migrate` with the same version")]
     Mismatch(#[source] sqlx::Error),
+    /// Postgres does not know this user, or has no such database.
+    #[error(
+        "the database does not let this program in ({0}); correct user, password and name of the database in DATABASE_URL or \
+         database.url, or the server's pg_hba.conf"
+    )]
+    Admission(#[source] sqlx::Error),
+    /// A pooler gives each transaction to another of its sessions with the server.
+    #[error(
+        "a pooler between here and the database gives a session's server to others between its transactions ({0}), and what was \
+         prepared and set there is gone; let it pool by session (pgbouncer: pool_mode = session), or connect to the server"
+    )]
+    Pooler(#[source] sqlx::Error),
+    /// This user may not do that.
+    #[error("this user lacks a right in the database ({0}); `backhaul doctor` says what to grant")]
+    Rights(#[source] sqlx::Error),
     /// The migrations could not be applied.
     #[error("the migrations could not be applied: {0}; `backhaul doctor` says more")]
     Migrate(#[from] MigrateError),
@@ -37,12 +52,19 @@ pub enum StoreError {
         #[source]
         error: sqlx::Error,
     },
-    /// This user may make no schema, and ours is not there.
+    /// This user may not migrate.
     #[error(
-        "there is no schema {SCHEMA}, and this user may not make it ({0}); let the owner of the database run `create schema \
-         {SCHEMA} authorization` with the name of this user, then run `backhaul migrate` again"
+        "this user may not migrate the database ({}); let a superuser or the owner of the database run\n    {lines}\nthen \
+         `backhaul migrate` again",
+        error.cause()
     )]
-    Schema(#[source] sqlx::Error),
+    MayNotMigrate {
+        /// What to run.
+        lines: String,
+        /// What was refused.
+        #[source]
+        error: Box<StoreError>,
+    },
     /// The address of the database cannot be read.
     #[error(
         "database.url is not a PostgreSQL URL ({0}); expected postgres://user:password@host:port/database"
@@ -51,14 +73,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Of the statement that makes the schema.
-    pub(super) fn schema(error: sqlx::Error) -> Self {
-        match error.as_database_error().and_then(|database| database.code()).as_deref() {
-            Some("42501") => Self::Schema(error),
-            _ => error.into(),
-        }
-    }
-
     /// Of a statement whose answer nobody can have any more.
     #[must_use]
     pub const fn unanswered() -> Self {
@@ -68,7 +82,19 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Admission(_) | Self::Pooler(_))
+    }
+
+    /// Whether it is part of an outage, which whoever [watches](crate::fitness::Fitness) the database tells of: no server, one
+    /// that ends or begins, one that cannot be written, or one that lets nobody in.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        if let Self::Unavailable(_) = self {
+            return self.sqlstate().is_none_or(|state| {
+                state == "25006" || state == "53300" || state.starts_with("08") || state.starts_with("57P")
+            });
+        }
+        matches!(self, Self::Admission(_) | Self::Pooler(_))
     }
 }
 
@@ -81,11 +107,14 @@ impl StoreError {
             | Self::Refused(error)
             | Self::Unforeseen(error)
             | Self::Mismatch(error)
+            | Self::Admission(error)
+            | Self::Pooler(error)
+            | Self::Rights(error)
             | Self::Repeatable { error, .. }
-            | Self::Schema(error)
             | Self::Url(error) => error,
             Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => error,
             Self::Migrate(_) => return None,
+            Self::MayNotMigrate { error, .. } => return error.sqlstate(),
         };
         Some(error.as_database_error()?.code()?.into_owned())
     }
@@ -99,16 +128,28 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if matches!(&error, sqlx::Error::Configuration(cause) if cause.is::<Pooled>()) {
+            return Self::Pooler(error);
+        }
         let code = error.as_database_error().and_then(|database| database.code()).unwrap_or_default();
         match code.get(..2).unwrap_or_default() {
             "22" | "23" => Self::Refused(error),
             // A read-only server, which may be a standby that is about to be promoted.
             "25" if code == "25006" => Self::Unavailable(error),
+            // The server has ended a session that sat in its transaction, as that of a frozen process does.
+            "25" if code == "25P03" => Self::Unavailable(error),
             // Connection, transaction rollback, resources, state (55P03 is a lock_timeout), operator intervention, system,
             // defects of the server.
             "08" | "40" | "53" | "55" | "57" | "58" | "XX" => Self::Unavailable(error),
-            // Features, transaction state, authorization, names of databases and schemas, syntax and rights.
-            "0A" | "25" | "28" | "3D" | "3F" | "42" => Self::Mismatch(error),
+            // A prepared statement that is gone, or was there before: somebody else's session with the server.
+            "26" => Self::Pooler(error),
+            "42" if code == "42P05" => Self::Pooler(error),
+            "28" | "3D" => Self::Admission(error),
+            "42" if code == "42501" => Self::Rights(error),
+            // Columns of another type than a kept plan is for: a session that has kept none can.
+            "0A" if is_stale_plan(&error) => Self::Unavailable(error),
+            // Features, transaction state, names of schemas, syntax.
+            "0A" | "25" | "3F" | "42" => Self::Mismatch(error),
             // No answer of the server at all: it cannot be reached, or stopped in the middle.
             "" if is_about_the_connection(&error) => Self::Unavailable(error),
             "" => Self::Mismatch(error),

@@ -5,11 +5,11 @@ use super::{Store, StoreError};
 use crate::contract::{EventData, EventKind, EventMessage, JobCounters};
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{Counters, JobStatus};
+use crate::store::pool::Session;
 use crate::trace;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::time::Duration;
 use uuid::Uuid;
@@ -95,7 +95,7 @@ pub enum RelayTurn {
 
 /// Writes an event in the transaction of the transition, after the statements that make it.
 pub(super) async fn record(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
     kind: EventKind,
     data: Value,
@@ -114,7 +114,7 @@ pub(super) async fn record(
 
 /// Writes that a start was refused, in the transaction that refuses it.
 pub(super) async fn record_rejected(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
     (tenant, connection): (TenantId, ConnectionId),
     data: Value,
@@ -286,10 +286,10 @@ impl Store {
         self.told.notified().await;
     }
 
-    /// The same store, whose transitions wake whoever waits for those of `other`.
+    /// The same store, whose transitions wake whoever waits for those of `other`, and whose sessions are given up together with
+    /// those of `other`.
     #[must_use]
-    pub fn telling(mut self, other: &Self) -> Self {
-        self.told = std::sync::Arc::clone(&other.told);
-        self
+    pub fn telling(self, other: &Self) -> Self {
+        Self { told: std::sync::Arc::clone(&other.told), pool: self.pool.beside(&other.pool), ..self }
     }
 }

@@ -4,7 +4,6 @@ use super::migrations::{NUMBERED, REPEATABLE};
 use super::{SCHEMA, Store, StoreError};
 use crate::ids::WorkerId;
 use chrono::{DateTime, Utc};
-use sqlx::migrate::{Migrate, MigrateError};
 
 /// The server behind the store.
 #[derive(Clone, Debug)]
@@ -32,6 +31,8 @@ pub struct MigrationState {
     pub changed: Vec<i64>,
     /// Begun and not ended.
     pub unfinished: Option<i64>,
+    /// A migration of another version says that this program is too old for the schema: it serves programs that know this one.
+    pub too_old: Option<i64>,
     /// Files of functions and views that were not applied, or with another text.
     pub outdated: Vec<&'static str>,
 }
@@ -45,6 +46,10 @@ pub struct WorkerRow {
     pub host: String,
     /// Its process there.
     pub pid: i32,
+    /// What its queues' names begin with.
+    pub namespace: String,
+    /// The keys that it opens credentials with, the one that it seals with first.
+    pub keys: Vec<String>,
     /// Seconds since it was last heard of.
     pub silent_seconds: f64,
 }
@@ -109,39 +114,86 @@ impl Store {
         .await?)
     }
 
+    /// What sessions set when they begin and is not in effect: `lock_timeout is 0, not 5000`. Somebody between here and the
+    /// server has dropped it, or set something else.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn settings_not_in_effect(&self) -> Result<Vec<String>, StoreError> {
+        let names: Vec<_> = self.settings.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let found = sqlx::query!(
+            r#"select name as "name!", setting as "setting!" from pg_settings where name = any($1)"#,
+            &names
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let differs = |(name, wanted): &(&str, String)| {
+            let found = found.iter().find(|row| row.name == *name).map(|row| row.setting.as_str());
+            (found != Some(wanted.as_str()))
+                .then(|| format!("{name} is {}, not {wanted}", found.unwrap_or("not known")))
+        };
+        Ok(self.settings.iter().filter_map(differs).collect())
+    }
+
+    /// Who else may use what is ours, though nobody has said so of that role and this schema: everybody, or a role that
+    /// default privileges name. `anon: usage of the schema, 34 tables and views`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn open_to_others(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_file_scalar!("src/store/sql/open_to_others.sql").fetch_all(&self.pool).await?)
+    }
+
+    /// This user, as SQL writes it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn database_user(&self) -> Result<String, StoreError> {
+        Ok(sqlx::query_scalar!(r#"select quote_ident(current_user) as "user!""#)
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
     /// How the migrations that were applied differ from this program's.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn migration_state(&self) -> Result<MigrationState, StoreError> {
-        let mut connection = self.pool.acquire().await?;
         let ours = || NUMBERED.iter().filter(|migration| migration.migration_type.is_up_migration());
-        let applied = match connection.list_applied_migrations(&NUMBERED.table_name).await {
-            Err(MigrateError::Execute(error)) if is_missing_table(&error) => Vec::new(),
+        // Not checked when this is compiled: the table is sqlx's own.
+        let applied = "select version, checksum, success from _sqlx_migrations order by version";
+        let applied = sqlx::query_as::<_, (i64, Vec<u8>, bool)>(applied).fetch_all(&self.pool).await;
+        let applied = match applied {
+            Err(error) if is_missing_table(&error) => Vec::new(),
             applied => applied?,
         };
         if applied.is_empty() {
             let missing = ours().map(|migration| migration.version).collect();
             return Ok(MigrationState { missing, ..MigrationState::default() });
         }
-        let mut state = MigrationState {
-            unfinished: connection.dirty_version(&NUMBERED.table_name).await?,
-            ..MigrationState::default()
-        };
+        let unfinished = applied.iter().find(|(_, _, ended)| !ended).map(|(version, ..)| *version);
+        let mut state = MigrationState { unfinished, ..MigrationState::default() };
         for migration in ours() {
-            match applied.iter().find(|applied| applied.version == migration.version) {
+            match applied.iter().find(|(version, ..)| *version == migration.version) {
                 None => state.missing.push(migration.version),
-                Some(applied) if applied.checksum != migration.checksum => {
+                Some((_, checksum, _)) if *checksum != *migration.checksum => {
                     state.changed.push(migration.version);
                 }
                 Some(_) => {}
             }
         }
-        let unknown = applied.iter().filter(|applied| !NUMBERED.version_exists(applied.version));
-        state.unknown = unknown.map(|applied| applied.version).collect();
+        let unknown =
+            applied.iter().map(|(version, ..)| *version).filter(|version| !NUMBERED.version_exists(*version));
+        state.unknown = unknown.collect();
+        if state.missing.is_empty() {
+            let serves_from =
+                sqlx::query_scalar!("select serves_from from compatibility").fetch_one(&self.pool).await?;
+            let newest = ours().map(|migration| migration.version).max().unwrap_or_default();
+            state.too_old = (serves_from > newest).then_some(serves_from);
+        }
         // The first migration makes the table that is asked.
         let repeated =
-            sqlx::query!("select name, hash from repeatable_migrations").fetch_all(&mut *connection).await?;
+            sqlx::query!("select name, hash from repeatable_migrations").fetch_all(&self.pool).await?;
         let outdated = REPEATABLE
             .iter()
             .filter(|file| !repeated.iter().any(|row| row.name == file.name && row.hash == file.hash()));
@@ -156,7 +208,7 @@ impl Store {
     pub async fn workers_running(&self) -> Result<Vec<WorkerRow>, StoreError> {
         Ok(sqlx::query_as!(
             WorkerRow,
-            r#"select id as "id: WorkerId", host, pid,
+            r#"select id as "id: WorkerId", host, pid, namespace, keys,
                       extract(epoch from now() - seen_at)::float8 as "silent_seconds!"
                  from workers where stopped_at is null order by seen_at desc limit 1000"#
         )

@@ -14,6 +14,12 @@ pub enum Unfit {
     /// Its tables are those of an earlier version, or none.
     #[error("the database lacks migrations {0:?} of this version; run `backhaul migrate`")]
     Behind(Vec<i64>),
+    /// A later version has changed what this one uses.
+    #[error(
+        "this program is too old for the database, which serves programs that know migration {0}; upgrade it to the version that \
+         migrated the database"
+    )]
+    TooOld(i64),
     /// A migration has begun and not ended.
     #[error("migration {0} has begun and not ended; `backhaul doctor` says more")]
     Unfinished(i64),
@@ -21,27 +27,31 @@ pub enum Unfit {
 
 impl Store {
     /// Looks whether the database can be worked with; `whole` looks at its schema, too. A database with migrations of a later
-    /// version can: those only add.
+    /// version can, unless they say that this one is too old.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn fitness(&self, whole: bool) -> Result<Result<(), Unfit>, StoreError> {
+        let mut session = self.pool.acquire().await?;
         let read_only = sqlx::query_scalar!(
             r#"select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as "read_only!""#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut session)
         .await?;
         if read_only {
+            // The next look is to find out whether new sessions are, too.
+            session.give_up();
             return Ok(Err(Unfit::ReadOnly));
         }
+        drop(session);
         if !whole {
             return Ok(Ok(()));
         }
-        let MigrationState { missing, unfinished, .. } = self.migration_state().await?;
+        let MigrationState { missing, unfinished, too_old, .. } = self.migration_state().await?;
         Ok(match unfinished {
             Some(unfinished) => Err(Unfit::Unfinished(unfinished)),
             None if !missing.is_empty() => Err(Unfit::Behind(missing)),
-            None => Ok(()),
+            None => too_old.map_or(Ok(()), |serves_from| Err(Unfit::TooOld(serves_from))),
         })
     }
 }

@@ -2,9 +2,10 @@
 //! functions and views over them, each applied whenever its text has changed.
 
 use super::session::WITHOUT_TIMEOUTS;
-use super::{Store, StoreError};
+use super::{SCHEMA, Store, StoreError};
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Connection, Executor, PgConnection};
+use std::time::{Duration, Instant};
 
 pub(super) static NUMBERED: Migrator = sqlx::migrate!("../migrations");
 
@@ -42,24 +43,37 @@ pub(super) const REPEATABLE: &[Repeatable] = repeatable![
 
 /// Only if it is not there: `create schema if not exists` asks for the right to make schemas all the same, which whoever was
 /// given this one ready-made need not have.
-const MAKE_SCHEMA: &str = "do $$ begin
+const MAKE_SCHEMA: &str = "do $$ declare other oid; begin
     if to_regnamespace('backhaul') is null then
         create schema backhaul;
-        revoke all on schema backhaul from public;
+        -- Default privileges may have opened it to roles of which nobody has thought.
+        for other in select distinct acl.grantee
+                       from pg_namespace n cross join lateral aclexplode(n.nspacl) as acl
+                      where n.nspname = 'backhaul' and acl.grantee <> n.nspowner loop
+            execute 'revoke all on schema backhaul from ' || case other when 0 then 'public' else other::regrole::text end;
+        end loop;
     end if;
 end $$";
 
 impl Store {
+    /// Migrates, and tells nobody how far it is.
+    ///
+    /// # Errors
+    /// As [`Store::migrate_telling`].
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.migrate_telling(|_step| ()).await
+    }
+
     /// Applies the migrations that are missing, then the repeatable ones whose text has changed. Two processes that do so at
     /// once take turns.
     ///
     /// # Errors
     /// When the database cannot be reached, was migrated by a newer version, or refuses.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    pub async fn migrate_telling(&self, told: impl FnMut(MigrationStep)) -> Result<(), StoreError> {
         let mut session = self.migrating().await?;
-        session.execute(MAKE_SCHEMA).await.map_err(StoreError::schema)?;
-        NUMBERED.run(&mut session).await?;
-        repeat(&mut session).await?;
+        if let Err(error) = apply(&mut session, told).await {
+            return Err(may_not_migrate(&mut session, error).await);
+        }
         session.unlock().await?;
         Ok(session.close().await?)
     }
@@ -91,10 +105,69 @@ impl Store {
 
     /// A session of its own, which holds the migrator's lock until it ends.
     async fn migrating(&self) -> Result<PgConnection, StoreError> {
-        let mut session = self.pool.acquire().await?.detach();
+        let mut session = self.pool.connect().await?;
         session.execute(WITHOUT_TIMEOUTS).await?;
         session.lock().await?;
         Ok(session)
+    }
+}
+
+/// How far a migration is.
+#[derive(Clone, Debug)]
+pub enum MigrationStep {
+    /// This one begins.
+    Begins {
+        /// Its number.
+        version: i64,
+        /// What it is about.
+        about: String,
+    },
+    /// It is done.
+    Ended {
+        /// Its number.
+        version: i64,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+async fn apply(session: &mut PgConnection, mut told: impl FnMut(MigrationStep)) -> Result<(), StoreError> {
+    session.execute(MAKE_SCHEMA).await?;
+    session.ensure_migrations_table(&NUMBERED.table_name).await?;
+    let applied = session.list_applied_migrations(&NUMBERED.table_name).await?;
+    let missing = NUMBERED.iter().filter(|migration| {
+        migration.migration_type.is_up_migration()
+            && !applied.iter().any(|applied| applied.version == migration.version)
+    });
+    for migration in missing {
+        let version = migration.version;
+        told(MigrationStep::Begins { version, about: migration.description.to_string() });
+        let begun = Instant::now();
+        NUMBERED.run_to(version, &mut *session).await?;
+        told(MigrationStep::Ended { version, took: begun.elapsed() });
+    }
+    // Compares the texts of those that were applied before.
+    NUMBERED.run(&mut *session).await?;
+    repeat(session).await
+}
+
+/// A lack of rights, with what to grant to whom.
+async fn may_not_migrate(session: &mut PgConnection, error: StoreError) -> StoreError {
+    // A schema that may not be used is not found (3F000).
+    if !matches!(error.sqlstate().as_deref(), Some("42501" | "3F000")) {
+        return error;
+    }
+    let asked = "select quote_ident(current_user), (select nspowner::regrole::text from pg_namespace where nspname = 'backhaul')";
+    match sqlx::query_as::<_, (String, Option<String>)>(asked).fetch_one(session).await {
+        Ok((user, None)) => StoreError::MayNotMigrate {
+            lines: format!("create schema {SCHEMA} authorization {user};"),
+            error: Box::new(error),
+        },
+        Ok((user, Some(owner))) => StoreError::MayNotMigrate {
+            lines: format!("grant usage, create on schema {SCHEMA} to {user};\n    grant {owner} to {user};"),
+            error: Box::new(error),
+        },
+        Err(_lost) => error,
     }
 }
 

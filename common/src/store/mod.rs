@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod known;
 pub mod limits;
 mod migrations;
+mod pool;
 pub mod records;
 pub mod removal;
 pub mod results;
@@ -24,21 +25,23 @@ pub mod workers;
 
 pub use error::{SessionLimits, StoreError};
 pub use fitness::Unfit;
+pub use migrations::MigrationStep;
+use session::Beginning;
 pub use session::SCHEMA;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Executor, Postgres, Transaction};
-use std::str::FromStr;
+use pool::{Connector, Pool, Transaction};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// A pool of connections to the database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     /// Woken after every transition of a job; see [`Store::told`].
     told: Arc<Notify>,
+    /// What each session sets when it begins.
+    settings: Arc<[(&'static str, String)]>,
 }
 
 impl Store {
@@ -74,30 +77,15 @@ impl Store {
         name: &str,
         max_connections: u32,
         limits: SessionLimits,
-        first_statement: String,
+        beginning: Beginning,
     ) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(StoreError::Url)?
-            .application_name(name)
-            // A pooler refuses it, like any start-up parameter that it does not know. It is about numbers written as text,
-            // and Postgres has written them exactly since version 12.
-            .extra_float_digits(None);
-        let first_statement: Arc<str> = first_statement.into();
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(limits.acquire_timeout)
-            // A dead connection shows at its next statement, which the caller repeats anyway.
-            .test_before_acquire(false)
-            .after_connect(move |session, _meta| {
-                let first_statement = Arc::clone(&first_statement);
-                Box::pin(async move { session.execute(AssertSqlSafe(first_statement)).await.map(drop) })
-            })
-            .connect_lazy_with(options);
-        Ok(Self { pool, told: Arc::default() })
+        let connector = Connector::new(url, name, beginning.statement).map_err(StoreError::Url)?;
+        let pool = Pool::new(connector, max_connections, limits);
+        Ok(Self { pool, told: Arc::default(), settings: beginning.settings.into() })
     }
 
     /// Commits a transaction that may have told a transition, and wakes whoever publishes that.
-    async fn commit_told(&self, transaction: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+    async fn commit_told(&self, transaction: Transaction) -> Result<(), StoreError> {
         transaction.commit().await?;
         self.told.notify_one();
         Ok(())
@@ -134,6 +122,11 @@ impl Store {
             .into_iter()
             .map(|row| format!("invariant {}: {}: {}", row.invariant, row.subject, row.problem))
             .collect())
+    }
+
+    /// Gives up the sessions that were opened before now: each when it is needed next, or given back.
+    pub fn retire_sessions(&self) {
+        self.pool.retire();
     }
 
     /// Closes the connections, after the statements that are under way.

@@ -4,7 +4,7 @@
 use super::jobs::{CancelOutcome, CancelRequest, CancelTarget, fence};
 use super::{Store, StoreError};
 use crate::ids::{ConnectionId, JobId, TenantId};
-use sqlx::PgConnection;
+use crate::store::pool::Session;
 
 /// The answer to a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl Store {
 }
 
 async fn remove_records(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     connection: ConnectionId,
     batch: i64,
 ) -> Result<u64, StoreError> {
@@ -181,7 +181,7 @@ async fn remove_records(
 }
 
 async fn remove_stragglers(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     connection: ConnectionId,
     batch: i64,
 ) -> Result<u64, StoreError> {
@@ -199,7 +199,7 @@ async fn remove_stragglers(
 
 /// The last job of a chain of resumed ones goes first: what it carries is checked against the one before.
 async fn newest_job(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     connection: ConnectionId,
 ) -> Result<Option<JobId>, StoreError> {
     Ok(sqlx::query_scalar!(
@@ -215,7 +215,7 @@ async fn newest_job(
 
 /// Some slices of a job with their page logs, at least one slice and then as many as have `batch` pages together; or, when
 /// none is left, the job itself and its events.
-async fn remove_of_job(transaction: &mut PgConnection, job: JobId, batch: i64) -> Result<u64, StoreError> {
+async fn remove_of_job(transaction: &mut Session, job: JobId, batch: i64) -> Result<u64, StoreError> {
     let doomed = sqlx::query_scalar!(
         r#"select slice from (select slice, sum(page) over (order by slice) - page as pages_before
                                 from slices where job_id = $1 order by slice limit $3) s
@@ -255,10 +255,7 @@ async fn remove_of_job(transaction: &mut PgConnection, job: JobId, batch: i64) -
     Ok(pages + slices)
 }
 
-async fn remove_connection(
-    transaction: &mut PgConnection,
-    connection: ConnectionId,
-) -> Result<u64, StoreError> {
+async fn remove_connection(transaction: &mut Session, connection: ConnectionId) -> Result<u64, StoreError> {
     // What is known of it goes with it.
     let known = sqlx::query!(
         "with no_walks as (delete from pass_walks where connection_id = $1),

@@ -88,6 +88,7 @@ impl Store {
         limit: u16,
     ) -> Result<ResultRows, StoreError> {
         let chain: Vec<_> = chain.iter().map(|job| job.0).collect();
+        let mut session = self.pool.acquire().await?;
         let mut found = sqlx::query_file!(
             "src/store/sql/results.sql",
             &chain,
@@ -100,7 +101,7 @@ impl Store {
             // One more than asked for tells whether there are more.
             i64::from(limit) + 1
         )
-        .fetch(&self.pool);
+        .fetch(&mut session);
         let mut rows = Vec::new();
         let mut bytes = 0;
         while let Some(row) = found.try_next().await? {

@@ -22,19 +22,30 @@ const KEEP_MEMORY: &str = ", length(repeat(' ', 8388608))";
 
 /// The first statement of a session. Each of its statements is planned anew each time, for the values that it is given: a
 /// generic plan that was cached while a table was empty may read all of it, long after it has grown.
-pub(super) fn planned_anew(limits: SessionLimits) -> String {
-    settings(limits, &[("plan_cache_mode", "force_custom_plan")])
+pub(super) fn planned_anew(limits: SessionLimits) -> Beginning {
+    settings(limits, &[("plan_cache_mode", "force_custom_plan")], "")
 }
 
 /// The same, of a session that settles. Each of its statements is planned once, since planning a settle takes three times as
 /// long as the settle of a small page. What makes that safe is that it never chooses to read a whole table: its statements
 /// look single rows up by key, and a plan made while a table was empty does so, too.
-pub(super) fn planned_once(limits: SessionLimits) -> String {
+pub(super) fn planned_once(limits: SessionLimits) -> Beginning {
     let planning = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
-    settings(limits, &planning) + KEEP_MEMORY
+    settings(limits, &planning, KEEP_MEMORY)
 }
 
-fn settings(limits: SessionLimits, planning: &[(&str, &str)]) -> String {
+/// The last column of a session's first statement: whether it can only read.
+const READ_ONLY: &str = "pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as read_only";
+
+/// How a session begins.
+pub(super) struct Beginning {
+    /// Its first statement.
+    pub(super) statement: String,
+    /// The settings that it makes.
+    pub(super) settings: Vec<(&'static str, String)>,
+}
+
+fn settings(limits: SessionLimits, planning: &[(&'static str, &str)], rest: &str) -> Beginning {
     let millis = |limit: Duration| limit.as_millis().to_string();
     let settings = [
         ("search_path", SCHEMA.to_owned()),
@@ -45,10 +56,8 @@ fn settings(limits: SessionLimits, planning: &[(&str, &str)]) -> String {
         ("jit", "off".to_owned()),
     ];
     let planning = planning.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    let calls: Vec<String> = settings
-        .into_iter()
-        .chain(planning)
-        .map(|(name, value)| format!("set_config('{name}', '{value}', false)"))
-        .collect();
-    format!("select {}", calls.join(", "))
+    let settings: Vec<_> = settings.into_iter().chain(planning).collect();
+    let calls: Vec<String> =
+        settings.iter().map(|(name, value)| format!("set_config('{name}', '{value}', false)")).collect();
+    Beginning { statement: format!("select {}{rest}, {READ_ONLY}", calls.join(", ")), settings }
 }

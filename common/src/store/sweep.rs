@@ -5,7 +5,7 @@ use super::{Store, StoreError};
 use crate::ids::{JobId, TenantId, WorkerId};
 use crate::slice::Ring;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Executor, Postgres};
 use std::time::Duration;
 
 /// A lease that had expired and was ended.
@@ -160,7 +160,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn stuck(&self, silence: Duration, limit: i64) -> Result<Vec<JobId>, StoreError> {
-        stuck(&mut *self.pool.acquire().await?, silence, None, limit).await
+        stuck(&self.pool, silence, None, limit).await
     }
 
     /// Tenants with slices that wait for their turn, or whose back-off is over.
@@ -254,7 +254,7 @@ impl Store {
 
 /// Of `job`, or of all, those that are stuck.
 pub(super) async fn stuck(
-    connection: &mut PgConnection,
+    executor: impl Executor<'_, Database = Postgres>,
     silence: Duration,
     job: Option<JobId>,
     limit: i64,
@@ -273,6 +273,6 @@ pub(super) async fn stuck(
         limit,
         job.map(|job| job.0)
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?)
 }

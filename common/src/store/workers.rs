@@ -1,6 +1,7 @@
 //! Workers: one row per boot of a consumer process.
 
 use super::{Store, StoreError};
+use crate::credentials::KeyId;
 use crate::ids::{JobId, WorkerId};
 
 /// A page in the hands of a worker.
@@ -14,17 +15,33 @@ pub struct HeldPage {
     pub page: i32,
 }
 
+/// What a worker says of itself.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// What its queues' names begin with.
+    pub namespace: String,
+    /// The keys that it opens credentials with, the one that it seals with first.
+    pub keys: Vec<KeyId>,
+}
+
 impl Store {
     /// Registers a worker; again after a lost answer is harmless.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn worker_started(&self, worker: WorkerId, host: &str, pid: u32) -> Result<(), StoreError> {
+    pub async fn worker_started(&self, worker: WorkerId, boot: &Boot) -> Result<(), StoreError> {
         sqlx::query!(
-            "insert into workers (id, host, pid) values ($1, $2, $3) on conflict (id) do update set seen_at = now()",
+            "insert into workers (id, host, pid, namespace, keys) values ($1, $2, $3, $4, $5)
+             on conflict (id) do update set seen_at = now()",
             worker.0,
-            host,
-            i32::try_from(pid).unwrap_or_default()
+            boot.host,
+            i32::try_from(boot.pid).unwrap_or_default(),
+            boot.namespace,
+            &boot.keys.iter().map(ToString::to_string).collect::<Vec<_>>()
         )
         .execute(&self.pool)
         .await?;

@@ -99,7 +99,9 @@ async fn relay(client: TcpStream, broker: String, faults: Arc<Mutex<Faults>>) {
         loop {
             let read = from_server.read(&mut block).await?;
             let cut_at = faults.lock().expect("not poisoned").cut_at;
-            if read == 0 || cut_at.is_some_and(|bytes| block[..read].windows(bytes.len()).any(|it| it == bytes)) {
+            if read == 0
+                || cut_at.is_some_and(|bytes| block[..read].windows(bytes.len()).any(|it| it == bytes))
+            {
                 return Ok(());
             }
             to_client.write_all(&block[..read]).await?;

@@ -9,6 +9,7 @@ use common::store::StoreError;
 use common::store::jobs::{FailRight, Finished, JobError};
 use common::store::slices::{Lease, PageContext, RAMP_STEP, SkipRight};
 use common::telemetry::{CancelEnd, cancel_ended};
+use common::warn_unless_outage;
 use metrics::counter;
 use std::time::Duration;
 
@@ -149,7 +150,9 @@ impl PageHandler {
                 tenant = Some(of);
             }
             Ok(Finished::Not) => {}
-            Err(error) => tracing::warn!(%job, %error, "the sweeper will see whether the job is finished"),
+            Err(error) => {
+                warn_unless_outage!(error, %job, "the sweeper will see whether the job is finished");
+            }
         }
         if let Some(tenant) = tenant {
             self.refill(tenant).await;
@@ -164,14 +167,16 @@ impl PageHandler {
                 tracing::info!(%job, "a job is cancelled");
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%job, %error, "the sweeper will end the cancel"),
+            Err(error) => warn_unless_outage!(error, %job, "the sweeper will end the cancel"),
         }
     }
 
     pub(super) async fn refill(&self, tenant: TenantId) {
         match self.store.refill(tenant, RAMP_STEP).await {
             Ok(rings) => self.bell.ring_all(rings).await,
-            Err(error) => tracing::warn!(%tenant, %error, "the sweeper will ring the tenant's next slices"),
+            Err(error) => {
+                warn_unless_outage!(error, %tenant, "the sweeper will ring the tenant's next slices");
+            }
         }
     }
 }

@@ -19,7 +19,6 @@ mod settler;
 
 use crate::bell::Bell;
 use crate::disposition::Outcome;
-use crate::fitness::Fitness;
 use crate::in_flight::{Abort, Held, InFlight};
 use crate::slots::Slots;
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
@@ -29,11 +28,13 @@ pub use claimer::Claimer;
 use clock::Reading;
 use common::config::{LeasesConfig, PagesConfig};
 use common::credentials::Redactor;
+use common::fitness::Fitness;
 use common::ids::{LeaseToken, WorkerId};
 use common::slice::{Ring, SliceKind};
 use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
 use common::store::{Store, StoreError};
 use common::walk::Walk;
+use common::warn_unless_outage;
 use ending::Rest;
 use metrics::{counter, histogram};
 use poison::Poison;
@@ -107,7 +108,7 @@ impl PageHandler {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.fitness.met(&error);
-                tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the page is held until the database answers");
+                warn_unless_outage!(error, job = %ring.job, slice = ring.slice, "the page is held until the database answers");
                 Outcome::Unavailable
             }
         };

@@ -6,10 +6,12 @@ mod duties;
 use crate::bell::Bell;
 use crate::planner::Planner;
 use common::config::{CancelConfig, SweeperConfig};
+use common::fitness::Fitness;
 use common::health::Beat;
 use common::ids::WorkerId;
-use common::relay::EventRelay;
+use common::relay::{EventRelay, RelayError};
 use common::store::Store;
+use duties::DutyError;
 use metrics::{counter, gauge, histogram};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -27,6 +29,8 @@ pub struct Sweeper {
     pub worker: WorkerId,
     /// The store.
     pub store: Store,
+    /// Nothing is swept while its database cannot be worked with.
+    pub fitness: Fitness,
     /// Rings, pushes aborts, publishes markers.
     pub bell: Bell,
     /// Publishes events that others left, and progress.
@@ -107,6 +111,10 @@ impl Sweeper {
                 _ = ticks.tick() => {}
             }
             for (duty, run) in duties.into_iter().zip(&mut runs) {
+                beat.touch();
+                if !self.fitness.looks_fit() {
+                    break;
+                }
                 if ended.is_cancelled() {
                     return;
                 }
@@ -124,8 +132,12 @@ impl Sweeper {
         let result = self.perform(duty).await;
         run.ran = Some(begun);
         histogram!("sweeper_duty_seconds", "duty" => duty.word()).record(begun.elapsed().as_secs_f64());
-        // The broker's absence is said by whoever rebuilds the connection, once.
-        let said = matches!(result, Err(duties::DutyError::NoBroker));
+        // The broker's absence is said by whoever rebuilds the connection, once, and the database's by its own watch.
+        let said = match &result {
+            Err(DutyError::NoBroker) => true,
+            Err(DutyError::Store(error) | DutyError::Relay(RelayError::Store(error))) => error.is_outage(),
+            Err(DutyError::Publish(_) | DutyError::Relay(RelayError::Publish(_))) | Ok(()) => false,
+        };
         let error = result.err().map(|error| error.to_string());
         match &error {
             None => {

@@ -12,6 +12,7 @@ use common::ids::JobId;
 use common::job::JobStatus;
 use common::short::short;
 use common::store::StoreError;
+use common::warn_unless_outage;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -179,7 +180,7 @@ impl Problem {
 
     fn of_store(error: &StoreError) -> Self {
         if error.is_transient() {
-            tracing::warn!(%error, "a request was turned away: the database is not available");
+            warn_unless_outage!(error, "a request was turned away: the database is not available");
             return Self::unavailable(
                 "the database is not available at the moment; repeat the request (a start with the same job_id or \
                  command_id is applied once)",

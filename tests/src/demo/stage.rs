@@ -250,10 +250,7 @@ impl Stage {
     async fn delete_queues(&self) -> Result<()> {
         self.publisher.close().await;
         self.store.close().await;
-        self.with_broker(async |stage, channel| {
-            delete_names(channel, &stage.amqp.topology()).await
-        })
-        .await
+        self.with_broker(async |stage, channel| delete_names(channel, &stage.amqp.topology()).await).await
     }
 
     /// Where the broker is, and the names there.

@@ -21,8 +21,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// `tree` is where its programs are.
-    pub(super) fn create(of: &str, tree: Tree) -> Result<Self> {
+    /// For a server whose programs are this machine's.
+    pub(super) fn create(of: &str) -> Result<Self> {
+        Self::create_for(Tree::default(), of)
+    }
+
+    /// For one whose programs are in a tree.
+    pub(super) fn create_for(tree: Tree, of: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("backhaul-{of}-{}", Uuid::new_v4().simple()));
         DirBuilder::new()
             .mode(0o700)

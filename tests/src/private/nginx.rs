@@ -1,6 +1,6 @@
 //! An nginx that serves files, as an upstream that costs next to nothing.
 
-use super::{Folder, Server, TRIES, Tree, free_ports};
+use super::{Folder, Server, TRIES, free_ports};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ impl PrivateNginx {
     /// # Errors
     /// When nginx is not installed here, or does not start.
     pub async fn start() -> Result<Self> {
-        let folder = Folder::create("nginx", Tree::default())?;
+        let folder = Folder::create("nginx")?;
         let program = program()?;
         std::fs::create_dir(folder.path.join("pages"))?;
         for _try in 0..TRIES {

@@ -73,7 +73,7 @@ impl PrivatePostgres {
     pub(super) fn place() -> Result<(Folder, PathBuf)> {
         let tree = Tree::named("POSTGRES_TREE");
         let programs = programs(&tree)?;
-        Ok((Folder::create("postgres", tree)?, programs))
+        Ok((Folder::create_for(tree, "postgres")?, programs))
     }
 
     /// Starts it for the first time, on a port that is free.

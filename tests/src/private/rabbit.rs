@@ -87,7 +87,7 @@ impl PrivateRabbit {
 
     fn prepare(tree: Tree, address: Ipv4Addr) -> Result<Self> {
         let programs = programs(&tree)?;
-        let folder = Folder::create("rabbitmq", tree)?;
+        let folder = Folder::create_for(tree, "rabbitmq")?;
         folder.write("enabled_plugins", "[].")?;
         Ok(Self { server: None, names: None, folder, programs, address, ports: Ports::USUAL })
     }

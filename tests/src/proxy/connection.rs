@@ -12,6 +12,7 @@ const BLOCK: usize = 16 * 1024;
 pub(super) struct Connection<'a> {
     pub(super) state: &'a State,
     pub(super) epoch: u64,
+    pub(super) number: u64,
 }
 
 /// One direction's share of a `cut_after` rule.
@@ -145,11 +146,11 @@ impl Connection<'_> {
     }
 
     async fn flowing(&self, direction: Direction) {
-        self.until(|rules| !rules.stalled(direction)).await;
+        self.until(|rules| !rules.stalled(direction, self.number)).await;
     }
 
     async fn stalled(&self, direction: Direction) {
-        self.until(|rules| rules.stalled(direction)).await;
+        self.until(|rules| rules.stalled(direction, self.number)).await;
     }
 
     async fn cut(&self) {

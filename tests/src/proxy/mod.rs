@@ -56,6 +56,8 @@ struct Rules {
     refuse: bool,
     stalled_to_target: bool,
     stalled_to_client: bool,
+    /// The connections up to this number are stalled both ways.
+    forgotten: u64,
     latency: Duration,
     cut_after: Option<CutAfter>,
     stall_on: Option<(Direction, Vec<u8>)>,
@@ -85,11 +87,12 @@ struct Connections {
 }
 
 impl Rules {
-    fn stalled(&self, direction: Direction) -> bool {
-        match direction {
+    fn stalled(&self, direction: Direction, connection: u64) -> bool {
+        let all = match direction {
             Direction::ToTarget => self.stalled_to_target,
             Direction::ToClient => self.stalled_to_client,
-        }
+        };
+        all || connection <= self.forgotten
     }
 
     fn stall(&mut self, direction: Direction) {
@@ -158,6 +161,13 @@ impl FaultProxy {
     pub fn stall_both(&self) {
         self.stall(Direction::ToTarget);
         self.stall(Direction::ToClient);
+    }
+
+    /// Stalls both directions of the connections that are open now, for good, and lets new ones through: a firewall or a NAT
+    /// that has forgotten them, and drops their packets without a word.
+    pub fn forget(&self) {
+        let accepted = self.accepted();
+        self.state.rules.send_modify(|rules| rules.forgotten = accepted);
     }
 
     /// Stalls both directions, on every connection, just before a block that contains `pattern` would be forwarded
@@ -267,7 +277,7 @@ fn admit(client: TcpStream, target: SocketAddr, state: &Arc<State>) {
     }
     let state = Arc::clone(state);
     tokio::spawn(async move {
-        Connection { state: &state, epoch }.run(client, target).await;
+        Connection { state: &state, epoch, number }.run(client, target).await;
         state.seen.send_modify(|seen| {
             seen.open.remove(&number);
         });

@@ -53,6 +53,18 @@ async fn a_healthy_proxy_forwards_both_ways_and_counts() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_is_silent_and_new_connections_work() {
+    let proxy = echo().await;
+    let mut old = connect(&proxy).await;
+    says(&mut old, "hello").await.unwrap();
+    proxy.forget();
+    let mut new = connect(&proxy).await;
+    assert_eq!(says(&mut new, "new").await.unwrap(), "new");
+    let silent = tokio::time::timeout(Duration::from_millis(200), says(&mut old, "old"));
+    assert!(silent.await.is_err(), "it was answered, or told");
+}
+
+#[tokio::test]
 async fn cut_resets_what_is_open_and_nothing_else() {
     let proxy = echo().await;
     let mut old = connect(&proxy).await;

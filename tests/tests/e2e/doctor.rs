@@ -5,15 +5,20 @@ use common::amqp::AmqpConfig;
 use common::credentials::{Key, Keyring};
 use common::ids::ConnectionId;
 use common::store::connections::{AccountChange, NewConnection};
+use harness::clients::Management;
 use harness::command_line::backhaul;
 use harness::fixture::{Fixture, amqp_url};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Nothing listens there.
 const CLOSED: &str = "127.0.0.1:1";
+
+/// What it says without one.
+const NO_CONSUMER: &str = "no consumer runs in the namespace";
 
 /// What it found, and its exit status.
 struct Diagnosis {
@@ -27,10 +32,20 @@ impl Diagnosis {
         Ok(Self { code: ran.code, told: ran.json()? })
     }
 
-    /// The checks of this verdict, as text.
+    /// The checks of this verdict, as text. Most tests have no consumer, and only some of them are about that.
     fn all(&self, verdict: &str) -> Vec<String> {
         let checks = self.told["checks"].as_array().into_iter().flatten();
-        checks.filter(|check| check["verdict"] == verdict).map(ToString::to_string).collect()
+        let checks = checks.filter(|check| check["verdict"] == verdict);
+        checks.map(ToString::to_string).filter(|check| !check.contains(NO_CONSUMER)).collect()
+    }
+
+    fn finds_no_consumer(&self) -> bool {
+        self.code == Some(1) && self.told.to_string().contains(NO_CONSUMER)
+    }
+
+    /// Demands that nothing failed, beside that there is no consumer.
+    fn finds_nothing_else(&self) {
+        assert_eq!(self.all("failed"), Vec::<String>::new(), "{:#}", self.told);
     }
 
     /// Demands exactly one failed check, which says all of this.
@@ -57,8 +72,8 @@ async fn healthy_services_pass() -> Result<()> {
     let fixture = Fixture::with_calls(5).await?;
     fixture.account("acme", json!({})).await?;
     let alone = Diagnosis::of(&fixture.environment()).await?;
-    assert_eq!((alone.code, alone.all("failed")), (Some(0), vec![]), "{:#}", alone.told);
-    assert!(alone.warns_of("no consumer runs"), "{:#}", alone.told);
+    alone.finds_nothing_else();
+    assert!(alone.finds_no_consumer(), "{:#}", alone.told);
 
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.until_sql("select count(*) = 11 and bool_and(succeeded_at is not null) from sweeps").await?;
@@ -69,6 +84,9 @@ async fn healthy_services_pass() -> Result<()> {
         "✓ database: PostgreSQL",
         "✓ database: every migration",
         "✓ database: this user may read and write",
+        "✓ database: the settings of a session",
+        "✓ database: the schema backhaul is open to nobody",
+        "✓ credentials: every consumer knows every key",
         "✓ database: its clock is",
         "sessions are in use",
         "✓ workers: 1 alive",
@@ -76,7 +94,7 @@ async fn healthy_services_pass() -> Result<()> {
         "✓ credentials: 1 connections",
         "✓ broker: amqp://guest:***@",
         "✓ broker: this user may declare, bind, publish and consume",
-        "✓ topology: 10 of 10",
+        "✓ topology: 11 of 11",
         ".pages: 0 messages wait, 1 consumers",
         ".dead is empty",
         "0 failed",
@@ -127,7 +145,12 @@ async fn migrations_are_compared() -> Result<()> {
     let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
                  values (9999, 'of the future', true, '', 0)";
     fixture.database.execute(newer).await?;
-    Diagnosis::of(&environment).await?.fails_with(&["newer version", "9999"]);
+    let ahead = Diagnosis::of(&environment).await?;
+    ahead.finds_nothing_else();
+    assert!(ahead.warns_of("serves this one, too: migrations 9999"), "{:#}", ahead.told);
+    fixture.database.execute("update compatibility set serves_from = 9999").await?;
+    Diagnosis::of(&environment).await?.fails_with(&["newer version", "9999", "too old"]);
+    fixture.database.execute("update compatibility set serves_from = 3").await?;
     fixture.database.execute("delete from _sqlx_migrations where version = 9999").await?;
     fixture.database.execute("update _sqlx_migrations set checksum = '\\x00' where version = 1").await?;
     Diagnosis::of(&environment).await?.fails_with(&["another text", "migrations 1"]);
@@ -143,7 +166,7 @@ async fn migrations_are_compared() -> Result<()> {
         .await?;
     Diagnosis::of(&environment).await?.fails_with(&["another version: 020_walk", "backhaul migrate"]);
     fixture.store.migrate().await?;
-    assert_eq!(Diagnosis::of(&environment).await?.code, Some(0));
+    Diagnosis::of(&environment).await?.finds_nothing_else();
     fixture.finish([]).await
 }
 
@@ -153,7 +176,7 @@ async fn a_queue_of_another_type_is_found_and_a_missing_one_is_a_warning() -> Re
     let namespace = format!("{}_other", fixture.namespace);
     let environment = with(&fixture, &[("AMQP__NAMESPACE", &namespace)]);
     let empty = Diagnosis::of(&environment).await?;
-    assert_eq!(empty.code, Some(0), "{:#}", empty.told);
+    empty.finds_nothing_else();
     assert!(
         empty.warns_of(&format!("{namespace}.pages")) && empty.warns_of("start a consumer"),
         "{:#}",
@@ -193,7 +216,8 @@ async fn credentials_that_no_key_opens_are_found() -> Result<()> {
 
     let known = lost.expose().to_string();
     let found = Diagnosis::of(&with(&fixture, &[("CREDENTIALS__OLD_KEYS", &known)])).await?;
-    assert!(found.code == Some(0) && found.warns_of("rotate-key"), "{:#}", found.told);
+    found.finds_nothing_else();
+    assert!(found.warns_of("rotate-key"), "{:#}", found.told);
     fixture.finish([]).await
 }
 
@@ -216,5 +240,110 @@ async fn a_user_who_may_not_write_is_found() -> Result<()> {
     fixture.database.execute(&format!("drop owned by {role}; drop role {role}")).await?;
     outside?.fails_with(&["may not use the schema backhaul", "grant usage on schema backhaul"]);
     found?.fails_with(&["jobs: ", "insert", "update", "delete", "grant"]);
+    fixture.finish([]).await
+}
+
+/// RabbitMQ 4 deletes a message that was returned too often, and a policy may say how often that is.
+#[tokio::test]
+async fn a_delivery_limit_that_bites_is_found() -> Result<()> {
+    let Some(management) = Management::of_the_broker()? else {
+        tracing::warn!(
+            "NOT TESTED: AMQP_URL names a broker of yours, and MANAGEMENT_URL not its management API"
+        );
+        return Ok(());
+    };
+    let fixture = Fixture::with_calls(0).await?;
+    fixture.declare().await?;
+    let blind = Diagnosis::of(&fixture.environment()).await?;
+    assert!(blind.warns_of("amqp.management_url is not set"), "{:#}", blind.told);
+
+    let url = management.url_with_user()?;
+    let environment = with(&fixture, &[("AMQP__MANAGEMENT_URL", url.as_str())]);
+    let fine = Diagnosis::of(&environment).await?;
+    let passed = fine.all("ok").iter().any(|check| check.contains("no policy lowers that of the 5 queues"));
+    assert!(passed, "{:#}", fine.told);
+
+    let policy = json!({ "pattern": format!("^{}\\.dead$", fixture.namespace), "apply-to": "queues",
+                         "definition": { "delivery-limit": 20 } });
+    management.put_policy(&fixture.namespace, &policy).await?;
+    // The management API tells of a policy with its next statistics.
+    let bites = async {
+        loop {
+            let found = Diagnosis::of(&environment).await?;
+            if found.code == Some(1) {
+                return anyhow::Ok(found);
+            }
+        }
+    };
+    let bites =
+        tokio::time::timeout(Duration::from_secs(60), bites).await.context("the policy is seen")??;
+    bites.fails_with(&["delivery limits", ".dead", "returned 20 times", "list_policies"]);
+    management.delete_policy(&fixture.namespace).await?;
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_fleet_of_another_namespace_or_without_the_key_is_found() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    fixture.account("acme", json!({})).await?;
+    let mut settings = fixture.unhurried()?;
+    let other = Key::generate();
+    settings.credentials.key = other.expose().to_string().into();
+    let consumer = fixture.consumer_with(settings).await?;
+    fixture.until_sql("select exists (select from workers)").await?;
+    let found = Diagnosis::of(&fixture.environment()).await?;
+    let ours = fixture.keyring()?.current().context("a key")?.to_string();
+    found.fails_with(&["does not know the key", &ours, &consumer.id.to_string(), "credentials.old_keys"]);
+
+    let elsewhere = format!("{}_elsewhere", fixture.namespace);
+    let found = Diagnosis::of(&with(&fixture, &[("AMQP__NAMESPACE", &elsewhere)])).await?;
+    found.fails_with(&["none in the namespace", &elsewhere, &fixture.namespace, "amqp.namespace"]);
+    fixture.finish([consumer]).await
+}
+
+/// What a hosted Postgres does for a role of its own, and what somebody does by hand.
+#[tokio::test]
+async fn a_schema_that_is_open_to_others_is_found() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let role = format!("anon_{}", fixture.namespace);
+    let environment = fixture.environment();
+    // A role that was given something on purpose is nobody's concern.
+    let on_purpose = format!(
+        "create role {role}; grant usage on schema backhaul to {role}; grant select on all tables in schema backhaul to {role}"
+    );
+    fixture.database.execute(&on_purpose).await?;
+    let allowed = Diagnosis::of(&environment).await;
+    let by_default = format!("alter default privileges grant select on tables to {role}");
+    fixture.database.execute(&by_default).await?;
+    let opened = Diagnosis::of(&environment).await;
+    fixture.database.execute(&format!("drop owned by {role}; drop role {role}")).await?;
+    allowed?.finds_nothing_else();
+    opened?.fails_with(&["open to others by default", &role, "the schema", "revoke all on schema backhaul"]);
+
+    fixture
+        .database
+        .execute("grant usage on schema backhaul to public; grant select on connections to public")
+        .await?;
+    let opened = Diagnosis::of(&environment).await?;
+    opened.fails_with(&["everybody (public): the schema, 1 tables and views", "revoke all"]);
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_is_found() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let name = fixture.database.url().path().trim_start_matches('/').to_owned();
+    fixture
+        .database
+        .execute(&format!("alter database {name} set default_transaction_read_only = on"))
+        .await?;
+    let found = Diagnosis::of(&fixture.environment()).await;
+    let mut writer = fixture.database.pool.acquire().await?;
+    let reset = format!(
+        "set default_transaction_read_only = off; alter database {name} reset default_transaction_read_only"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(reset)).execute(&mut *writer).await?;
+    drop(writer);
+    found?.fails_with(&["the database is read-only", "primary"]);
     fixture.finish([]).await
 }

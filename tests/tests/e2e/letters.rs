@@ -291,8 +291,9 @@ async fn a_mistyped_routing_key_is_answered_and_found() -> Result<()> {
 
     // The operator binds the key, and sends it back as it was.
     let (connection, channel) = fixture.broker().await?;
-    let (queue, exchange) = (fixture.queue(WorkQueue::Starts), Topology::new(&fixture.namespace).commands());
-    let options = QueueBindOptions::default();
+    // To the exchange that routes: what the first one passes on is routed there, too.
+    let exchange = format!("{}.routes", Topology::new(&fixture.namespace).commands());
+    let (queue, options) = (fixture.queue(WorkQueue::Starts), QueueBindOptions::default());
     channel
         .queue_bind(queue.into(), exchange.into(), "sync.strat".into(), options, FieldTable::default())
         .await?;

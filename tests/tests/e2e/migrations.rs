@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, bail};
 use common::store::{SessionLimits, Store, StoreError};
 use futures::future::try_join_all;
+use harness::command_line::backhaul;
 use harness::database::Database;
+use harness::fixture::Fixture;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use url::Url;
 use uuid::Uuid;
 
@@ -41,6 +43,7 @@ async fn everything_is_in_a_schema_of_its_own_and_goes_with_it() -> Result<()> {
     let grant = ["tables", "functions"]
         .map(|kind| format!("alter default privileges in schema public grant all on {kind} to {role}"));
     database.execute(&grant.join(";")).await?;
+    database.execute(&format!("alter default privileges grant usage on schemas to {role}")).await?;
     let store = Database::store_at(&database.url())?;
     let public = "select (select count(*) from pg_class where relnamespace = 'public'::regnamespace)
                        + (select count(*) from pg_proc where pronamespace = 'public'::regnamespace)
@@ -149,7 +152,17 @@ async fn a_schema_that_was_made_for_this_user_is_enough() -> Result<()> {
     let database = Database::create_empty().await?;
     let (role, url) = role(&database).await?;
     let store = Database::store_at(&url)?;
-    let Err(StoreError::Schema(_)) = store.migrate().await else { bail!("{role} made a schema") };
+    let Err(error @ StoreError::MayNotMigrate { .. }) = store.migrate().await else {
+        bail!("{role} made a schema")
+    };
+    let line = format!("create schema backhaul authorization {role};");
+    assert!(error.to_string().contains(&line), "{error}");
+    // Somebody else's is of no use.
+    database.execute("create schema backhaul").await?;
+    let Err(error) = store.migrate().await else { bail!("{role} migrated another's schema") };
+    let lines = [format!("grant usage, create on schema backhaul to {role};"), format!(" to {role};")];
+    assert!(lines.iter().all(|line| error.to_string().contains(line)), "{error}");
+    database.execute("drop schema backhaul").await?;
     database.execute(&format!("create schema backhaul authorization {role}")).await?;
     for _twice in 0..2 {
         store.migrate().await?;
@@ -197,5 +210,61 @@ async fn a_session_sets_what_it_needs_and_asks_for_nothing_that_a_pooler_refuses
         wanted["enable_seqscan"] = json!("off");
         store.close().await;
     }
+    database.remove().await
+}
+
+/// Postgres looks into a schema of the user's own name first. Ours is named, so that there is one world and no second.
+#[tokio::test]
+async fn a_schema_that_is_named_as_the_user_is_not_looked_into() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    fixture.account("acme", json!({})).await?;
+    let role: String = one(&fixture.database, "select current_user::text").await?;
+    let named = format!("create schema \"{role}\"");
+    fixture.database.execute(&named).await?;
+    let environment = fixture.environment();
+    let migrated = backhaul(&environment, &["migrate"]).await?;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    let listed = backhaul(&environment, &["admin", "tenant", "list"]).await?;
+    assert!(listed.stdout.contains("acme"), "{}", listed.stdout);
+    let doctor = backhaul(&environment, &["doctor"]).await?;
+    assert!(doctor.stdout.contains("is applied to the schema backhaul"), "{}", doctor.stdout);
+    let elsewhere = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                      where n.nspname not in ('backhaul', 'pg_catalog', 'information_schema', 'pg_toast')";
+    assert_eq!(one::<i64>(&fixture.database, elsewhere).await?, 0);
+    fixture.finish([]).await
+}
+
+/// Neither the server nor the client ends a migration that takes longer than a statement may; and whoever waits sees which one
+/// it is.
+#[tokio::test]
+async fn a_migration_that_takes_long_is_told_and_not_cut() -> Result<()> {
+    let database = Database::create_empty().await?;
+    let slow = "create function public.slow() returns event_trigger language plpgsql as $$ begin
+                    if not exists (select from pg_class where relname = 'slept') then
+                        create table public.slept ();
+                        perform pg_sleep(4);
+                    end if;
+                end $$;
+                create event trigger slow on ddl_command_end when tag in ('CREATE VIEW', 'CREATE FUNCTION', 'CREATE TYPE')
+                    execute function public.slow()";
+    database.execute(slow).await?;
+    let environment = HashMap::from([
+        ("BACKHAUL__DATABASE__URL".to_owned(), database.url().to_string()),
+        ("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS".to_owned(), "500".to_owned()),
+        ("BACKHAUL__DATABASE__STATEMENT_TIMEOUT_MS".to_owned(), "1000".to_owned()),
+        ("BACKHAUL__DATABASE__IDLE_IN_TRANSACTION_TIMEOUT_MS".to_owned(), "1000".to_owned()),
+    ]);
+    let migrated = backhaul(&environment, &["migrate"]).await?;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    assert_eq!(one::<i64>(&database, "select count(*) from pg_class where relname = 'slept'").await?, 1);
+    for part in [
+        "migration 1 (schema) is applied …",
+        "migration 1 is applied, in ",
+        "migration 3 (fleet) is applied …",
+    ] {
+        assert!(migrated.stderr.contains(part), "{}", migrated.stderr);
+    }
+    let again = backhaul(&environment, &["migrate"]).await?;
+    assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""));
     database.remove().await
 }

@@ -96,3 +96,35 @@ async fn nothing_is_consumed_before_the_schema_is_there() -> Result<()> {
     fixture.until_over(job, JobStatus::Completed).await?;
     fixture.finish([consumer]).await
 }
+
+/// A later version may have changed what this one uses: its migration says so. One that only adds does not.
+#[tokio::test]
+async fn a_schema_that_is_ahead_is_served_unless_it_says_that_this_program_is_too_old() -> Result<()> {
+    let fixture = Fixture::with_calls(25).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let ahead = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (9999, 'of the future', true, '', 0)";
+    fixture.database.execute(ahead).await?;
+    let consumer = fixture.consumer().await?;
+    let producer = fixture.producer_program()?.start()?;
+    producer.ready().await?;
+    let job = fixture.publish_start(account.connection).await?;
+    fixture.until_over(job, JobStatus::Completed).await?;
+
+    fixture.database.execute("update compatibility set serves_from = 9999").await?;
+    until_unready_for(&consumer, "too old for the database").await?;
+    producer.unready().await?;
+    let (status, said) = producer.get("/readyz").await?;
+    assert!(status == 503 && said.contains("too old for the database") && said.contains("9999"), "{said}");
+    let waits = fixture.publish_start(account.connection).await?;
+    let late = Fixture::spawn(fixture.settings()?).await?;
+    until_unready_for(&late, "too old for the database").await?;
+    assert!(fixture.store.job(waits, None).await?.is_none(), "it was consumed");
+
+    fixture.database.execute("update compatibility set serves_from = 3").await?;
+    consumer.ready().await?;
+    late.ready().await?;
+    producer.ready().await?;
+    fixture.until_over(waits, JobStatus::Completed).await?;
+    fixture.finish([consumer, late]).await
+}

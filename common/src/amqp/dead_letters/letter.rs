@@ -32,7 +32,8 @@ pub mod header {
     pub const LEFT_OUT: &str = "x-left-out";
 
     /// Those that every letter has.
-    pub const ALWAYS: [&str; 8] = [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
+    pub const ALWAYS: [&str; 8] =
+        [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED];
     /// All of them.
     pub const ALL: [&str; 10] =
         [LETTER, REASON, DETAIL, FIRST_SEEN, QUEUE, EXCHANGE, ROUTING_KEY, REDELIVERED, SET_ASIDE, LEFT_OUT];
@@ -89,9 +90,10 @@ pub fn why_unrouted(topology: &Topology, exchange: &str, routing_key: &str) -> S
 /// A message of the dead-letter queue, or one that no queue has taken.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// What it is called here: by the letter's own name, or for want of one (the broker made it a letter, or nobody has yet)
-    /// by its `message_id` or a hash of its body, which others may share.
+    /// What it is called here: its `message_id`, or for want of one a hash of its body. Others may be called the same.
     pub id: String,
+    /// The letter's own name. None if the broker made it a letter, or nobody has yet.
+    pub letter: Option<String>,
     /// The `type` property, or for want of one the routing key that it came with.
     pub kind: Option<String>,
     /// A stable word.
@@ -124,7 +126,8 @@ impl DeadLetter {
         let kind = properties.kind().as_ref().map(ToString::to_string);
         match &place {
             Place::Dead => Self {
-                id: said(header::LETTER).unwrap_or(id),
+                id,
+                letter: said(header::LETTER),
                 kind: kind.or_else(|| said(header::ROUTING_KEY)),
                 reason: said(header::REASON),
                 detail: said(header::DETAIL),
@@ -137,6 +140,7 @@ impl DeadLetter {
             },
             Place::Unrouted(published) => Self {
                 id,
+                letter: None,
                 kind: kind.or_else(|| Some(published.routing_key.clone())),
                 reason: Some(UNROUTED.to_owned()),
                 detail: Some(why_unrouted(topology, &published.exchange, &published.routing_key)),

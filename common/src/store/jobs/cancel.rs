@@ -6,10 +6,10 @@ use super::{lock, lock_identity};
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
+use crate::store::pool::Session;
 use crate::trace;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::PgConnection;
 use std::time::Duration;
 
 /// Which job a cancel is for.
@@ -171,7 +171,7 @@ impl Store {
 
 /// Whether there is such a connection, or was until a moment ago: one that was deleted has no job, which is what a cancel
 /// is for.
-async fn exists(transaction: &mut PgConnection, connection: ConnectionId) -> Result<bool, StoreError> {
+async fn exists(transaction: &mut Session, connection: ConnectionId) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"select exists (select from connections where id = $1) as "exists!""#,
         connection.0
@@ -181,7 +181,7 @@ async fn exists(transaction: &mut PgConnection, connection: ConnectionId) -> Res
 }
 
 async fn fence_or_keep(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
     request: &CancelRequest,
 ) -> Result<CancelOutcome, StoreError> {
@@ -209,7 +209,7 @@ async fn fence_or_keep(
 
 /// Closes a job. `None` if there is no such job; another tenant's is `Unknown`.
 pub(in crate::store) async fn fence(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
     request: &CancelRequest,
 ) -> Result<Option<CancelOutcome>, StoreError> {

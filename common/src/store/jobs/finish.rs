@@ -7,8 +7,8 @@ use crate::contract::EventKind;
 use crate::ids::{JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
 use crate::slice::SliceKind;
+use crate::store::pool::Session;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 
 /// What came of finishing a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +128,11 @@ impl Store {
 }
 
 /// `None` while a slice is not done.
-async fn walked(transaction: &mut PgConnection, job: JobId) -> Result<Option<Walked>, StoreError> {
+async fn walked(transaction: &mut Session, job: JobId) -> Result<Option<Walked>, StoreError> {
     Ok(sqlx::query_file_as!(Walked, "src/store/sql/walked.sql", job.0).fetch_optional(transaction).await?)
 }
 
-async fn complete(transaction: &mut PgConnection, job: JobId, gap: Option<&str>) -> Result<(), StoreError> {
+async fn complete(transaction: &mut Session, job: JobId, gap: Option<&str>) -> Result<(), StoreError> {
     sqlx::query!(
         "update jobs set status = 'completed', finished_at = now(), paused = false, deletion_left_out = $2
           where id = $1",
@@ -155,10 +155,7 @@ async fn complete(transaction: &mut PgConnection, job: JobId, gap: Option<&str>)
 }
 
 /// What a job warns of, as its last event tells it; null if nothing.
-pub(super) async fn warnings(
-    transaction: &mut PgConnection,
-    job: JobId,
-) -> Result<Option<Value>, StoreError> {
+pub(super) async fn warnings(transaction: &mut Session, job: JobId) -> Result<Option<Value>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"select json_agg(w) as warnings
              from (select kind, sum(count)::bigint as count, (array_agg(text order by slice))[1] as text
@@ -172,7 +169,7 @@ pub(super) async fn warnings(
 }
 
 /// What was fetched by its id and is stored is no straggler any more.
-async fn close_stragglers(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
+async fn close_stragglers(transaction: &mut Session, job: JobId) -> Result<(), StoreError> {
     sqlx::query!(
         "update stragglers t set closed_at = now(), closed_by = 'stored'
            from jobs j
@@ -190,7 +187,7 @@ async fn close_stragglers(transaction: &mut PgConnection, job: JobId) -> Result<
 }
 
 /// The slice comes after all others. It processes no records, so its total is known.
-async fn begin(transaction: &mut PgConnection, job: JobId, kind: SliceKind) -> Result<(), StoreError> {
+async fn begin(transaction: &mut Session, job: JobId, kind: SliceKind) -> Result<(), StoreError> {
     if kind == SliceKind::Check {
         sqlx::query!("insert into checks (job_id) values ($1)", job.0).execute(&mut *transaction).await?;
         sqlx::query!(
@@ -221,7 +218,7 @@ async fn begin(transaction: &mut PgConnection, job: JobId, kind: SliceKind) -> R
 
 /// Keeps what the walks of a full sync read, where a list may move while it is read; only of the last passes, since a job
 /// that looks for the same pages finds them there.
-async fn keep_walks(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
+async fn keep_walks(transaction: &mut Session, job: JobId) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into pass_walks (connection_id, stream, pass, span_from, pages_hash)
          select p.connection_id, p.stream, p.pass, s.span_from, (s.walk ->> 'pages_hash')::bigint

@@ -32,7 +32,7 @@ impl Store {
         .await?;
         let Some(job) = found else { return Ok(None) };
         let filter = JobFilter { job: Some(job), limit: 1, ..JobFilter::default() };
-        Ok(read(&mut transaction, &filter).await?.pop())
+        Ok(read(&mut *transaction, &filter).await?.pop())
     }
 
     /// The tenant of a job, if there is such a job.

@@ -26,10 +26,10 @@ use super::{Store, StoreError, events};
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
+use crate::store::pool::Session;
 use crate::store::slices::Lease;
 use crate::store::sweep::stuck;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use std::time::Duration;
 
 /// Why a job failed; stored and shown.
@@ -75,7 +75,7 @@ pub enum FailRight<'a> {
 }
 
 impl FailRight<'_> {
-    async fn holds(self, transaction: &mut PgConnection, job: JobId) -> Result<bool, StoreError> {
+    async fn holds(self, transaction: &mut Session, job: JobId) -> Result<bool, StoreError> {
         Ok(match self {
             Self::Job => true,
             Self::Silence(silence) => !stuck(transaction, silence, Some(job), 1).await?.is_empty(),
@@ -113,7 +113,7 @@ struct Locked {
     connection: ConnectionId,
 }
 
-async fn lock(transaction: &mut PgConnection, job: JobId) -> Result<Option<Locked>, StoreError> {
+async fn lock(transaction: &mut Session, job: JobId) -> Result<Option<Locked>, StoreError> {
     Ok(sqlx::query_as!(
         Locked,
         r#"select status as "status: JobStatus", tenant_id as "tenant: TenantId",
@@ -126,7 +126,7 @@ async fn lock(transaction: &mut PgConnection, job: JobId) -> Result<Option<Locke
 }
 
 /// Serialises a start and a cancel of the same job that have no row to meet at.
-async fn lock_identity(transaction: &mut PgConnection, job: JobId) -> Result<(), StoreError> {
+async fn lock_identity(transaction: &mut Session, job: JobId) -> Result<(), StoreError> {
     sqlx::query!(
         r#"select pg_advisory_xact_lock(hashtextextended($1, 0)) as "locked?: ()""#,
         job.to_string()
@@ -155,7 +155,7 @@ impl Store {
 }
 
 /// Closes what is open of a job, and makes it failed. Its row is locked.
-async fn fail_locked(transaction: &mut PgConnection, job: JobId, error: &JobError) -> Result<(), StoreError> {
+async fn fail_locked(transaction: &mut Session, job: JobId, error: &JobError) -> Result<(), StoreError> {
     sqlx::query!(
         "update slices set status = 'failed', not_before = null, lease_token = null, leased_ring = null,
                     worker = null, leased_until = null

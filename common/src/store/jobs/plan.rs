@@ -6,10 +6,10 @@ use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobMode};
 use crate::slice::Span;
+use crate::store::pool::Session;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 
 /// What the planner needs to know of a job.
 #[derive(Clone, Debug)]
@@ -212,7 +212,7 @@ struct Version {
 
 /// Finds the version of the settings that the job is planned with, or makes it.
 async fn version(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     plannable: &Plannable,
     plan: &Plan,
 ) -> Result<Version, StoreError> {
@@ -277,7 +277,7 @@ async fn version(
 
 /// Notes on the job what it is planned with.
 async fn note(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     plannable: &Plannable,
     plan: &Plan,
     version: Version,
@@ -306,7 +306,7 @@ async fn note(
 }
 
 /// Shares the documents of a job out, and returns among how many slices. What there is to fetch is known from the beginning.
-async fn share_out(transaction: &mut PgConnection, job: JobId, locked: &Locked) -> Result<i64, StoreError> {
+async fn share_out(transaction: &mut Session, job: JobId, locked: &Locked) -> Result<i64, StoreError> {
     let slices = sqlx::query!(
         "insert into slices (job_id, slice, tenant_id, connection_id, kind, span_to, ids_from, ids_to, total)
          select j.id, first / $4, $2, $3, 'documents', j.date_to, first, least(first + $4, j.documents),
@@ -325,7 +325,7 @@ async fn share_out(transaction: &mut PgConnection, job: JobId, locked: &Locked) 
 
 /// Makes the slices of these spans, and returns how many.
 async fn cut(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
     locked: &Locked,
     spans: &[Span],

@@ -9,9 +9,9 @@ use super::lock;
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobMode, JobStatus};
+use crate::store::pool::Session;
 use crate::trace;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 
 /// A connection as it is now, for whoever tells whether it still lists the same records.
 #[derive(Clone, Debug)]
@@ -127,7 +127,7 @@ impl Store {
 }
 
 async fn refusal(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     ended: JobId,
     connection: ConnectionId,
     fingerprint: Option<String>,
@@ -170,7 +170,7 @@ async fn refusal(
 
 /// The new job, its slices, and what they carry. The old job is over: nothing of it changes any more.
 async fn copy(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     ended: JobId,
     job: JobId,
     requested_by: Option<&str>,

@@ -8,11 +8,11 @@ use crate::command::OnConflict;
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use crate::job::JobMode;
+use crate::store::pool::Session;
 use crate::trace;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::PgConnection;
 
 /// What is asked for by a start.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl Store {
     }
 }
 
-async fn insert(transaction: &mut PgConnection, request: &StartRequest) -> Result<StartOutcome, StoreError> {
+async fn insert(transaction: &mut Session, request: &StartRequest) -> Result<StartOutcome, StoreError> {
     let job = request.job;
     lock_identity(transaction, job).await?;
     if let Some(known) = lock(transaction, job).await? {
@@ -177,7 +177,7 @@ struct Found {
 }
 
 /// `None` if there is no such connection (of this tenant).
-async fn look(transaction: &mut PgConnection, request: &StartRequest) -> Result<Option<Found>, StoreError> {
+async fn look(transaction: &mut Session, request: &StartRequest) -> Result<Option<Found>, StoreError> {
     let found = sqlx::query_as!(
         Found,
         r#"select c.tenant_id as "tenant: TenantId", coalesce($2, now()) as "date_to!",
@@ -203,7 +203,7 @@ async fn look(transaction: &mut PgConnection, request: &StartRequest) -> Result<
 
 /// The answer to a start that makes no job.
 async fn yield_to_active(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     request: &StartRequest,
     found: &Found,
 ) -> Result<Option<StartOutcome>, StoreError> {
@@ -228,7 +228,7 @@ async fn yield_to_active(
 
 /// Cancels the active job in favour of another. `None` if it has ended in the meantime.
 async fn supersede(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     active: JobId,
     request: &StartRequest,
 ) -> Result<Option<JobId>, StoreError> {
@@ -256,7 +256,7 @@ async fn supersede(
 
 /// Makes the job: pending, or cancelled if its cancel came first.
 async fn make(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     request: &StartRequest,
     found: &Found,
     superseded: Option<JobId>,

@@ -7,8 +7,8 @@ use crate::warning::Warning;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Executor, Postgres};
 
 /// How many slices of a job are in which state; `leased` ones are also counted as ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -279,13 +279,12 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        read(&mut connection, filter).await
+        read(&self.pool, filter).await
     }
 }
 
 pub(super) async fn read(
-    connection: &mut PgConnection,
+    executor: impl Executor<'_, Database = Postgres>,
     filter: &JobFilter,
 ) -> Result<Vec<JobView>, StoreError> {
     let rows = sqlx::query_file_as!(
@@ -301,7 +300,7 @@ pub(super) async fn read(
         filter.oldest_first,
         filter.key.as_ref().map(<[u8; 32]>::as_slice)
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
     Ok(rows.into_iter().map(JobView::from).collect())
 }

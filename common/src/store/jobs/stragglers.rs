@@ -2,14 +2,14 @@
 
 use super::super::StoreError;
 use super::Plannable;
-use sqlx::PgConnection;
+use crate::store::pool::Session;
 
 /// How many are asked for by one job, the longest unasked first.
 const MOST: i32 = 200;
 
 /// Takes a snapshot of the stragglers whose turn it is as a slice of its own, and returns how many slices that makes: one or
 /// none. After their days they are asked for weekly, and after a year not any more.
-pub(super) async fn take(transaction: &mut PgConnection, plannable: &Plannable) -> Result<i64, StoreError> {
+pub(super) async fn take(transaction: &mut Session, plannable: &Plannable) -> Result<i64, StoreError> {
     sqlx::query!(
         "update stragglers t set closed_at = now(), closed_by = 'expired'
            from jobs j

@@ -7,8 +7,8 @@ use crate::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
 use crate::slice::{Ring, SliceStatus};
 use crate::walk::Walk;
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
 use sqlx::types::Json;
+use sqlx::{Executor, Postgres};
 use std::time::Duration;
 
 /// Where a slice stands, seen by the holder of a lease on it.
@@ -281,7 +281,7 @@ impl Store {
 
 /// The rung slices of the connections that have (or do not have) a limit of their own, and whether any has one.
 async fn refill(
-    executor: impl PgExecutor<'_>,
+    executor: impl Executor<'_, Database = Postgres>,
     tenant: TenantId,
     ramp_step: Duration,
     of_limited: bool,

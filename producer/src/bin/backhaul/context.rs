@@ -46,7 +46,7 @@ impl Context {
     /// The same failure, with the address of the database if it is about reaching it.
     pub(crate) fn locate(&self, failure: Failure) -> Failure {
         match (failure, self.loaded.section::<DatabaseConfig>("database")) {
-            (Failure::Store(error @ StoreError::Unavailable(_)), Ok(config)) => {
+            (Failure::Store(error @ (StoreError::Unavailable(_) | StoreError::Admission(_))), Ok(config)) => {
                 Failure::Database(error, config.url.to_string())
             }
             (failure, _) => failure,

@@ -73,6 +73,9 @@ impl fmt::Display for Failure {
             // The store's own words promise another try, which a command line does not make.
             Self::Store(StoreError::Unavailable(error)) => write!(f, "the database does not answer: {error}"),
             Self::Store(error) => error.fmt(f),
+            Self::Database(error @ StoreError::Admission(_), address) => {
+                write!(f, "at {address}: {error}")
+            }
             Self::Database(error, address) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
                 write!(

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use common::ids::JobId;
 use common::short::short;
 use common::store::StoreError;
+use common::warn_unless_outage;
 use serde_json::{Map, Value};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -137,7 +138,7 @@ impl Refusal {
 
     fn of_store(error: &StoreError) -> Self {
         if error.is_transient() {
-            tracing::warn!(%error, "a request was turned away: the database is not available");
+            warn_unless_outage!(error, "a request was turned away: the database is not available");
             return Self::for_now(
                 "the database is not available at the moment; repeat the request (a new job with the same \
                  Idempotency-Key)",

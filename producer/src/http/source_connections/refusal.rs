@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use common::ids::JobId;
 use common::short::short;
 use common::store::StoreError;
+use common::warn_unless_outage;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoResponses, ToSchema};
@@ -146,7 +147,7 @@ impl Refusal {
 
     fn of_store(error: &StoreError) -> Self {
         if error.is_transient() {
-            tracing::warn!(%error, "a request was turned away: the database is not available");
+            warn_unless_outage!(error, "a request was turned away: the database is not available");
             return Self::unavailable("the database is not available at the moment; repeat the request");
         }
         tracing::error!(%error, "a request failed in the database");

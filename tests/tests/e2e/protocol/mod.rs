@@ -20,6 +20,7 @@ use common::store::slices::{
     Whereabouts,
 };
 use common::store::sweep::Expired;
+use common::store::workers::Boot;
 use harness::database::Database;
 use harness::plan::plan;
 use serde_json::json;
@@ -331,10 +332,11 @@ async fn only_so_many_slices_of_a_tenant_are_rung() -> Result<()> {
 async fn a_page_that_kills_its_workers_is_isolated_and_then_given_up() -> Result<()> {
     let world = World::with_slices(2).await?;
     let rings = world.rings().await?;
+    let boot = Boot { host: "test".to_owned(), pid: 1, namespace: "test".to_owned(), keys: Vec::new() };
     let mut deaths = 0;
     let verdict = loop {
         let worker = WorkerId::random();
-        world.store.worker_started(worker, "test", 1).await?;
+        world.store.worker_started(worker, &boot).await?;
         let claim = world.claim(rings[0], deaths > 0, worker).await?;
         let Claim::Claimed(claimed_page) = claim else { break claim };
         assert_eq!(claimed_page.1.suspect, deaths >= 2, "after {deaths} deaths");

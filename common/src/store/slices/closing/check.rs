@@ -6,15 +6,15 @@ use super::met::{Met, Page};
 use super::{ClosingPage, Done, Refusal};
 use crate::closing::StageEvent;
 use crate::ids::JobId;
+use crate::store::pool::Session;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 /// A shortfall of so many records is tolerated, or of a hundredth of the job.
 const TOLERATED: i64 = 10;
 
 /// Unpacks some pages of the walks' page log: one at least, and then as long as they have no more than `rows` records.
 pub(super) async fn collect(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
     after: Option<&str>,
     page: &ClosingPage,
@@ -74,7 +74,7 @@ fn slice_and_page(text: &str) -> Option<(i32, i64)> {
 
 /// Judges the walks; `Err` is the refusal.
 pub(super) async fn judge(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     job: JobId,
 ) -> Result<Result<Done, Refusal>, StoreError> {
     let row = sqlx::query_file!("src/store/sql/check_judge.sql", job.0).fetch_one(&mut *transaction).await?;
@@ -93,7 +93,7 @@ pub(super) async fn judge(
 
 /// Looks at the next records of the connection; at their end, `Err` is the refusal.
 pub(super) async fn compare(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     lease: &Lease,
     after: Option<&str>,
     page: &ClosingPage,

@@ -3,11 +3,11 @@
 use super::super::super::StoreError;
 use super::super::Lease;
 use super::{ClosingPage, Done};
-use sqlx::PgConnection;
+use crate::store::pool::Session;
 
 /// Marks the next records that were not met.
 pub(super) async fn mark(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     lease: &Lease,
     after: Option<&str>,
     page: &ClosingPage,

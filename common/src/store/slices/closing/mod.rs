@@ -11,7 +11,7 @@ use super::super::{Store, StoreError};
 use super::{Lease, Settled, Tally};
 use crate::closing::{Following, Position, Stage, StageEvent};
 use crate::slice::{SliceKind, SliceStatus};
-use sqlx::PgConnection;
+use crate::store::pool::Session;
 use std::time::Duration;
 
 /// How a page of a check or a deletion is worked on.
@@ -170,7 +170,7 @@ impl Store {
 }
 
 async fn step(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     lease: &Lease,
     at: &Position,
     page: &ClosingPage,
@@ -186,7 +186,7 @@ async fn step(
 
 /// Appends to the page log and moves the checkpoint, as a settle does.
 async fn advance(
-    transaction: &mut PgConnection,
+    transaction: &mut Session,
     lease: &Lease,
     page: &ClosingPage,
     next: Option<Position>,

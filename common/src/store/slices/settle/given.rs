@@ -4,11 +4,12 @@
 use super::super::{Lease, each};
 use super::{Row, Settlement, Verdict};
 use crate::slice::SliceStatus;
+use crate::store::pool::Pool;
 use ahash::AHashSet;
 use chrono::{DateTime, Utc};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgPool, PgTypeInfo};
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
 use sqlx::{Encode, Postgres, Type};
 use std::time::Duration;
 
@@ -109,18 +110,14 @@ impl<'a> Given<'a> {
     }
 
     /// Settles the one page, and waits for whatever it has to wait for.
-    pub(super) async fn settle_alone(
-        &self,
-        pool: &PgPool,
-        renewal: Duration,
-    ) -> Result<Vec<Row>, sqlx::Error> {
+    pub(super) async fn settle_alone(&self, pool: &Pool, renewal: Duration) -> Result<Vec<Row>, sqlx::Error> {
         settle!("src/store/sql/settle_alone.sql", self, pool, renewal)
     }
 
     /// Settles the pages that need not wait.
     pub(super) async fn settle_together(
         &self,
-        pool: &PgPool,
+        pool: &Pool,
         renewal: Duration,
     ) -> Result<Vec<Row>, sqlx::Error> {
         settle!("src/store/sql/settle_together.sql", self, pool, renewal)

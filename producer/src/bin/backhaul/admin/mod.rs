@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::output::{table, table_or};
 use crate::show::moment;
 use common::config::FairnessConfig;
+use common::store::MigrationStep;
 use serde_json::json;
 
 pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure> {
@@ -32,6 +33,18 @@ pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure>
         Admin::User(action) => user::run(context, action).await,
         Admin::GenerateKey => credentials::generate(context),
         Admin::RotateKey => credentials::rotate(context).await,
+    }
+}
+
+/// A migration may take long: whoever waits for it sees which one it is.
+fn tell(context: &Context, step: &MigrationStep) {
+    match step {
+        MigrationStep::Begins { version, about } => {
+            context.output.note(&format!("migration {version} ({about}) is applied …"));
+        }
+        MigrationStep::Ended { version, took } => {
+            context.output.note(&format!("migration {version} is applied, in {:.1} s", took.as_secs_f64()));
+        }
     }
 }
 
@@ -48,7 +61,7 @@ pub(crate) async fn migrate(context: &Context, down: bool, confirmed: bool) -> R
             .output
             .either(&json!({ "migrated": "down" }), || "the database is empty again".to_owned());
     }
-    store.migrate().await?;
+    store.migrate_telling(|step| tell(context, &step)).await?;
     context.output.either(&json!({ "migrated": "up" }), || "the database is up to date".to_owned())
 }
 

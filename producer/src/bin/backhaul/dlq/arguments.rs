@@ -49,7 +49,7 @@ pub(crate) struct Which {
 impl Which {
     pub(crate) fn means(&self, letter: &DeadLetter) -> bool {
         match (&self.id, &self.reason) {
-            (Some(id), _) => letter.id == *id,
+            (Some(id), _) => letter.id == *id || letter.letter.as_ref() == Some(id),
             (None, Some(reason)) => letter.reason.as_ref() == Some(reason),
             (None, None) => self.all,
         }

@@ -50,7 +50,7 @@ async fn show(context: &Context, id: &str) -> Result<(), Failure> {
     let mut letters = Vec::new();
     let keep = |_: &DeadLetter| Fate::Keep;
     walk(context, keep, |letter, _| {
-        if letter.id == id {
+        if letter.id == id || letter.letter.as_deref() == Some(id) {
             letters.push(letter);
         }
     })
@@ -66,7 +66,7 @@ async fn show(context: &Context, id: &str) -> Result<(), Failure> {
 /// Sends back or drops. Each letter is reported as soon as it is dealt with, so that an interrupt leaves no doubt.
 async fn act(context: &Context, which: &Which, fate: Fate) -> Result<(), Failure> {
     let (mut settled, mut stuck) = (Vec::new(), Vec::new());
-    // One letter at most where one is named: letters that the broker made may share what they are called.
+    // One letter at most where one is named: several may be called the same.
     let mut found = false;
     let decide = |letter: &DeadLetter| {
         let means = which.means(letter) && !(found && which.id.is_some());

@@ -11,7 +11,7 @@ const BEGINNING: usize = 60;
 /// As `list --json` shows it.
 pub(super) fn in_short(letter: &DeadLetter) -> Value {
     json!({
-        "id": letter.id, "type": letter.kind, "reason": letter.reason, "detail": letter.detail,
+        "id": letter.id, "letter": letter.letter, "type": letter.kind, "reason": letter.reason, "detail": letter.detail,
         "first_seen": letter.first_seen, "queue": letter.queue, "bytes": letter.body.len(),
         "beginning": letter.beginning(BEGINNING),
     })
@@ -38,7 +38,7 @@ pub(super) fn table_of(letters: &[DeadLetter]) -> Table {
     for letter in letters {
         let text = |text: &Option<String>| text.as_deref().map(harmless).unwrap_or_default();
         table.add_row([
-            harmless(&letter.id),
+            harmless(called(letter, letters)),
             text(&letter.kind),
             text(&letter.reason),
             text(&letter.first_seen),
@@ -47,6 +47,12 @@ pub(super) fn table_of(letters: &[DeadLetter]) -> Table {
         ]);
     }
     table
+}
+
+/// The letter's own name where another is called the same.
+fn called<'a>(letter: &'a DeadLetter, letters: &[DeadLetter]) -> &'a str {
+    let shared = letters.iter().filter(|other| other.id == letter.id).count() > 1;
+    letter.letter.as_deref().filter(|_| shared).unwrap_or(&letter.id)
 }
 
 /// Everything, for people.

@@ -13,8 +13,11 @@ pub(super) const AREA: &str = "database";
 const OLDEST_MAJOR: i32 = 15;
 /// Postgres alone decides; a larger difference only confuses whoever compares logs.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
-/// Each consumer has these beside its pool: one for starts, one for cancels, two for its sweeper.
-const RESERVED: u32 = 4;
+/// Each consumer has these beside its pool: one for starts, one for cancels, two for its sweeper, one to look whether the
+/// database can be worked with.
+const RESERVED: u32 = 5;
+/// Each producer has this one.
+const LOOKING: u32 = 1;
 
 /// A step of the database's, with an end.
 pub(super) async fn step<T>(
@@ -36,6 +39,10 @@ pub(super) async fn step<T>(
 }
 
 fn todo(error: &StoreError) -> &'static str {
+    if let StoreError::Pooler(_) = error {
+        return "set pool_mode = session in the pooler, or connect to the server itself: between transactions a session's \
+                settings and prepared statements are lost";
+    }
     match error.sqlstate().as_deref() {
         Some("3D000") => "create that database (createdb), or correct DATABASE_URL or database.url",
         Some("28P01" | "28000") => {
@@ -64,19 +71,18 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, keyring: &Ke
         let here = before + (Utc::now() - before) / 2;
         version(report, &server, settings);
         clock(report, server.now - here);
+        session(report, &store).await;
         if step(report, AREA, "its schema cannot be read", store.may_use_schema()).await == Some(Some(false))
         {
             let found = format!("this user may not use the schema {SCHEMA}");
-            report.failed(
-                AREA,
-                found,
-                format!("grant usage on schema {SCHEMA} to it, or connect as its owner"),
-            );
+            let todo = format!("{}, or connect as its owner", grants(&store).await);
+            report.failed(AREA, found, todo);
             return store.close().await;
         }
         let migrated = step(report, AREA, "its migrations cannot be read", store.migration_state()).await;
         if migrated.is_some_and(|state| migrations(report, &state)) {
             privileges(report, &store).await;
+            open_to_others(report, &store).await;
             let workers = fleet::check(report, &store, settings, keyring).await;
             room(report, &server, settings, workers);
         }
@@ -118,9 +124,22 @@ fn migrations(report: &mut Report, state: &MigrationState) -> bool {
             format!("applied with another text than this program's: migrations {}", list(&state.changed));
         report.failed(AREA, found, "use the version of Backhaul that applied them, or a fresh database");
     }
-    if !state.unknown.is_empty() {
-        let found = format!("migrated by a newer version: migrations {}", list(&state.unknown));
-        report.failed(AREA, found, "use that version everywhere; this one is too old for this database");
+    match state.too_old {
+        Some(serves_from) => {
+            let found = format!(
+                "migrated by a newer version, which serves programs that know migration {serves_from}: migrations {}",
+                list(&state.unknown)
+            );
+            report.failed(AREA, found, "use that version everywhere; this one is too old for this database");
+        }
+        None if !state.unknown.is_empty() => {
+            let found = format!(
+                "migrated by a newer version, which serves this one, too: migrations {}",
+                list(&state.unknown)
+            );
+            report.warning(AREA, found, "upgrade the programs, this one included");
+        }
+        None => {}
     }
     if !state.missing.is_empty() {
         let found = format!("not applied: migrations {}", list(&state.missing));
@@ -130,13 +149,61 @@ fn migrations(report: &mut Report, state: &MigrationState) -> bool {
         let found = format!("functions and views of another version: {}", state.outdated.join(", "));
         report.failed(AREA, found, "run `backhaul migrate`");
     }
-    let current = *state == MigrationState::default();
-    if current {
+    let current = *state == MigrationState { unknown: state.unknown.clone(), ..MigrationState::default() };
+    if current && state.unknown.is_empty() {
         let found =
             format!("every migration of this version is applied to the schema {SCHEMA}, and no other");
         report.passed(AREA, found);
     }
     current
+}
+
+/// Whether a session can write, and has what it set when it began.
+async fn session(report: &mut Report, store: &Store) {
+    if let Some(Err(unfit)) = step(report, AREA, "it cannot be read", store.fitness(false)).await {
+        let todo = "connect to the primary, or to all of its hosts (postgres://user:password@host1,host2/database), or \
+                    take default_transaction_read_only back";
+        report.failed(AREA, unfit.to_string(), todo);
+    }
+    let what = "its settings cannot be read";
+    match step(report, AREA, what, store.settings_not_in_effect()).await {
+        None => {}
+        Some(differ) if differ.is_empty() => {
+            report.passed(AREA, "the settings of a session (its time-outs, search_path and planning) are in effect");
+        }
+        Some(differ) => report.failed(
+            AREA,
+            format!("settings of a session are not in effect: {}", differ.join("; ")),
+            "connect to the server itself, or let the pooler in between give each session a server of its own",
+        ),
+    }
+}
+
+/// The lines that give this user what it needs.
+async fn grants(store: &Store) -> String {
+    let user = store.database_user().await.unwrap_or_else(|_unknown| "it".to_owned());
+    format!(
+        "grant usage on schema {SCHEMA} to {user}; grant select, insert, update, delete on all tables in schema {SCHEMA} \
+         to {user};"
+    )
+}
+
+/// Credentials are sealed, records are not.
+async fn open_to_others(report: &mut Report, store: &Store) {
+    match step(report, AREA, "its grants cannot be read", store.open_to_others()).await {
+        None => {}
+        Some(open) if open.is_empty() => {
+            report.passed(AREA, format!("the schema {SCHEMA} is open to nobody by default"));
+        }
+        Some(open) => report.failed(
+            AREA,
+            format!("the schema {SCHEMA} is open to others by default: {}", open.join("; ")),
+            format!(
+                "revoke all on schema {SCHEMA} from each of them, revoke all on all tables in schema {SCHEMA} from them, and \
+                 see \\ddp in psql for the default privileges"
+            ),
+        ),
+    }
 }
 
 async fn privileges(report: &mut Report, store: &Store) {
@@ -148,11 +215,8 @@ async fn privileges(report: &mut Report, store: &Store) {
         }
         Some(lacking) => {
             let found = format!("this user lacks privileges: {}", lacking.join("; "));
-            report.failed(
-                AREA,
-                found,
-                format!("grant select, insert, update, delete on all tables in schema {SCHEMA} to it"),
-            );
+            let todo = grants(store).await;
+            report.failed(AREA, found, todo);
         }
     }
 }
@@ -162,10 +226,12 @@ fn room(report: &mut Report, server: &Server, settings: &Settings, workers: usiz
     let each = i64::from(pool + RESERVED);
     let consumers = i64::try_from(workers.max(1)).unwrap_or(i64::MAX);
     // And one producer.
-    let needed = each.saturating_mul(consumers).saturating_add(i64::from(pool));
+    let needed = each.saturating_mul(consumers).saturating_add(i64::from(pool + LOOKING));
     let found = format!(
-        "{} of {} sessions are in use; {consumers} consumers (up to {each} each) and a producer ({pool}) may take {needed}",
-        server.sessions, server.allows
+        "{} of {} sessions are in use; {consumers} consumers (up to {each} each) and a producer ({}) may take {needed}",
+        server.sessions,
+        server.allows,
+        pool + LOOKING
     );
     if needed > i64::from(server.allows) {
         let todo = "raise the server's max_connections, or lower database.max_connections";

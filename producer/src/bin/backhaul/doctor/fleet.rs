@@ -5,6 +5,8 @@ use super::report::Report;
 use common::config::Settings;
 use common::credentials::{KeyId, Keyring};
 use common::store::Store;
+use common::store::examine::WorkerRow;
+use std::collections::BTreeSet;
 
 const WORKERS: &str = "workers";
 const SWEEPER: &str = "sweeper";
@@ -12,7 +14,7 @@ const CREDENTIALS: &str = "credentials";
 /// Duties are written down every 10 s, and the rarest runs once a minute.
 const STALE_SECONDS: f64 = 150.0;
 
-/// Returns how many workers are alive.
+/// Returns how many workers are alive in this namespace.
 pub(super) async fn check(
     report: &mut Report,
     store: &Store,
@@ -20,26 +22,45 @@ pub(super) async fn check(
     keyring: &Keyring,
 ) -> usize {
     let alive = workers(report, store, settings).await;
-    sweeper(report, store, alive).await;
+    sweeper(report, store, alive.len()).await;
     if let Some(keys) =
         step(report, CREDENTIALS, "the keys in use cannot be read", store.credentials_keys()).await
     {
         credentials(report, &keys, keyring);
+        consumers_keys(report, &keys, keyring, &alive);
     }
-    alive
+    alive.len()
 }
 
-async fn workers(report: &mut Report, store: &Store, settings: &Settings) -> usize {
+/// Returns those that are alive and consume from the queues of this configuration.
+async fn workers(report: &mut Report, store: &Store, settings: &Settings) -> Vec<WorkerRow> {
     let rows =
         step(report, WORKERS, "they cannot be read", store.workers_running()).await.unwrap_or_default();
     // Renewals say that a worker is there; three of them missed cost it its pages.
     let limit = settings.leases.duration.as_secs_f64();
-    let (alive, silent): (Vec<_>, Vec<_>) = rows.iter().partition(|worker| worker.silent_seconds <= limit);
-    if alive.is_empty() {
-        let found = "no consumer runs: starts wait in the queue, and nothing is repaired";
-        report.warning(WORKERS, found, "start at least one `consumer`");
-    } else {
-        report.passed(WORKERS, format!("{} alive", alive.len()));
+    let (alive, silent): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|worker| worker.silent_seconds <= limit);
+    let namespace = &settings.amqp.namespace;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        alive.into_iter().partition(|worker| worker.namespace == *namespace);
+    match (ours.as_slice(), others.first()) {
+        ([], Some(other)) => report.failed(
+            WORKERS,
+            format!(
+                "{} consumers run on this database, and none in the namespace {namespace} (amqp.namespace): one is in {}, on \
+                 {}; starts wait in a queue that nobody consumes",
+                others.len(),
+                other.namespace,
+                other.host
+            ),
+            "give consumers, producers and this command the same amqp.namespace",
+        ),
+        ([], None) => report.failed(
+            WORKERS,
+            format!("no consumer runs in the namespace {namespace}: starts wait in the queue, and nothing is repaired"),
+            "start at least one `consumer`",
+        ),
+        (ours, _) => report.passed(WORKERS, format!("{} alive", ours.len())),
     }
     // Those of last week are history.
     let recent: Vec<_> = silent.iter().filter(|worker| worker.silent_seconds < 3600.0).collect();
@@ -55,7 +76,34 @@ async fn workers(report: &mut Report, store: &Store, settings: &Settings) -> usi
         let todo = "their pages were taken over; if you did not kill them, see their logs";
         report.warning(WORKERS, found, todo);
     }
-    alive.len()
+    ours
+}
+
+/// Consumers open what producers and this command seal.
+fn consumers_keys(report: &mut Report, used: &[(KeyId, i64)], keyring: &Keyring, workers: &[WorkerRow]) {
+    let used = used.iter().map(|(key, _)| *key).chain(keyring.current());
+    let used: BTreeSet<String> = used.map(|key| key.to_string()).collect();
+    let mut lacking = 0;
+    for worker in workers {
+        let missing: Vec<_> = used.iter().filter(|key| !worker.keys.contains(*key)).cloned().collect();
+        if !missing.is_empty() {
+            lacking += 1;
+            report.failed(
+                CREDENTIALS,
+                format!(
+                    "the consumer {} (process {} on {}) does not know the key {}, with which credentials are sealed",
+                    worker.id,
+                    worker.pid,
+                    worker.host,
+                    missing.join(", ")
+                ),
+                "give it that key as credentials.key, or among credentials.old_keys, and start it again",
+            );
+        }
+    }
+    if lacking == 0 && !workers.is_empty() {
+        report.passed(CREDENTIALS, "every consumer knows every key in use");
+    }
 }
 
 async fn sweeper(report: &mut Report, store: &Store, alive: usize) {

@@ -29,7 +29,8 @@ struct Limits {
 impl Queue {
     /// The lowest of its argument and its policies counts. Below zero means "none" to 4.x and "at once" to 3.10.
     fn limit(&self) -> Option<i64> {
-        let policy = self.effective_policy_definition.get("delivery-limit").and_then(serde_json::Value::as_i64);
+        let policy =
+            self.effective_policy_definition.get("delivery-limit").and_then(serde_json::Value::as_i64);
         self.arguments.argument.into_iter().chain(policy).min()
     }
 }
@@ -45,7 +46,11 @@ pub(super) async fn check(report: &mut Report, config: &AmqpConfig, topology: &T
         Ok(queues) => queues,
         Err(error) => {
             let found = format!("policies could not be looked at: {}", error.without_url());
-            return report.warning(AREA, found, "correct amqp.management_url (its user needs the tag monitoring)");
+            return report.warning(
+                AREA,
+                found,
+                "correct amqp.management_url (its user needs the tag monitoring)",
+            );
         }
     };
     let ours: Vec<String> = topology.queue_names().collect();
@@ -74,7 +79,8 @@ pub(super) async fn check(report: &mut Report, config: &AmqpConfig, topology: &T
 async fn read(management: &str, vhost: &str) -> Result<Vec<Queue>, reqwest::Error> {
     let vhost = vhost.replace('%', "%25").replace('/', "%2F");
     let client = reqwest::Client::builder().timeout(STEP).build()?;
-    let answer = client.get(format!("{}/api/queues/{vhost}", management.trim_end_matches('/'))).send().await?;
+    let answer =
+        client.get(format!("{}/api/queues/{vhost}", management.trim_end_matches('/'))).send().await?;
     answer.error_for_status()?.json().await
 }
 
@@ -86,7 +92,10 @@ mod tests {
     fn the_lowest_limit_counts() {
         let limit = |queue: &str| serde_json::from_str::<Queue>(queue).expect("is a queue").limit();
         let argument = r#""arguments": {"x-queue-type": "quorum", "x-delivery-limit": 1000000}"#;
-        assert_eq!(limit(&format!(r#"{{"name": "q", {argument}, "effective_policy_definition": []}}"#)), Some(1_000_000));
+        assert_eq!(
+            limit(&format!(r#"{{"name": "q", {argument}, "effective_policy_definition": []}}"#)),
+            Some(1_000_000)
+        );
         let policy = r#""effective_policy_definition": {"max-length": 5, "delivery-limit": 20}"#;
         assert_eq!(limit(&format!(r#"{{"name": "q", {argument}, {policy}}}"#)), Some(20));
         assert_eq!(limit(r#"{"name": "q", "arguments": {}}"#), None);
