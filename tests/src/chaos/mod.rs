@@ -121,7 +121,7 @@ pub async fn wreak(stage: &Stage, plan: Plan, harmed: Harmed<'_>) -> Result<Scor
     match calm.await {
         Ok(calm) => calm?,
         Err(_elapsed) => {
-            world.tally.problem(format!("not everything has ended, or been applied, after {ENDS_WITHIN:?}"))
+            world.tally.problem(format!("not everything has ended, or been applied, after {ENDS_WITHIN:?}"));
         }
     }
     let ended = began.elapsed() - lasted;
