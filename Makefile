@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug random-upstreams test fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
+.PHONY: help demo demo-real bench-cancel bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ chaos-debug: up ## the same without optimisation, which builds faster
 	cargo build $(LOCKED) --workspace --bins
 	@$(WITH_SERVICES) $(TARGET)/debug/chaos $(ARGS)
 
+chaos-cluster: tools ## the same to three RabbitMQ 4.3 nodes and a Postgres with a standby, for five minutes; needs root
+	@scripts/releases.sh make sid
+	cargo build $(LOCKED) --release --workspace --bins
+	@tree=$$(scripts/releases.sh tree sid); RABBITMQ_TREE=$$tree POSTGRES_TREE=$$tree \
+	    $(TARGET)/release/chaos --cluster --consumers 3 --connections 8 $(ARGS)
+
 random-upstreams: up ## read 2,000 upstreams drawn from a seed; every difference must be explained (ARGS="--seed 7 --count 50")
 	cargo build $(LOCKED) --workspace --bins
 	@$(WITH_SERVICES) $(TARGET)/debug/random-upstreams $(ARGS)
@@ -71,6 +77,16 @@ test: up ## run every test, on real services (ARGS=... goes to the test runner)
 	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
 	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run"; else run=test; fi; \
 	    $(WITH_SERVICES) cargo $$run $(LOCKED) --workspace $(ARGS)
+
+test-broker: up ## run the tests in which the broker decides (ARGS=... goes to the test runner)
+	cargo build $(LOCKED) --workspace --bins --tests
+	@scripts/pika.sh >/dev/null
+	@$(WITH_SERVICES) scripts/server_tests.sh broker $(ARGS)
+
+matrix: tools ## try nine pairs of RabbitMQ 3.10, 4.0, 4.3 and PostgreSQL 15, 17, 18 (ARGS="--short sid+sid")
+	cargo build $(LOCKED) --workspace --bins --tests
+	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
+	@scripts/matrix.sh $(ARGS)
 
 fuzz-api: up ## call the HTTP API with requests made from its OpenAPI document (FUZZ_SECONDS=120, ARGS=...)
 	cargo build $(LOCKED) --workspace --bins

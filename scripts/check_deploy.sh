@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what CI cannot run: docker-compose.yml is read by docker compose, and the broker definitions are imported
+# Checks what CI cannot run: the docker-compose*.yml are read by docker compose, and the broker definitions are imported
 # into a scratch virtual host of a running RabbitMQ.
 #
 #     scripts/services.sh run scripts/check_deploy.sh
@@ -15,11 +15,12 @@ check_compose() {
     elif command -v docker-compose >/dev/null || { [[ ${CI:-} == true ]] && apt_install docker-compose; }; then
         command=(docker-compose)
     else
-        say "docker-compose.yml NOT checked: neither docker compose nor docker-compose is here"
+        say "docker-compose*.yml NOT checked: neither docker compose nor docker-compose is here"
         return
     fi
     "${command[@]}" -f "$ROOT/docker-compose.yml" config --quiet
-    say "docker-compose.yml is valid"
+    "${command[@]}" -f "$ROOT/docker-compose.yml" -f "$ROOT/docker-compose.cluster.yml" config --quiet
+    say "docker-compose.yml is valid, alone and with docker-compose.cluster.yml"
 }
 
 api() { curl --silent --show-error --fail-with-body -u guest:guest -H 'content-type: application/json' "$@"; }

@@ -15,7 +15,9 @@
 #      unprivileged user, beside any server that the machine already runs, and stay for the next command.
 #      Their data is in .services/; for root, in /var/tmp/backhaul-<hash of this folder's path>, as user nobody.
 #   3. The same after installing the packages with apt (root or sudo), whose own servers are not started.
-# SERVICES=docker takes both from docker-compose.yml instead.
+# SERVICES=docker takes both from docker-compose.yml instead. RABBITMQ_RELEASE and POSTGRES_RELEASE (bookworm, trixie, sid) take
+# that Debian release's programs, from a tree that scripts/releases.sh makes (as root), with data of their own; the
+# private servers that tests start are of the same release.
 set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
@@ -26,8 +28,10 @@ set -euo pipefail
 . "$ROOT/scripts/lib/rabbitmq.sh"
 # shellcheck source=scripts/lib/docker.sh
 . "$ROOT/scripts/lib/docker.sh"
+# shellcheck source=scripts/lib/releases.sh
+. "$ROOT/scripts/lib/releases.sh"
 
-usage() { sed -n '2,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # Which of the two we have to provide, and how.
 case ${SERVICES:-} in
@@ -36,6 +40,18 @@ case ${SERVICES:-} in
 esac
 private_postgres() { [[ -z ${DATABASE_URL:-} && ${SERVICES:-} != docker ]]; }
 private_rabbitmq() { [[ -z ${AMQP_URL:-} && ${SERVICES:-} != docker ]]; }
+
+# Where the data and the programs of each are: of this machine's own release, or of the one that is named.
+choose_releases() {
+    RABBIT_RELEASE=$1 PG_RELEASE=$2
+    RABBIT_STATE=$STATE RABBIT_TREE='' PG_STATE=$STATE PG_TREE=''
+    if [[ -n $1 ]]; then RABBIT_STATE=$STATE/$1 RABBIT_TREE=$(tree_of "$1"); fi
+    if [[ -n $2 ]]; then PG_STATE=$STATE/$2 PG_TREE=$(tree_of "$2"); fi
+}
+
+chosen_releases() { printf '%s\n' "$RABBIT_RELEASE" "$PG_RELEASE" | grep . | sort -u || true; }
+
+of_release() { [[ -z $1 ]] || echo " of Debian $1"; }
 
 # A mistyped address should fail here, in words, and not in the middle of a test. What has no plain host and
 # port (a Unix socket, several hosts) is left to the client.
@@ -59,7 +75,13 @@ check_own_services() {
 
 # Installs what is missing of the programs that private instances need.
 find_programs() {
-    local packages=()
+    local packages=() releases
+    mapfile -t releases < <(chosen_releases)
+    if ((${#releases[@]} > 0)); then
+        "$ROOT/scripts/releases.sh" make "${releases[@]}" 9>&- ||
+            die "RabbitMQ and PostgreSQL of Debian ${releases[*]} are not here" "unset RABBITMQ_RELEASE and POSTGRES_RELEASE"
+        mkdir -p -- "$PG_STATE" "$RABBIT_STATE"
+    fi
     if private_postgres && ! find_postgres; then packages+=(postgresql postgresql-client); fi
     if private_rabbitmq && ! find_rabbitmq; then packages+=(rabbitmq-server); fi
     ((${#packages[@]} > 0)) || return 0
@@ -73,11 +95,12 @@ find_programs() {
 
 up() {
     if [[ ${SERVICES:-} == docker ]]; then
+        [[ -z $(chosen_releases) ]] || die "SERVICES=docker has versions of its own" "unset RABBITMQ_RELEASE and POSTGRES_RELEASE"
         docker_up
         return
     fi
     check_own_services
-    if private_postgres || private_rabbitmq; then
+    if private_postgres || private_rabbitmq || [[ -n $(chosen_releases) ]]; then
         make_state
         lock_state services.lock
         find_programs
@@ -108,6 +131,9 @@ addresses() {
         echo "AMQP_URL=$AMQP_URL"
     fi
     [[ -z $management ]] || echo "MANAGEMENT_URL=$management"
+    # For the servers that tests start.
+    [[ -z $RABBIT_TREE ]] || echo "RABBITMQ_TREE=$RABBIT_TREE"
+    [[ -z $PG_TREE ]] || echo "POSTGRES_TREE=$PG_TREE"
 }
 
 print_env() {
@@ -125,7 +151,7 @@ status() {
     if ! private_postgres; then
         echo "PostgreSQL: yours (DATABASE_URL)"
     elif postgres_runs && find_postgres && postgres_answers; then
-        echo "PostgreSQL: private, version $(postgres_major), 127.0.0.1:$(postgres_port), process $(postgres_pid)"
+        echo "PostgreSQL: private, version $(postgres_major)$(of_release "$PG_RELEASE"), 127.0.0.1:$(postgres_port), process $(postgres_pid)"
     else
         echo "PostgreSQL: not running"
         missing=1
@@ -133,7 +159,7 @@ status() {
     if ! private_rabbitmq; then
         echo "RabbitMQ:   yours (AMQP_URL)"
     elif rabbit_runs && rabbit_answers; then
-        echo "RabbitMQ:   private, 127.0.0.1:$(rabbit_port 1), process $(rabbit_pid)"
+        echo "RabbitMQ:   private$(of_release "$RABBIT_RELEASE"), 127.0.0.1:$(rabbit_port 1), process $(rabbit_pid)"
         echo "Console:    http://127.0.0.1:$(rabbit_port 2) (user guest, password guest)"
     else
         echo "RabbitMQ:   not running"
@@ -143,14 +169,19 @@ status() {
     return "$missing"
 }
 
+# Those of every release that this checkout has used.
 down() {
+    local release
     if [[ ${SERVICES:-} == docker ]]; then docker_down; fi
     [[ -d $STATE ]] || return 0
     make_state
     lock_state services.lock
     "$ROOT/scripts/datasette.sh" down 9>&-
-    rabbit_down
-    postgres_down
+    for release in '' "${RELEASES[@]}"; do
+        choose_releases "$release" "$release"
+        rabbit_down
+        postgres_down
+    done
     exec 9>&-
 }
 
@@ -160,7 +191,11 @@ reset() {
     [[ ! -d $STATE ]] || { say "deleting $STATE" && rm -rf -- "$STATE"; }
 }
 
+for release in "${RABBITMQ_RELEASE:-}" "${POSTGRES_RELEASE:-}"; do
+    [[ -z $release ]] || check_release "$release"
+done
 locate_state
+choose_releases "${RABBITMQ_RELEASE:-}" "${POSTGRES_RELEASE:-}"
 case ${1:-} in
     up) up ;;
     run)

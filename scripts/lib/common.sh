@@ -44,12 +44,16 @@ make_server_folder() {
 }
 
 # Runs a command as the servers' user, in a folder that this user can enter.
-as_server() (
+as_server() { as_server_in '' "$@"; }
+
+# The same in the tree of another release, if one is named.
+as_server_in() (
+    local tree=$1 command=()
+    shift
     cd -- "$STATE" || exit
-    if ((EUID == 0)); then
-        exec setpriv --reuid="$SERVER_UID" --regid="$SERVER_GID" --clear-groups -- "$@"
-    fi
-    exec "$@"
+    [[ -z $tree ]] || command+=("$ROOT/scripts/in_release.sh" "$tree" "$STATE")
+    ((EUID != 0)) || command+=(setpriv --reuid="$SERVER_UID" --regid="$SERVER_GID" --clear-groups --)
+    exec "${command[@]}" "$@"
 )
 
 # One command at a time works on the services of a checkout. Whoever starts a daemon closes descriptor 9,

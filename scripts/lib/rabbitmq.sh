@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # A private RabbitMQ with its management console: TCP on 127.0.0.1 only, user guest, password guest.
-# Sourced by services.sh.
+# Sourced by services.sh, which says in RABBIT_STATE where its data lies and in RABBIT_TREE in which release's tree its
+# programs are (or nothing).
 
 # The programs themselves: the wrappers in /usr/sbin refuse every user but root and rabbitmq.
 find_rabbitmq() {
@@ -8,22 +9,23 @@ find_rabbitmq() {
     RABBIT_BIN=''
     while read -r folder; do
         if [[ -x $folder/rabbitmq-server && -x $folder/rabbitmqctl ]]; then
-            RABBIT_BIN=$folder
+            RABBIT_BIN=${folder#"$RABBIT_TREE"}
             return
         fi
-    done < <(printf '%s\n' /usr/lib/rabbitmq/bin
-        printf '%s\n' /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin /opt/rabbitmq*/sbin | sort -Vr)
+    done < <(printf '%s\n' "$RABBIT_TREE"/usr/lib/rabbitmq/bin
+        printf '%s\n' "$RABBIT_TREE"/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin "$RABBIT_TREE"/opt/rabbitmq*/sbin | sort -Vr)
     return 1
 }
 
 # Line by line: amqp, management, distribution, epmd.
-rabbit_port() { sed -n "${1}p" "$STATE/rabbitmq.ports" 2>/dev/null | grep . || echo 0; }
+rabbit_port() { sed -n "${1}p" "$RABBIT_STATE/rabbitmq.ports" 2>/dev/null | grep . || echo 0; }
 
 # Runs a RabbitMQ program with nothing but our own settings. The epmd (Erlang's name server) is our own as well:
 # the machine's may listen for another user's nodes, or be of another Erlang.
 rabbit_env() {
-    local home=$STATE/rabbitmq
-    as_server env -i PATH="$PATH" LANG=C.UTF-8 HOME="$home" \
+    local home=$RABBIT_STATE/rabbitmq path=$PATH
+    [[ -z $RABBIT_TREE ]] || path=$TREE_PATH
+    as_server_in "$RABBIT_TREE" env -i PATH="$path" LANG=C.UTF-8 HOME="$home" \
         ERL_EPMD_PORT="$(rabbit_port 4)" ERL_EPMD_ADDRESS=127.0.0.1 \
         RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME=backhaul@localhost \
         RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$(rabbit_port 1)" \
@@ -36,7 +38,7 @@ rabbit_env() {
 }
 
 # Found by the flag -backhaul above: RabbitMQ's own pid file goes away when a stop begins, not when it ends.
-rabbit_pid() { process_with "$STATE/rabbitmq"; }
+rabbit_pid() { process_with "$RABBIT_STATE/rabbitmq"; }
 
 rabbit_runs() { [[ -n $(rabbit_pid) ]]; }
 
@@ -58,23 +60,23 @@ rabbit_up() {
     if rabbit_runs; then
         wait_until RabbitMQ 240 rabbit_runs rabbit_ready && return
         die "RabbitMQ (process $(rabbit_pid)) runs but does not answer on port $(rabbit_port 1)" \
-            "look at $STATE/rabbitmq/log, or run: scripts/services.sh down"
+            "look at $RABBIT_STATE/rabbitmq/log, or run: scripts/services.sh down"
     fi
     rabbit_start
 }
 
 rabbit_start() {
     local tries result
-    [[ -d $STATE/rabbitmq ]] || say "creating a private RabbitMQ in $STATE/rabbitmq"
-    make_server_folder "$STATE/rabbitmq"
+    [[ -d $RABBIT_STATE/rabbitmq ]] || say "creating a private RabbitMQ in $RABBIT_STATE/rabbitmq"
+    make_server_folder "$RABBIT_STATE/rabbitmq"
     rabbit_stop_epmd # one may be left of a node that was killed
-    as_server mkdir -p "$STATE/rabbitmq/mnesia" "$STATE/rabbitmq/log"
+    as_server mkdir -p "$RABBIT_STATE/rabbitmq/mnesia" "$RABBIT_STATE/rabbitmq/log"
     for tries in 1 2 3; do
         rabbit_choose_ports "$tries"
         rabbit_configure
         say "starting RabbitMQ on 127.0.0.1:$(rabbit_port 1), console on port $(rabbit_port 2) (this takes 5 to 60 s)"
         # A session of its own: Ctrl-C in the terminal must not reach the broker.
-        rabbit_env setsid --fork "$RABBIT_BIN/rabbitmq-server" </dev/null >"$STATE/rabbitmq.out" 2>&1 9>&-
+        rabbit_env setsid --fork "$RABBIT_BIN/rabbitmq-server" </dev/null >"$RABBIT_STATE/rabbitmq.out" 2>&1 9>&-
         RABBIT_STARTED=$SECONDS
         result=0
         wait_until RabbitMQ 240 rabbit_starts rabbit_ready || result=$?
@@ -82,8 +84,8 @@ rabbit_start() {
         ((result == 1)) || break
     done
     rabbit_down || true
-    die "RabbitMQ does not start: $(grep -m 3 -iE 'error|failed|exception' "$STATE/rabbitmq.out" | tr '\n' ' ')" \
-        "see $STATE/rabbitmq.out and $STATE/rabbitmq/log; if its data is damaged: scripts/services.sh reset"
+    die "RabbitMQ does not start: $(grep -m 3 -iE 'error|failed|exception' "$RABBIT_STATE/rabbitmq.out" | tr '\n' ' ')" \
+        "see $RABBIT_STATE/rabbitmq.out and $RABBIT_STATE/rabbitmq/log; if its data is damaged: scripts/services.sh reset"
 }
 
 # The ports of the last run are kept if all of them are free: an open console page stays good.
@@ -94,11 +96,11 @@ rabbit_choose_ports() {
         if [[ $1 != 1 || $PORT == 0 ]] || ! port_is_free "$PORT"; then pick_port; fi
         ports+=("$PORT")
     done
-    printf '%s\n' "${ports[@]}" >"$STATE/rabbitmq.ports"
+    printf '%s\n' "${ports[@]}" >"$RABBIT_STATE/rabbitmq.ports"
 }
 
 rabbit_configure() {
-    as_server tee "$STATE/rabbitmq/rabbitmq.conf" >/dev/null <<CONF
+    as_server tee "$RABBIT_STATE/rabbitmq/rabbitmq.conf" >/dev/null <<CONF
 listeners.tcp.default = 127.0.0.1:$(rabbit_port 1)
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $(rabbit_port 2)
@@ -106,7 +108,7 @@ log.console = false
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
 CONF
-    as_server tee "$STATE/rabbitmq/enabled_plugins" >/dev/null <<<'[rabbitmq_management].'
+    as_server tee "$RABBIT_STATE/rabbitmq/enabled_plugins" >/dev/null <<<'[rabbitmq_management].'
 }
 
 # It refuses to go while it knows of a node, which may be some moments after that node's end.

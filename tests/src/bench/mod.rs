@@ -19,7 +19,7 @@ pub use machine::about;
 pub use observer::{Asked, Observer, Took};
 
 use crate::demo::{Stage, complain, told_to_end};
-use crate::private::Private;
+use crate::private::{Cluster, Private};
 use crate::servers::Servers;
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -59,19 +59,39 @@ pub async fn run_tuned<T: Outcome>(
     play: impl AsyncFnOnce(&Stage, &mut Private) -> Result<T>,
 ) -> ExitCode {
     say("starting a PostgreSQL and a RabbitMQ");
+    run_started(name, json, Private::start_with(settings), Private::servers, play).await
+}
+
+/// As [`run`], on three RabbitMQ nodes and a PostgreSQL with a synchronous standby.
+pub async fn run_cluster<T: Outcome>(
+    name: &str,
+    json: Option<&Path>,
+    play: impl AsyncFnOnce(&Stage, &mut Cluster) -> Result<T>,
+) -> ExitCode {
+    say("starting three RabbitMQ nodes, and a PostgreSQL with a synchronous standby");
+    run_started(name, json, Cluster::start(), Cluster::servers, play).await
+}
+
+async fn run_started<T: Outcome, S>(
+    name: &str,
+    json: Option<&Path>,
+    start: impl Future<Output = Result<S>>,
+    servers: impl FnOnce(&S) -> Result<Servers>,
+    play: impl AsyncFnOnce(&Stage, &mut S) -> Result<T>,
+) -> ExitCode {
     let told = match told_to_end() {
         Ok(told) => told,
         Err(error) => return complain(&error.into()),
     };
     let started = tokio::select! {
-        started = Private::start_with(settings) => started,
+        started = start => started,
         () = told => return ExitCode::from(130),
     };
-    let (mut private, servers) = match started.and_then(|private| Ok((private.servers()?, private))) {
-        Ok((servers, private)) => (private, servers),
+    let (mut started, servers) = match started.and_then(|started| Ok((servers(&started)?, started))) {
+        Ok((servers, started)) => (started, servers),
         Err(error) => return complain(&error),
     };
-    run(name, &servers, json, async |stage| play(stage, &mut private).await).await
+    run(name, &servers, json, async |stage| play(stage, &mut started).await).await
 }
 
 /// What a program has to say at its end.

@@ -1,4 +1,5 @@
-//! What is done to a consumer, and to the servers. To add a fault: a variant, its weight, and its arm in `Seat::hit`.
+//! What is done to a consumer, and to servers of one's own. To add a fault: a variant, its weight, and its arm in `Seat::hit`
+//! (of a cluster: its arm in `cluster::happens`).
 
 use super::action::weighted;
 use rand::rngs::StdRng;
@@ -37,6 +38,31 @@ pub(super) enum ServerFault {
     RestartBroker,
     /// Postgres is stopped or killed, and started again.
     RestartPostgres,
+}
+
+/// A fault of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClusterFault {
+    /// SIGKILL to a node, which is started again.
+    KillNode,
+    /// SIGSTOP, and SIGCONT after a while.
+    PauseNode,
+    /// Nobody reaches a node for a while, and it reaches nobody.
+    UnplugNode,
+    /// A node and the others do not hear each other for a while; clients reach all of them.
+    PartNode,
+    /// SIGKILL to two of the three nodes: no queue, and the metadata store, has its majority.
+    KillMajority,
+    /// SIGSTOP to two.
+    PauseMajority,
+    /// Nobody reaches two, and they do not reach each other.
+    UnplugMajority,
+    /// One of two members of a queue is killed: the queue has no majority, though the metadata store has one.
+    KillQueueMajority,
+    /// A queue loses a member, and gets it again.
+    GrowQueue,
+    /// The standby is promoted while the old primary goes on for a while.
+    FailOver,
 }
 
 impl Fault {
@@ -87,6 +113,44 @@ impl ServerFault {
             Self::CloseConnections => "broker closes every connection",
             Self::RestartBroker => "broker restarted",
             Self::RestartPostgres => "Postgres restarted",
+        }
+    }
+}
+
+impl ClusterFault {
+    pub(super) const ALL: [Self; 10] = [
+        Self::KillNode,
+        Self::PauseNode,
+        Self::UnplugNode,
+        Self::PartNode,
+        Self::KillMajority,
+        Self::PauseMajority,
+        Self::UnplugMajority,
+        Self::KillQueueMajority,
+        Self::GrowQueue,
+        Self::FailOver,
+    ];
+
+    /// Whether nothing can go on before it is over.
+    pub(super) const fn of_the_majority(self) -> bool {
+        matches!(
+            self,
+            Self::KillMajority | Self::PauseMajority | Self::UnplugMajority | Self::KillQueueMajority
+        )
+    }
+
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::KillNode => "node killed",
+            Self::PauseNode => "node paused",
+            Self::UnplugNode => "node unplugged",
+            Self::PartNode => "node parted from the others",
+            Self::KillMajority => "majority killed",
+            Self::PauseMajority => "majority paused",
+            Self::UnplugMajority => "majority unplugged",
+            Self::KillQueueMajority => "majority of a queue killed",
+            Self::GrowQueue => "queue shrunk and grown",
+            Self::FailOver => "standby promoted, old primary unfenced for 5 s",
         }
     }
 }

@@ -5,11 +5,14 @@
 //! A new command of tenants is a variant of `action::Action`; a new fault is one of `fault::Fault`.
 
 mod action;
+mod cluster;
 mod customer;
 mod fault;
 mod ledger;
 mod misbehaviour;
 mod post;
+mod producers;
+mod roll;
 mod score;
 mod seat;
 mod servers;
@@ -17,19 +20,20 @@ mod tally;
 mod world;
 
 pub use score::Scoreboard;
+pub use servers::Harmed;
 
 use crate::bench::{about, say};
 use crate::demo::Stage;
-use crate::private::Private;
 use anyhow::{Context, Result};
 use customer::Customer;
 use futures::future::try_join_all;
+use roll::roll;
 use seat::Seat;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use world::World;
 
-/// All jobs must have ended so long after the last fault.
+/// All jobs must have ended, and all commands been applied, so long after the last fault.
 const ENDS_WITHIN: Duration = Duration::from_secs(90);
 /// Between two lines about progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -55,7 +59,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// When something cannot be set up. What the faults brought about is in the scoreboard.
-pub async fn wreak(stage: &Stage, plan: Plan, private: Option<&mut Private>) -> Result<Scoreboard> {
+pub async fn wreak(stage: &Stage, plan: Plan, harmed: Harmed<'_>) -> Result<Scoreboard> {
     let about = about(stage).await?;
     let world = Box::pin(World::create(stage, plan)).await?;
     let mut seats = Vec::new();
@@ -78,15 +82,23 @@ pub async fn wreak(stage: &Stage, plan: Plan, private: Option<&mut Private>) -> 
         }
         world.stop.cancel();
     };
+    // What a cluster goes through is enough; the programs are only replaced, as at a deploy.
+    let rolls = matches!(harmed, Harmed::Cluster(_));
     let wreaked = async {
         tokio::try_join!(
             async {
                 end.await;
                 Ok(())
             },
-            try_join_all(seats.iter_mut().map(|seat| seat.be_hit(&world))),
+            async {
+                if rolls {
+                    roll(&world, &mut seats).await
+                } else {
+                    try_join_all(seats.iter_mut().map(|seat| seat.be_hit(&world))).await.map(drop)
+                }
+            },
             try_join_all(customers.iter_mut().map(|customer| customer.trade(&world))),
-            servers::harm(&world, private),
+            servers::harm(&world, harmed),
             misbehaviour::misbehave(&world),
         )
     };
@@ -108,7 +120,9 @@ pub async fn wreak(stage: &Stage, plan: Plan, private: Option<&mut Private>) -> 
     });
     match calm.await {
         Ok(calm) => calm?,
-        Err(_elapsed) => world.tally.problem(format!("not every job has ended after {ENDS_WITHIN:?}")),
+        Err(_elapsed) => {
+            world.tally.problem(format!("not everything has ended, or been applied, after {ENDS_WITHIN:?}"));
+        }
     }
     let ended = began.elapsed() - lasted;
     let mut board = Box::pin(Scoreboard::draw(&world, plan, about, lasted, ended)).await?;

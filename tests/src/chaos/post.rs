@@ -33,6 +33,11 @@ impl Sent {
         }
     }
 
+    /// Tells it from others.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Publishes it; notes the promise if the broker confirms. Otherwise nothing is known, and nothing promised.
     pub(super) async fn publish(&self, world: &World<'_>) {
         let envelope = Envelope::new(self.destination.clone(), self.key, self.body.clone());

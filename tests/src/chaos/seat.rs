@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep};
 
 /// A recovery that takes longer is noted as not seen; the end decides whether anything came of it.
 const LONGEST: Duration = Duration::from_secs(20);
+/// A deploy's turn of a consumer.
+const ROLLED: &str = "consumer rolled";
 /// Between two looks at whether it has recovered.
 const LOOK: Duration = Duration::from_millis(10);
 /// A consumer that is not ready by then never will be. On a busy machine a restarted broker alone takes a minute.
@@ -57,6 +59,14 @@ impl Seat {
             let after = self.hit(world, fault).await?;
             world.tally.recovered(fault.words(), after);
         }
+    }
+
+    /// Is replaced in good order, as at a deploy.
+    pub(super) async fn roll(&mut self, world: &World<'_>) -> Result<()> {
+        world.tally.fault(ROLLED);
+        let after = self.hit(world, Fault::Terminate).await?;
+        world.tally.recovered(ROLLED, after);
+        Ok(())
     }
 
     /// One fault, until work goes on: how long that took from the moment at which it could.

@@ -2,7 +2,7 @@
 
 use super::fault::ServerFault;
 use super::world::{World, patiently};
-use crate::private::Private;
+use crate::private::{Cluster, Private};
 use anyhow::Result;
 use rand::RngExt;
 use std::time::Duration;
@@ -11,9 +11,27 @@ use tokio::time::{Instant, sleep};
 /// A recovery that takes longer is noted as not seen.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Harms the servers now and then, until the chaos stops. Servers that belong to others are left in peace.
-pub(super) async fn harm(world: &World<'_>, private: Option<&mut Private>) -> Result<()> {
-    let Some(private) = private else { return Ok(()) };
+/// The servers that may be harmed.
+#[derive(Debug)]
+pub enum Harmed<'a> {
+    /// None: they belong to others.
+    Nothing,
+    /// Both.
+    Private(&'a mut Private),
+    /// Each node and database of a cluster.
+    Cluster(&'a mut Cluster),
+}
+
+/// Harms the servers now and then, until the chaos stops.
+pub(super) async fn harm(world: &World<'_>, harmed: Harmed<'_>) -> Result<()> {
+    match harmed {
+        Harmed::Nothing => Ok(()),
+        Harmed::Private(private) => harm_private(world, private).await,
+        Harmed::Cluster(cluster) => super::cluster::harm(world, cluster).await,
+    }
+}
+
+async fn harm_private(world: &World<'_>, private: &mut Private) -> Result<()> {
     let mut random = world.random("servers");
     loop {
         world.rest(Duration::from_millis(random.random_range(8_000..25_000))).await;

@@ -2,9 +2,9 @@
 
 use super::Plan;
 use super::ledger::Ledger;
+use super::producers::Producer;
 use super::tally::Tally;
 use crate::demo::{Expected, Stage};
-use crate::process::Process;
 use crate::proxy::ToServers;
 use crate::sample_upstream::{Options, SampleUpstream, Span, TenantOptions};
 use anyhow::{Context, Result};
@@ -15,6 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -36,12 +37,12 @@ pub(super) struct World<'a> {
     pub(super) accounts: Vec<Account>,
     /// Where the API is.
     pub(super) producers: Vec<String>,
+    pub(super) programs: Mutex<Vec<Producer>>,
     pub(super) client: reqwest::Client,
     pub(super) tally: Tally,
     pub(super) ledger: Ledger,
     /// Ends the faults, and what tenants do.
     pub(super) stop: CancellationToken,
-    _processes: Vec<(Process, ToServers)>,
 }
 
 /// A connection, and what it must have in the end.
@@ -80,21 +81,11 @@ impl<'a> World<'a> {
             let expected = upstream.expected(&name, Span::ALL).map(|call| (call.id, call.hash)).collect();
             accounts.push(Account { connection, expected, key: key.clone(), name });
         }
-        let mut processes = Vec::new();
+        let mut programs = Vec::new();
         for number in 1..=plan.producers {
-            let way = behind_proxies(stage).await?;
-            let mut program = stage.program("producer")?;
-            for (name, value) in &way.variables {
-                program = program.env(name, value);
-            }
-            let process = program.log(stage.logs.join(format!("producer-{number}.log"))).start()?;
-            processes.push((process, way));
+            programs.push(Producer::start(stage, number).await?);
         }
-        let mut producers = Vec::new();
-        for (process, _way) in &processes {
-            process.ready().await?;
-            producers.push(format!("http://{}/api/v1", process.address().await?));
-        }
+        let producers = programs.iter().map(Producer::api).collect();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
         Ok(Self {
             stage,
@@ -102,11 +93,11 @@ impl<'a> World<'a> {
             upstream,
             accounts,
             producers,
+            programs: Mutex::new(programs),
             client,
             tally: Tally::default(),
             ledger: Ledger::default(),
             stop: CancellationToken::new(),
-            _processes: processes,
         })
     }
 
@@ -126,14 +117,23 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Waits until no job is open.
+    /// Waits until no job is open, and everything that was confirmed has been applied or is a dead letter.
     pub(super) async fn until_quiet(&self) -> Result<()> {
-        let sql = "select count(*) from jobs where status in ('pending', 'running', 'cancelling')";
         let mut session = self.stage.session().await?;
-        while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut session).await? > 0 {
+        let (confirmed, poison) = {
+            let promises = self.ledger.promises();
+            (promises.confirmed.iter().cloned().collect::<Vec<_>>(), promises.poison.len())
+        };
+        let sql = "select (select count(*) from jobs where status in ('pending', 'running', 'cancelling'))
+                        + (select count(*) from unnest($1::text[]) as a(id)
+                            where not exists (select from commands c where c.given = a.id))";
+        loop {
+            let left: i64 = sqlx::query_scalar(sql).bind(&confirmed).fetch_one(&mut session).await?;
+            if left == 0 && usize::try_from(self.stage.dead_letters().await?)? >= poison {
+                return Ok(());
+            }
             sleep(Duration::from_millis(100)).await;
         }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server's folder, and the user that it runs as.
 
+use super::Tree;
 use anyhow::{Context, Result};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, chown};
@@ -15,18 +16,25 @@ const NOBODY: &str = "nobody";
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
+    tree: Tree,
     owner: Option<(u32, u32)>,
 }
 
 impl Folder {
+    /// For a server whose programs are this machine's.
     pub(super) fn create(of: &str) -> Result<Self> {
+        Self::create_for(Tree::default(), of)
+    }
+
+    /// For one whose programs are in a tree.
+    pub(super) fn create_for(tree: Tree, of: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("backhaul-{of}-{}", Uuid::new_v4().simple()));
         DirBuilder::new()
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("cannot make {}", path.display()))?;
         let owner = if rustix::process::geteuid().is_root() { Some(unprivileged()?) } else { None };
-        let folder = Self { path, owner };
+        let folder = Self { path, tree, owner };
         folder.give(&folder.path)?;
         Ok(folder)
     }
@@ -54,13 +62,17 @@ impl Folder {
     /// does, and dies with the thread that starts it. What it says goes to its pipes.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("setsid");
-        command.arg("setpriv");
+        // A long-lived folder, since the tree keeps an empty one of that name.
+        command.args(self.tree.enter(&std::env::temp_dir())).arg("setpriv");
         if let Some((user, group)) = self.owner {
             command.args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups"]);
         }
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).current_dir(&self.path);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).env("LANG", "C.UTF-8").env("HOME", &self.path);
+        command
+            .env_clear()
+            .env("PATH", self.tree.search_path())
+            .env("LANG", "C.UTF-8")
+            .env("HOME", &self.path);
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }

@@ -1,16 +1,22 @@
 //! Servers of a test's own, to be stopped, killed and started again while it runs: [`PrivatePostgres`] and
-//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files, and [`PrivatePgbouncer`], a pooler), from the programs that this machine has installed. Each has its own ports of loopback and a
-//! temporary folder, runs as an unprivileged user, and is gone with its value: it ends when that is dropped, and
-//! dies with the thread that started it.
+//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files, and [`PrivatePgbouncer`], a pooler), from the programs that
+//! this machine has installed; the first two from another Debian release's, where one is asked for. [`Cluster`] is three of
+//! the one and two of the other. Each has its own ports of loopback and a temporary folder, runs as an unprivileged user,
+//! and is gone with its value: it ends when that is dropped, and dies with the thread that started it.
 
+mod cluster;
 mod folder;
+mod network;
 mod nginx;
 mod pgbouncer;
 mod postgres;
+mod programs;
 mod rabbit;
+mod standby;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::Cluster;
 pub use nginx::PrivateNginx;
 pub use pgbouncer::PrivatePgbouncer;
 pub use postgres::PrivatePostgres;
@@ -19,6 +25,7 @@ pub use rabbit::PrivateRabbit;
 use crate::servers::Servers;
 use anyhow::{Context, Result, bail, ensure};
 use folder::Folder;
+use programs::Tree;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::process::ExitStatus;

@@ -1,6 +1,6 @@
 //! A PostgreSQL of a test's own.
 
-use super::{Folder, LOOK, PATIENCE, Server, TRIES, free_ports, pid, succeeded};
+use super::{Folder, LOOK, PATIENCE, Server, TRIES, Tree, free_ports, pid, succeeded};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
@@ -16,12 +16,12 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct PrivatePostgres {
     // Dropped in this order: the server ends before its folder goes.
-    server: Option<Server>,
+    pub(super) server: Option<Server>,
     pub(super) folder: Folder,
-    programs: PathBuf,
-    password: String,
-    port: u16,
-    settings: Vec<String>,
+    pub(super) programs: PathBuf,
+    pub(super) password: String,
+    pub(super) port: u16,
+    pub(super) settings: Vec<String>,
 }
 
 impl PrivatePostgres {
@@ -52,8 +52,7 @@ impl PrivatePostgres {
 
     async fn make(settings: &[&str], tls: Option<(&str, &str)>) -> Result<Self> {
         let settings = settings.iter().map(ToString::to_string).collect();
-        let programs = programs()?;
-        let folder = Folder::create("postgres")?;
+        let (folder, programs) = Self::place()?;
         if let Some((certificate, key)) = tls {
             folder.write("server.crt", certificate)?;
             folder.write("server.key", key)?;
@@ -67,14 +66,25 @@ impl PrivatePostgres {
         initdb.args(["-D", "data", "-U", "postgres", "-A", "password", "--pwfile=password"]);
         initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         succeeded("initdb", &initdb.output().await.context("cannot run initdb")?)?;
-        let mut made = Self { server: None, folder, programs, password, port: 0, settings };
+        Self { server: None, folder, programs, password, port: 0, settings }.started().await
+    }
+
+    /// A folder for one, and where its programs are.
+    pub(super) fn place() -> Result<(Folder, PathBuf)> {
+        let tree = Tree::named("POSTGRES_TREE");
+        let programs = programs(&tree)?;
+        Ok((Folder::create_for(tree, "postgres")?, programs))
+    }
+
+    /// Starts it for the first time, on a port that is free.
+    pub(super) async fn started(mut self) -> Result<Self> {
         for _try in 0..TRIES {
-            [made.port] = free_ports()?;
-            if made.run().await? {
-                return Ok(made);
+            [self.port] = free_ports()?;
+            if self.run().await? {
+                return Ok(self);
             }
         }
-        bail!("PostgreSQL does not start: {}", made.folder.tail("log"))
+        bail!("PostgreSQL does not start: {}", self.folder.tail("log"))
     }
 
     /// Its address, with the database `postgres`; the same after every restart.
@@ -164,16 +174,14 @@ impl PrivatePostgres {
 }
 
 /// The newest installed server's folder of programs.
-fn programs() -> Result<PathBuf> {
+fn programs(tree: &Tree) -> Result<PathBuf> {
     let mut found = Vec::new();
     for parent in ["/usr/lib/postgresql", "/usr"] {
-        let Ok(entries) = std::fs::read_dir(parent) else { continue };
-        found.extend(entries.flatten().map(|entry| entry.path().join("bin")));
+        found.extend(tree.folders(parent).into_iter().map(|folder| folder.join("bin")));
     }
     found.push("/usr/local/pgsql/bin".into());
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    found.extend(std::env::split_paths(&path));
-    found.retain(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
+    found.extend(std::env::split_paths(&tree.search_path()));
+    found.retain(|folder| tree.has(folder, &["initdb", "postgres"]));
     let version = |folder: &Path| {
         let name =
             folder.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();

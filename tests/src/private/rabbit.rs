@@ -1,8 +1,11 @@
 //! A RabbitMQ of a test's own: its own node, ports, cookie and name server.
 
-use super::{Folder, Server, TRIES, free_ports, succeeded};
+use super::{Folder, Server, TRIES, Tree, free_ports, pid, succeeded};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
+use std::fs::Permissions;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +15,8 @@ use tokio::time::timeout;
 
 /// A broker that works answers the protocol header at once.
 const HANDSHAKE: Duration = Duration::from_secs(2);
+/// Names the tree of another release.
+const RELEASE: &str = "RABBITMQ_TREE";
 /// What a client of protocol 0-9-1 says first.
 const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 /// The first byte of a method frame, with which a broker answers.
@@ -26,14 +31,24 @@ pub struct PrivateRabbit {
     names: Option<Child>,
     pub(super) folder: Folder,
     programs: PathBuf,
+    address: Ipv4Addr,
     ports: Ports,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Ports {
     amqp: u16,
     distribution: u16,
     names: u16,
+}
+
+/// Its memory is its own, not a share of the machine's.
+const SETTINGS: &str = "log.console = true\nvm_memory_high_watermark.absolute = 1GB\n\
+                        disk_free_limit.absolute = 50MB\n";
+
+impl Ports {
+    /// Those that RabbitMQ has anywhere, on a machine of its own.
+    const USUAL: Self = Self { amqp: 5672, distribution: 25672, names: 4369 };
 }
 
 impl PrivateRabbit {
@@ -42,18 +57,12 @@ impl PrivateRabbit {
     /// # Errors
     /// When RabbitMQ is not installed here, or does not start.
     pub async fn start() -> Result<Self> {
-        let (folder, programs) = (Folder::create("rabbitmq")?, programs()?);
-        folder.write("enabled_plugins", "[].")?;
-        let mut made = Self { server: None, names: None, folder, programs, ports: Ports::default() };
+        let mut made = Self::prepare(Tree::named(RELEASE), Ipv4Addr::LOCALHOST)?;
         for _try in 0..TRIES {
             let [amqp, distribution, names] = free_ports()?;
             made.ports = Ports { amqp, distribution, names };
-            let settings = "log.console = true\nvm_memory_high_watermark.absolute = 1GB\n\
-                            disk_free_limit.absolute = 50MB\n";
-            let listen = format!("listeners.tcp.default = 127.0.0.1:{amqp}\n{settings}");
-            made.folder.write("rabbitmq.conf", &listen)?;
-            let mut names = made.command(Path::new("epmd"));
-            made.names = Some(names.spawn().context("cannot run epmd, which comes with Erlang")?);
+            made.configure("")?;
+            made.start_names()?;
             if made.run().await? {
                 return Ok(made);
             }
@@ -61,10 +70,59 @@ impl PrivateRabbit {
         bail!("RabbitMQ does not start: {}", made.folder.tail("log"))
     }
 
+    /// A node on a machine of its own, which is not started yet; nodes with the same cookie are a cluster.
+    pub(super) fn on_machine(
+        namespace: &Path,
+        address: Ipv4Addr,
+        cookie: &str,
+        settings: &str,
+    ) -> Result<Self> {
+        let node = Self::prepare(Tree::named(RELEASE).on_machine(namespace), address)?;
+        node.folder.write(".erlang.cookie", cookie)?;
+        // Others may not read it, or Erlang refuses it.
+        std::fs::set_permissions(node.folder.path.join(".erlang.cookie"), Permissions::from_mode(0o600))?;
+        node.configure(settings)?;
+        Ok(node)
+    }
+
+    fn prepare(tree: Tree, address: Ipv4Addr) -> Result<Self> {
+        let programs = programs(&tree)?;
+        let folder = Folder::create_for(tree, "rabbitmq")?;
+        folder.write("enabled_plugins", "[].")?;
+        Ok(Self { server: None, names: None, folder, programs, address, ports: Ports::USUAL })
+    }
+
+    fn configure(&self, more: &str) -> Result<()> {
+        let listen =
+            format!("listeners.tcp.default = {}:{}\n{SETTINGS}{more}", self.address, self.ports.amqp);
+        self.folder.write("rabbitmq.conf", &listen)
+    }
+
+    fn start_names(&mut self) -> Result<()> {
+        let mut names = self.command(Path::new("epmd"));
+        self.names = Some(names.spawn().context("cannot run epmd, which comes with Erlang")?);
+        Ok(())
+    }
+
+    /// Its name as a node. Only a machine of its own has an address that tells nodes apart.
+    pub(super) fn name(&self) -> String {
+        if self.address.is_loopback() {
+            format!("private-{}@localhost", self.ports.amqp)
+        } else {
+            format!("rabbit@{}", self.address)
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> SocketAddr {
+        (self.address, self.ports.amqp).into()
+    }
+
     /// Its address, with the virtual host `/`; the same after every restart.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
+        format!("amqp://guest:guest@{}/%2f", self.socket())
     }
 
     /// The operating system's number of its process.
@@ -108,22 +166,40 @@ impl PrivateRabbit {
     /// # Errors
     /// When the node refuses, with what it says.
     pub async fn control(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.command(&self.programs.join("rabbitmqctl"));
-        let output = command.args(arguments).output().await.context("cannot run rabbitmqctl")?;
-        succeeded(&format!("rabbitmqctl {}", arguments.join(" ")), &output)
+        self.tool("rabbitmqctl", arguments).await
+    }
+
+    /// The same of another program of RabbitMQ's, such as `rabbitmq-queues`.
+    ///
+    /// # Errors
+    /// As [`Self::control`].
+    pub async fn tool(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command(&self.programs.join(name));
+        let output = command.args(arguments).output().await;
+        let output = output.with_context(|| format!("cannot run {name}"))?;
+        succeeded(&format!("{name} {}", arguments.join(" ")), &output)
+    }
+
+    /// Stops its process where it stands, or lets it go on.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.pid().context("this RabbitMQ does not run")?;
+        kill_process(pid(id)?, signal).context("cannot signal RabbitMQ")
     }
 
     /// Starts it. False if it ends before it answers.
-    async fn run(&mut self) -> Result<bool> {
+    pub(super) async fn run(&mut self) -> Result<bool> {
         let program = self.programs.join("rabbitmq-server");
         let mut command = self.folder.server(&program, "log")?;
         self.environment(&mut command);
         // In the place of the shell script that starts it, so that signals reach it.
         command.env("RABBITMQ_ALLOW_INPUT", "true");
         let mut server = Server::start("RabbitMQ", command)?;
-        let port = self.ports.amqp;
+        if self.names.is_none() {
+            self.start_names()?;
+        }
+        let socket = self.socket();
         let answers =
-            server.answers(async || matches!(timeout(HANDSHAKE, greet(port)).await, Ok(Ok(METHOD))));
+            server.answers(async || matches!(timeout(HANDSHAKE, greet(socket)).await, Ok(Ok(METHOD))));
         let answers = answers.await.with_context(|| self.folder.tail("log"))?;
         if answers {
             self.server = Some(server);
@@ -139,16 +215,19 @@ impl PrivateRabbit {
 
     /// Nothing but our own settings.
     fn environment(&self, command: &mut Command) {
-        let ports = self.ports;
+        let (address, ports) = (self.address.to_string(), self.ports);
         // In the virtual machine, busy waiting of schedulers would take a core from whoever is measured.
-        let erlang =
-            "-kernel inet_dist_use_interface {127,0,0,1} -noinput +sbwt none +sbwtdcpu none +sbwtdio none";
+        let interface = address.replace('.', ",");
+        let erlang = format!(
+            "-kernel inet_dist_use_interface {{{interface}}} -noinput +sbwt none +sbwtdcpu none +sbwtdio none"
+        );
         for (name, value) in [
             ("ERL_EPMD_PORT", ports.names.to_string()),
-            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            ("ERL_EPMD_ADDRESS", address.clone()),
             ("RABBITMQ_CONF_ENV_FILE", "/dev/null".to_owned()),
-            ("RABBITMQ_NODENAME", format!("private-{}@localhost", ports.amqp)),
-            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODENAME", self.name()),
+            ("RABBITMQ_USE_LONGNAME", (!self.address.is_loopback()).to_string()),
+            ("RABBITMQ_NODE_IP_ADDRESS", address),
             ("RABBITMQ_NODE_PORT", ports.amqp.to_string()),
             ("RABBITMQ_DIST_PORT", ports.distribution.to_string()),
             ("RABBITMQ_MNESIA_BASE", self.folder.at("mnesia")),
@@ -157,7 +236,7 @@ impl PrivateRabbit {
             ("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder.at("enabled_plugins")),
             ("RABBITMQ_CONFIG_FILE", self.folder.at("rabbitmq")),
             ("RABBITMQ_ADVANCED_CONFIG_FILE", self.folder.at("advanced.config")),
-            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", erlang.to_owned()),
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", erlang),
         ] {
             command.env(name, value);
         }
@@ -165,22 +244,20 @@ impl PrivateRabbit {
 }
 
 /// The first byte of what the broker answers a client.
-async fn greet(port: u16) -> std::io::Result<u8> {
-    let mut client = TcpStream::connect(("127.0.0.1", port)).await?;
+async fn greet(broker: SocketAddr) -> std::io::Result<u8> {
+    let mut client = TcpStream::connect(broker).await?;
     client.write_all(HEADER).await?;
     client.read_u8().await
 }
 
 /// The programs themselves: the wrappers in /usr/sbin refuse every user but root and rabbitmq.
-fn programs() -> Result<PathBuf> {
+fn programs(tree: &Tree) -> Result<PathBuf> {
     let mut found = vec![PathBuf::from("/usr/lib/rabbitmq/bin")];
     for parent in ["/usr/lib/rabbitmq/lib", "/opt"] {
-        let Ok(entries) = std::fs::read_dir(parent) else { continue };
-        let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path().join("sbin")).collect();
+        let mut folders = tree.folders(parent);
         folders.sort();
-        found.extend(folders.into_iter().rev());
+        found.extend(folders.into_iter().rev().map(|folder| folder.join("sbin")));
     }
-    let whole =
-        |folder: &PathBuf| folder.join("rabbitmq-server").is_file() && folder.join("rabbitmqctl").is_file();
+    let whole = |folder: &PathBuf| tree.has(folder, &["rabbitmq-server", "rabbitmqctl"]);
     found.into_iter().find(whole).context("RabbitMQ is not installed here")
 }

@@ -2,10 +2,12 @@
 //! middle of a message. It stands between a process under test and Postgres, RabbitMQ or an upstream.
 
 mod connection;
+mod forwarder;
 mod servers;
 #[cfg(test)]
 mod tests;
 
+pub use forwarder::Forwarder;
 pub use servers::ToServers;
 
 use anyhow::Context;

@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use harness::bench;
-use harness::chaos::{Plan, wreak};
-use harness::private::Private;
+use harness::chaos::{Harmed, Plan, wreak};
+use harness::private::{Cluster, Private};
 use harness::servers::Servers;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +25,10 @@ struct Arguments {
     /// Starts a PostgreSQL and a RabbitMQ of its own, and restarts them too.
     #[arg(long)]
     private: bool,
+    /// Starts three RabbitMQ nodes and a PostgreSQL with a synchronous standby of its own, and harms those instead of the
+    /// programs, which are replaced one by one all the time. Root is needed.
+    #[arg(long, conflicts_with = "private")]
+    cluster: bool,
     /// Consumer processes.
     #[arg(long, default_value_t = 4)]
     consumers: usize,
@@ -59,10 +63,17 @@ async fn play(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let json = arguments.json.as_deref();
     if arguments.private {
         let wreaked = bench::run_private("chaos", json, async |stage, private: &mut Private| {
-            wreak(stage, plan, Some(private)).await
+            wreak(stage, plan, Harmed::Private(private)).await
+        });
+        return Ok(Box::pin(wreaked).await);
+    }
+    if arguments.cluster {
+        let wreaked = bench::run_cluster("chaos", json, async |stage, cluster: &mut Cluster| {
+            wreak(stage, plan, Harmed::Cluster(cluster)).await
         });
         return Ok(Box::pin(wreaked).await);
     }
     let servers = Servers::from_environment()?;
-    Ok(Box::pin(bench::run("chaos", &servers, json, async |stage| wreak(stage, plan, None).await)).await)
+    Ok(Box::pin(bench::run("chaos", &servers, json, async |stage| wreak(stage, plan, Harmed::Nothing).await))
+        .await)
 }
