@@ -107,7 +107,7 @@ async fn open_one(
         };
         Connection::connector(uri, runtime, take, properties).await
     };
-    let connection = bounded(limit, CONNECT, handshake).await?;
+    let connection = bounded(limit, CONNECT, Box::pin(handshake)).await?;
     abandoned.disarm();
     Ok(connection)
 }
@@ -117,7 +117,7 @@ async fn reach(uri: &AMQPUri) -> io::Result<TcpStream> {
     let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
     let resolved = timeout(ACCEPTED_WITHIN, lookup_host((host, port))).await;
     let addresses: Vec<_> =
-        resolved.map_err(|_late| silent(format!("the name {host} was not resolved")))??.collect();
+        resolved.map_err(|_late| silent(&format!("the name {host} was not resolved")))??.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("the name {host} has no address"));
     for address in addresses {
         match accepted(address).await {
@@ -131,7 +131,7 @@ async fn reach(uri: &AMQPUri) -> io::Result<TcpStream> {
 async fn accepted(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = timeout(ACCEPTED_WITHIN, TcpStream::connect(address))
         .await
-        .map_err(|_late| silent(format!("{address} did not accept a connection")))?
+        .map_err(|_late| silent(&format!("{address} did not accept a connection")))?
         .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
@@ -141,7 +141,7 @@ async fn accepted(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn silent(what: String) -> io::Error {
+fn silent(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {} s", ACCEPTED_WITHIN.as_secs()))
 }
 

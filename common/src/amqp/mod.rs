@@ -207,7 +207,7 @@ impl AmqpError {
                 match said.kind() {
                     AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => LOGIN,
                     AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => VHOST,
-                    _ => "See the broker's log",
+                    AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => "See the broker's log",
                 }
             }
             Self::Url { .. } | Self::Namespace { .. } | Self::CaFile { .. } => "Correct the section [amqp]",

@@ -1,7 +1,7 @@
 //! What client libraries, tools and the broker itself put around a command, or write in its place.
 
 use super::Undecodable;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What RabbitMQ writes into the `type` property of a message that came over AMQP 1.0; no sender's word.
 const BROKERS_TYPES: [&str; 2] = ["binary", "amqp-1.0"];
@@ -51,19 +51,14 @@ pub(super) fn compression(body: &[u8]) -> Option<String> {
 
 /// Why JSON is no object, or not the one that is meant.
 pub(super) fn framework(body: &Value) -> Option<&'static str> {
-    let has =
-        |fields: &Map<String, Value>, names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
-    match body {
-        Value::Array(parts)
-            if parts.last().and_then(Value::as_object).is_some_and(|it| has(it, &["callbacks"])) =>
-        {
-            Some("this is a Celery task; publish its keyword arguments as the body, with kombu's producer")
-        }
-        Value::Object(fields) if has(fields, &["pattern", "data"]) => {
-            Some("this is Nest's {pattern, data}; give its client a serializer that sends data alone")
-        }
-        _ => None,
+    let task = body.as_array().and_then(|parts| parts.last()?.as_object());
+    if task.is_some_and(|embed| embed.contains_key("callbacks")) {
+        return Some(
+            "this is a Celery task; publish its keyword arguments as the body, with kombu's producer",
+        );
     }
+    let packet = body.as_object().filter(|it| it.contains_key("pattern") && it.contains_key("data"));
+    packet.map(|_| "this is Nest's {pattern, data}; give its client a serializer that sends data alone")
 }
 
 /// A hint for a time that cannot be read.
