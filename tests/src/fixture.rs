@@ -207,12 +207,6 @@ impl Fixture {
         Ok(self.environment().iter().fold(program, |program, (name, value)| program.env(name, value)))
     }
 
-    /// The same of a producer.
-    pub fn producer_program(&self) -> Result<Program> {
-        let program = Program::built("producer")?;
-        Ok(self.environment().iter().fold(program, |program, (name, value)| program.env(name, value)))
-    }
-
     /// Starts a consumer with scaled settings.
     pub async fn consumer(&self) -> Result<Consumer> {
         self.consumer_with(self.settings()?).await

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use common::amqp::WorkQueue;
 use common::job::JobStatus;
 use harness::fixture::{Consumer, Fixture};
+use harness::process::Program;
 use serde_json::json;
 
 /// Every write of a record fails with this SQLSTATE.
@@ -106,7 +107,10 @@ async fn a_schema_that_is_ahead_is_served_unless_it_says_that_this_program_is_to
                  values (9999, 'of the future', true, '', 0)";
     fixture.database.execute(ahead).await?;
     let consumer = fixture.consumer().await?;
-    let producer = fixture.producer_program()?.start()?;
+    let program = Program::built("producer")?;
+    let environment = fixture.environment();
+    let producer =
+        environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()?;
     producer.ready().await?;
     let job = fixture.publish_start(account.connection).await?;
     fixture.until_over(job, JobStatus::Completed).await?;

@@ -101,19 +101,30 @@ impl<'p> Executor<'p> for &'p Pool {
         let (mut sender, receiver) = mpsc::channel(1);
         // The session is borrowed by the rows, so both live in one future, which passes the rows on.
         let rows = async move {
-            let mut session = match self.acquire().await {
-                Ok(session) => session,
+            let mut statement = match statement {
+                Ok(statement) => statement,
                 Err(error) => return drop(sender.send(Err(error)).await),
             };
-            let mut rows = match statement {
-                Ok(statement) => session.fetch_many(statement),
-                Err(error) => return drop(sender.send(Err(error)).await),
-            };
-            while let Some(row) = rows.next().await {
-                // The receiver is polled together with this.
-                if sender.send(row).await.is_err() {
-                    return;
-                }
+            // Of a statement that met a stale plan there are no rows yet.
+            let mut again = Some(statement.clone());
+            loop {
+                let mut session = match self.acquire().await {
+                    Ok(session) => session,
+                    Err(error) => return drop(sender.send(Err(error)).await),
+                };
+                let mut rows = session.fetch_many(statement);
+                statement = loop {
+                    match (rows.next().await, again.take()) {
+                        (None, _) => return,
+                        (Some(Err(error)), Some(again)) if is_stale_plan(&error) => break again,
+                        // The receiver is polled together with this.
+                        (Some(row), _) => {
+                            if sender.send(row).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                };
             }
         };
         let ended = stream::once(rows).map(|()| None);
