@@ -67,8 +67,8 @@ async fn the_parser_and_the_database_agree() -> Result<()> {
     fixture
         .database
         .execute(
-            "create function storable(json text) returns boolean language plpgsql as $$ begin
-                 perform json::jsonb; return true;
+            "create function storable(document text) returns boolean language plpgsql as $$ begin
+                 perform document::jsonb; return true;
              exception when others then return false; end $$",
         )
         .await?;
@@ -76,8 +76,7 @@ async fn the_parser_and_the_database_agree() -> Result<()> {
     let records = records();
     let judged = judged(&records).await?;
     assert_eq!(judged.len(), records.len());
-    let sql =
-        "select array_agg(storable(json) order by nr) from unnest($1::text[]) with ordinality t (json, nr)";
+    let sql = "select array_agg(storable(document) order by nr) from unnest($1::text[]) with ordinality t (document, nr)";
     let storable: Vec<bool> = sqlx::query_scalar::<_, Option<Vec<bool>>>(sql)
         .bind(&records)
         .fetch_one(&mut session)
