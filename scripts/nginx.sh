@@ -6,9 +6,4 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
-PATH=$PATH:/usr/sbin
-command -v nginx >/dev/null || {
-    say "not installed here: nginx"
-    apt_install nginx ||
-        die "could not install nginx (Debian or Ubuntu, and root or sudo, are needed)" "install it yourself"
-}
+provide_program nginx

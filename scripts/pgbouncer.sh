@@ -6,9 +6,4 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
-PATH=$PATH:/usr/sbin
-command -v pgbouncer >/dev/null || {
-    say "not installed here: pgbouncer"
-    apt_install pgbouncer ||
-        die "could not install pgbouncer (Debian or Ubuntu, and root or sudo, are needed)" "install it yourself"
-}
+provide_program pgbouncer

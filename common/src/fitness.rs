@@ -20,6 +20,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 const STATEMENT_WITHIN: Duration = Duration::from_secs(1);
 /// After a statement that does not fit the database, so long nothing is tried.
 const REST: Duration = Duration::from_secs(10);
+
 /// What was seen of the database last. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fitness {

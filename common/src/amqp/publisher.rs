@@ -223,19 +223,12 @@ impl Publisher {
             let session = self.session_after(tried, &envelope.kind).await?;
             tried = session.number;
             *handed_over = true;
-            let (exchange, key, properties) = (exchange.clone(), key.clone(), properties.clone());
-            let sent = match &envelope.destination {
-                Destination::Reply { queue } => {
-                    match session.replies.send(exchange, key, &envelope.body, properties).await {
-                        Ok(Confirmation::Ack(Some(_returned))) => {
-                            return Err(PublishError::NoQueue { queue: queue.clone() });
-                        }
-                        sent => sent,
-                    }
+            let (to, by, properties) = (exchange.clone(), key.clone(), properties.clone());
+            let sent = match envelope.destination {
+                Destination::Reply { .. } => {
+                    session.replies.send_to_a_queue(to, by, &envelope.body, properties).await
                 }
-                Destination::Abort => {
-                    session.broadcasts.send(exchange, key, &envelope.body, properties).await
-                }
+                Destination::Abort => session.broadcasts.send(to, by, &envelope.body, properties).await,
                 Destination::StartCommand
                 | Destination::CancelCommand
                 | Destination::Page
@@ -243,11 +236,14 @@ impl Publisher {
                 | Destination::Event { .. }
                 | Destination::DeadLetter
                 | Destination::Canary { .. } => {
-                    session.messages.send(exchange, key, &envelope.body, properties).await
+                    session.messages.send(to, by, &envelope.body, properties).await
                 }
             };
             match sent {
-                Ok(Confirmation::Ack(_)) => return Ok(()),
+                Ok(Confirmation::Ack(None)) => return Ok(()),
+                Ok(Confirmation::Ack(Some(_returned))) => {
+                    return Err(PublishError::NoQueue { queue: key.to_string() });
+                }
                 Ok(Confirmation::Nack(_)) => {
                     return Err(PublishError::Refused { kind: envelope.kind.clone() });
                 }

@@ -37,32 +37,10 @@ pub(super) struct Session {
     pub(super) messages: Lane,
     /// Broadcasts: an abort does not queue behind a thousand doorbells.
     pub(super) broadcasts: Lane,
-    /// Answers to commands, one at a time.
-    pub(super) replies: Replies,
+    /// Answers to commands, which must reach a queue.
+    pub(super) replies: Lane,
     /// Cancelled by whoever finds the session broken.
     pub(super) broken: CancellationToken,
-}
-
-/// A lane whose messages must reach a queue.
-#[derive(Clone, Debug)]
-pub(super) struct Replies {
-    lane: Lane,
-    one: Arc<Mutex<()>>,
-}
-
-impl Replies {
-    /// The next one waits for the confirm, which brings back what reached no queue: lapin pairs returns with the next confirm,
-    /// whosever it is.
-    pub(super) async fn send(
-        &self,
-        exchange: ShortString,
-        key: ShortString,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> lapin::Result<Confirmation> {
-        let _one = self.one.lock().await;
-        self.lane.send_to_a_queue(exchange, key, body, properties).await
-    }
 }
 
 /// A channel in confirm mode, shared by all publishers of this process.
@@ -95,7 +73,8 @@ impl Lane {
     }
 
     /// The same, of a message that must reach a queue: if there is none behind this exchange and key, the confirm brings
-    /// it back. Only for a lane with one message at a time, since lapin pairs returns with the next confirm.
+    /// it back. For a lane that sends nothing else: each waits for the confirm of the one before, since lapin pairs a return with
+    /// the next confirm, whosever it is.
     pub(super) async fn send_to_a_queue(
         &self,
         exchange: ShortString,
@@ -118,10 +97,9 @@ impl Lane {
             mandatory,
             immediate: false, // RabbitMQ does not know it.
         };
-        let confirm = {
-            let _turn = self.turn.lock().await;
-            self.channel.basic_publish(exchange, key, options, body, properties).await?
-        };
+        let turn = self.turn.lock().await;
+        let confirm = self.channel.basic_publish(exchange, key, options, body, properties).await?;
+        let _held = mandatory.then_some(turn);
         confirm.await
     }
 }
@@ -138,7 +116,7 @@ impl Session {
             number,
             messages: Lane::open(&connection, limit).await?,
             broadcasts: Lane::open(&connection, limit).await?,
-            replies: Replies { lane: Lane::open(&connection, limit).await?, one: Arc::default() },
+            replies: Lane::open(&connection, limit).await?,
             connection: Arc::new(connection),
             broken: CancellationToken::new(),
         })
@@ -148,7 +126,7 @@ impl Session {
         self.connection.status().connected()
             && self.messages.channel.status().connected()
             && self.broadcasts.channel.status().connected()
-            && self.replies.lane.channel.status().connected()
+            && self.replies.channel.status().connected()
     }
 }
 

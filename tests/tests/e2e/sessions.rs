@@ -103,6 +103,17 @@ async fn two_tenants() -> Result<(Fixture, Account, Account)> {
     Ok((fixture, account, later))
 }
 
+/// The two jobs come to their ends with all that their tenants have.
+async fn both_completed(fixture: Fixture, programs: Programs, tenants: [(Account, &str); 2]) -> Result<()> {
+    programs.ready().await?;
+    fixture.until_sql("select bool_and(status = 'completed') and count(*) = 2 from jobs").await?;
+    for (account, name) in tenants {
+        fixture.exact(account, name).await?;
+    }
+    programs.end().await?;
+    fixture.finish([]).await
+}
+
 /// A failover behind one address: sessions that were opened while the server could not be written stay read-only for good.
 #[tokio::test]
 async fn sessions_that_began_read_only_are_given_up() -> Result<()> {
@@ -132,13 +143,8 @@ async fn sessions_that_began_read_only_are_given_up() -> Result<()> {
     fixture.until(job, |view| view.pages_settled > 0).await?;
     let (settled, accepted) = (begun.elapsed(), programs.until_accepted(later.connection).await?);
     assert!(settled.max(accepted) < Duration::from_secs(10), "{settled:?} {accepted:?}");
-    programs.ready().await?;
     fixture.until_over(job, JobStatus::Completed).await?;
-    fixture.until_sql("select bool_and(status = 'completed') and count(*) = 2 from jobs").await?;
-    fixture.exact(account, "acme").await?;
-    fixture.exact(later, "later").await?;
-    programs.end().await?;
-    fixture.finish([]).await
+    both_completed(fixture, programs, [(account, "acme"), (later, "later")]).await
 }
 
 /// A firewall forgets connections: what is sent on them is dropped without a word. New ones work.
@@ -160,13 +166,8 @@ async fn sessions_that_have_fallen_silent_are_given_up() -> Result<()> {
     let settled = fixture.until(job, |view| view.pages_settled > 0).await.map(|_view| begun.elapsed());
     let settled = settled.context("no page was settled")?;
     assert!(settled.max(accepted) < Duration::from_secs(20), "{settled:?} {accepted:?}");
-    programs.ready().await?;
     fixture.until_over(job, JobStatus::Completed).await?;
-    fixture.until_sql("select bool_and(status = 'completed') and count(*) = 2 from jobs").await?;
-    fixture.exact(account, "acme").await?;
-    fixture.exact(later, "later").await?;
-    programs.end().await?;
-    fixture.finish([]).await
+    both_completed(fixture, programs, [(account, "acme"), (later, "later")]).await
 }
 
 /// A column gets another type under a running fleet: Postgres refuses the plans that sessions have kept, each time anew.

@@ -79,19 +79,11 @@ impl DeadLetters {
     pub async fn open(config: &AmqpConfig, name: &str) -> Result<Self, AmqpError> {
         let (topology, limit) = (config.topology(), config.call_timeout);
         let connection = connect(config, name).await?;
-        for queue in [topology.dead_letters(), topology.unrouted()] {
-            let channel = open(&connection, limit).await?;
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-            let look = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
-            if let Err(error) = bounded(limit, "look at a queue", look).await {
-                return Err(match refusal(error)? {
-                    (NOT_FOUND, _) => AmqpError::NoQueue { queue },
-                    (_, words) => AmqpError::Refused { call: "look at a queue", words },
-                });
-            }
-        }
         let channel = open(&connection, limit).await?;
-        Ok(Self { connection, channel, lane: None, topology, limit })
+        let letters = Self { connection, channel, lane: None, topology, limit };
+        letters.count(Queue::Dead).await?;
+        letters.count(Queue::Unrouted).await?;
+        Ok(letters)
     }
 
     /// Shows every letter that is there at the start to `decide`, in their order, does what it says, and tells `done`
@@ -179,9 +171,17 @@ impl DeadLetters {
     }
 
     async fn count(&self, queue: Queue) -> Result<u32, AmqpError> {
+        const CALL: &str = "count the dead letters";
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-        let declare = self.channel.queue_declare(self.name(queue).into(), options, FieldTable::default());
-        Ok(bounded(self.limit, "count the dead letters", declare).await?.message_count())
+        let queue = self.name(queue);
+        let declare = self.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        match bounded(self.limit, CALL, declare).await {
+            Ok(found) => Ok(found.message_count()),
+            Err(error) => Err(match refusal(error)? {
+                (NOT_FOUND, _) => AmqpError::NoQueue { queue },
+                (_, words) => AmqpError::Refused { call: CALL, words },
+            }),
+        }
     }
 
     async fn next(&self, queue: Queue) -> Result<Option<(DeadLetter, Acker)>, AmqpError> {
