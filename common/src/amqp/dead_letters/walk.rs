@@ -10,11 +10,16 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDe
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Confirmation, Connection};
 use std::time::Duration;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Letters that are left alone are held until the end of a walk, since one that is given back goes to the end of the
 /// queue on some versions. So many are held at most.
 const MOST_HELD: usize = 10_000;
+
+/// Letters that were given back are waited for so long, and looked for so often.
+const BACK_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The queues that are gone through, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +155,11 @@ impl DeadLetters {
             done(letter, outcome);
         };
         // Even after an error: a broker that refuses publishes may well take letters back.
+        let number = held.len();
         let returned = self.give_back(held).await;
-        walked.and(returned).map(|()| seen)
+        walked.and(returned)?;
+        self.until_back(queue, number).await?;
+        Ok(seen)
     }
 
     /// Closes the connection. A closed channel is the broker's word that it has seen every settle.
@@ -243,6 +251,18 @@ impl DeadLetters {
             true => Ok(()),
             false => Err(AmqpError::Disconnected { call: CALL }),
         }
+    }
+
+    /// Waits until what was given back is there for others: a quorum queue takes a moment. Not for long, since others may have
+    /// taken it by now.
+    async fn until_back(&self, queue: Queue, number: usize) -> Result<(), AmqpError> {
+        let there = async {
+            while (self.count(queue).await? as usize) < number {
+                sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
+        };
+        timeout(BACK_WITHIN, there).await.unwrap_or(Ok(()))
     }
 
     /// One by one, since several at a time come back in no particular order.
