@@ -135,7 +135,7 @@ create table jobs (
     status job_status not null default 'pending',
     -- A flag, not a status: it holds back a job that is pending or running, and ends with it.
     paused boolean not null default false,
-    -- A job that has just been let go again has settled nothing for as long as its pause lasted, and is not stuck.
+    -- The time of a pause does not count as time that the upstream has failed for.
     unpaused_at timestamptz,
     mode job_mode not null default 'range',
     date_from timestamptz,
@@ -271,8 +271,11 @@ create table slices (
     charges uuid[] not null default '{}',
     -- Failed attempts at the current page.
     attempts int not null default 0 check (attempts >= 0),
-    -- When the first of them failed; says nothing while there are none.
+    -- When the first and the last of them failed, and how many of them are the page's own fault, not that of an upstream
+    -- that fails for all. These say nothing while there are no attempts.
     failing_since timestamptz,
+    failed_at timestamptz,
+    faults int not null default 0 check (faults >= 0),
     not_before timestamptz,
     last_error text,
     -- Rests that the upstream asked for by 403, since the last settled page.

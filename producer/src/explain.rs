@@ -178,9 +178,15 @@ fn of_slice(slice: &SliceSituation, situation: &JobSituation, now: DateTime<Utc>
     match slice.status {
         SliceStatus::Waiting => {
             let until = slice.not_before.map(|until| age(now, until.max(now))).unwrap_or_default();
-            let attempts = count(i64::from(slice.attempts), "attempt", "attempts");
             let error = slice.last_error.as_deref().unwrap_or("no error was written down");
-            reason("retry", format!("{page}: tried again in {until}, after {attempts}: {error}{deaths}"))
+            let tried = match slice.failing_since.filter(|_| slice.attempts > 0) {
+                Some(since) => {
+                    let attempts = count(i64::from(slice.attempts), "failed attempt", "failed attempts");
+                    format!(" after {attempts} since {}", moment(since))
+                }
+                None => String::new(),
+            };
+            reason("retry", format!("{page}: tried again in {until}{tried}: {error}{deaths}"))
         }
         SliceStatus::Ready => {
             let why = if situation.live_workers == 0 {

@@ -4,6 +4,7 @@
 use crate::database::Database;
 use crate::process::Program;
 use crate::proxy::FaultProxy;
+use crate::quick::QUICK;
 use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
 use crate::servers::{Servers, delete_names};
 use anyhow::{Context, Result, ensure};
@@ -173,25 +174,11 @@ impl Fixture {
             ("DATABASE__URL", database.as_str()),
             ("AMQP__URL", amqp),
             ("AMQP__NAMESPACE", &self.namespace),
-            ("AMQP__RECONNECT__INITIAL_MS", "20"),
-            ("AMQP__RECONNECT__MAX_MS", "200"),
-            ("DATABASE__MAX_CONNECTIONS", "4"),
-            ("DATABASE__CONNECT_TIMEOUT_MS", "1000"),
-            ("PAGES__SLOTS", "8"),
-            ("PAGES__BUDGET_MS", "10000"),
-            ("PAGES__RETRY__INITIAL_MS", "20"),
-            ("PAGES__RETRY__MAX_MS", "100"),
-            ("LEASES__DURATION_MS", "1500"),
-            ("LEASES__RENEW_EVERY_MS", "300"),
-            ("SWEEPER__EVERY_MS", "50"),
-            ("SWEEPER__MARKER_EVERY_MS", "200"),
-            ("SWEEPER__START_GRACE_MS", "1000"),
-            ("SHUTDOWN__DRAIN_MS", "5000"),
-            ("SHUTDOWN__GRACE_MS", "0"),
             ("CREDENTIALS__KEY", CREDENTIALS_KEY),
             ("FETCH__ALLOW_PRIVATE_ADDRESSES", "true"),
         ];
-        values.iter().map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect()
+        let values = values.iter().chain(QUICK);
+        values.map(|(key, value)| (format!("BACKHAUL__{key}"), (*value).to_owned())).collect()
     }
 
     /// A proxy in front of the database, and the database's address through it; in clear, so that the proxy can read.

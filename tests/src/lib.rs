@@ -15,6 +15,7 @@ pub mod plan;
 pub mod private;
 pub mod process;
 pub mod proxy;
+mod quick;
 pub mod random_upstreams;
 pub mod readme;
 pub mod sample_upstream;

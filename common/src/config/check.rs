@@ -120,22 +120,6 @@ impl Settings {
         problems.unless_at_most(every, ("leases.duration_ms", leases.duration), why);
         let why = ", since markers are sent by sweeps";
         problems.unless_at_most(every, ("sweeper.marker_every_ms", sweeper.marker_every), why);
-        problems.unless(sweeper.no_progress > self.pages.budget + self.pages.retry.max, || {
-            format!(
-                "sweeper.no_progress_ms ({}) must be above pages.budget_ms + pages.retry.max_ms ({}), or one slow \
-                 page would fail its job",
-                sweeper.no_progress.as_millis(),
-                (self.pages.budget + self.pages.retry.max).as_millis()
-            )
-        });
-        problems.unless(sweeper.no_progress > sweeper.marker_every * 3, || {
-            format!(
-                "sweeper.no_progress_ms ({}) must be above three times sweeper.marker_every_ms ({}), or a lost doorbell \
-                 would fail its job before it is found",
-                sweeper.no_progress.as_millis(),
-                sweeper.marker_every.as_millis()
-            )
-        });
         problems.unless(self.cancel.deadline > leases.renew_every, || {
             format!(
                 "cancel.deadline_ms ({}) must be above leases.renew_every_ms ({}), or a cancel is forced before a worker \
@@ -207,7 +191,6 @@ mod tests {
             |it| it.fairness.slices_per_tenant = 1,
             |it| it.fairness.slices_per_tenant = MOST_SLICES,
             |it| it.sweeper.every = it.sweeper.marker_every,
-            |it| it.sweeper.no_progress = it.pages.budget + it.pages.retry.max + MS(1),
             |it| it.cancel.deadline = it.leases.renew_every + MS(1),
             |it| it.database.lock_timeout = it.database.statement_timeout,
             |it| it.amqp.reconnect.initial = it.amqp.reconnect.max,
@@ -259,11 +242,6 @@ mod tests {
                 |it| it.sweeper.marker_every = MS(999),
                 &["sweeper.every_ms (1000)", "sweeper.marker_every_ms (999)"],
             ),
-            (
-                |it| it.sweeper.no_progress = MS(120_000),
-                &["sweeper.no_progress_ms (120000)", "(120000), or one slow"],
-            ),
-            (|it| it.sweeper.marker_every = MS(28_800_000), &["sweeper.no_progress_ms", "lost doorbell"]),
             (
                 |it| it.cancel.deadline = MS(5_000),
                 &["cancel.deadline_ms (5000)", "leases.renew_every_ms (5000)"],

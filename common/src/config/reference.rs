@@ -54,7 +54,14 @@ pub const REFERENCE: &[Entry] = &[
     key("pages.slots", "Pages in flight per process, and its prefetch"),
     key("pages.quantum_ms", "Length of a stint where others wait for its slot; 0 is one page per message"),
     key("pages.budget_ms", "Longest fetch of one page, at most 5 minutes"),
-    key("pages.max_attempts", "Attempts at one page before its job fails; pauses for a 429 are none"),
+    key(
+        "pages.max_attempts",
+        "Attempts at a page that fails alone before its job fails; pauses for a 429 are none",
+    ),
+    key(
+        "pages.give_up_after_ms",
+        "How long a page is tried while its upstream fails for all; 0: max_attempts",
+    ),
     key("pages.retry.initial_ms", "Cap of the first delay between those attempts"),
     key("pages.retry.max_ms", "Cap of the later ones"),
     key("pages.suspect_after", "Deaths of workers while they held a page that make it a suspect"),
@@ -66,7 +73,6 @@ pub const REFERENCE: &[Entry] = &[
     key("sweeper.every_ms", "Between two sweeps of one process"),
     key("sweeper.marker_every_ms", "Between two markers of the whole fleet"),
     key("sweeper.start_grace_ms", "Age at which a start that was never confirmed is planned all the same"),
-    key("sweeper.no_progress_ms", "A running job that settles no page for so long fails"),
     key("sweeper.batch", "Rows that one duty touches in one sweep"),
     key("fairness.slices_per_tenant", "Slices of a new tenant that are rung at a time"),
     key("shutdown.grace_ms", "How long a producer still takes requests after SIGTERM, not being ready"),

@@ -158,8 +158,13 @@ pub struct PagesConfig {
     /// Longest fetch of one page (`budget_ms`, default 60 s, at most 5 minutes: far below the broker's ack time-out).
     #[serde(rename = "budget_ms", with = "millis")]
     pub budget: Duration,
-    /// Attempts at one page before the job fails; pauses for a 429 are not attempts. Default 8.
+    /// Attempts at a page that fails while other pages of its connection are settled, before it fails its job; pauses for a
+    /// 429 are not attempts. Default 8.
     pub max_attempts: u32,
+    /// How long a page is tried while the upstream fails for all pages of its connection, before it fails its job
+    /// (`give_up_after_ms`, default 24 h). With 0, `max_attempts` holds for an outage, too.
+    #[serde(rename = "give_up_after_ms", with = "millis")]
+    pub give_up_after: Duration,
     /// Caps of the delays between those attempts (`retry.initial_ms` 500, `retry.max_ms` 60 s).
     pub retry: RetryPolicy,
     /// Deaths of workers while they held a page that make its slice a suspect. Default 2.
@@ -178,6 +183,7 @@ impl Default for PagesConfig {
             quantum: Duration::from_millis(250),
             budget: Duration::from_secs(60),
             max_attempts: 8,
+            give_up_after: Duration::from_secs(24 * 60 * 60),
             retry: RetryPolicy::new(Duration::from_millis(500), Duration::from_secs(60)),
             suspect_after: 2,
             deaths: 5,
@@ -233,9 +239,6 @@ pub struct SweeperConfig {
     /// Age at which a start that was never confirmed is planned by the sweeper (`start_grace_ms`, default 15 s).
     #[serde(rename = "start_grace_ms", with = "millis")]
     pub start_grace: Duration,
-    /// A running job that settles no page for so long fails (`no_progress_ms`, default 24 h).
-    #[serde(rename = "no_progress_ms", with = "millis")]
-    pub no_progress: Duration,
     /// Rows that one duty touches in one sweep. Default 500.
     pub batch: u32,
 }
@@ -246,7 +249,6 @@ impl Default for SweeperConfig {
             every: Duration::from_secs(1),
             marker_every: Duration::from_secs(10),
             start_grace: Duration::from_secs(15),
-            no_progress: Duration::from_secs(24 * 60 * 60),
             batch: 500,
         }
     }

@@ -46,7 +46,7 @@ fn with_nothing_set_the_documented_defaults_hold() {
     assert_eq!(settings.pages.slots, 40);
     assert_eq!(settings.pages.quantum, Duration::from_millis(250));
     assert_eq!(settings.leases.duration, Duration::from_secs(20));
-    assert_eq!(settings.sweeper.no_progress, Duration::from_secs(86_400));
+    assert_eq!(settings.pages.give_up_after, Duration::from_secs(86_400));
     assert_eq!(settings.http.listen_or(8080), "127.0.0.1:8080".parse().unwrap());
     assert!((1..=8).contains(&settings.database.max_connections));
 }
@@ -226,7 +226,6 @@ fn contradictions_are_all_told_at_once() {
         assert!(error.contains(part), "{error}");
     }
     assert!(problems(&[("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS", "0")]).contains("must not be 0"));
-    assert!(problems(&[("BACKHAUL__SWEEPER__NO_PROGRESS_MS", "1000")]).contains("slow page"));
 }
 
 #[test]

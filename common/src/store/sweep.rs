@@ -5,7 +5,6 @@ use super::{Store, StoreError};
 use crate::ids::{JobId, TenantId, WorkerId};
 use crate::slice::Ring;
 use chrono::{DateTime, Utc};
-use sqlx::{Executor, Postgres};
 use std::time::Duration;
 
 /// A lease that had expired and was ended.
@@ -154,15 +153,6 @@ impl Store {
         .await?)
     }
 
-    /// Running jobs of which no page was settled for too long, though nothing holds them back on purpose. Whether it is
-    /// still so is to be asked again under the job's lock: see [`super::jobs::FailRight::Silence`].
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn stuck(&self, silence: Duration, limit: i64) -> Result<Vec<JobId>, StoreError> {
-        stuck(&self.pool, silence, None, limit).await
-    }
-
     /// Tenants with slices that wait for their turn, or whose back-off is over.
     ///
     /// # Errors
@@ -250,29 +240,4 @@ impl Store {
             .fetch_all(&self.pool)
             .await?)
     }
-}
-
-/// Of `job`, or of all, those that are stuck.
-pub(super) async fn stuck(
-    executor: impl Executor<'_, Database = Postgres>,
-    silence: Duration,
-    job: Option<JobId>,
-    limit: i64,
-) -> Result<Vec<JobId>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"select j.id as "id: JobId" from jobs j
-            where j.status = 'running' and not j.paused and ($3::uuid is null or j.id = $3)
-              and greatest(j.started_at, j.unpaused_at) + $1::float8 * interval '1 ms' <= now()
-              -- A page that only waits in a backlog, or for its tenant's turn, is not silent: it was not tried.
-              and exists (select from slices s where s.job_id = j.id and s.status in ('ready', 'waiting')
-                             and s.attempts > 0)
-              and not exists (select from slices s where s.job_id = j.id
-                                 and s.last_settled_at + $1::float8 * interval '1 ms' > now())
-            order by j.created_at limit $2"#,
-        millis(silence),
-        limit,
-        job.map(|job| job.0)
-    )
-    .fetch_all(executor)
-    .await?)
 }

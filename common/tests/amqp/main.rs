@@ -14,7 +14,7 @@ use lapin::ExchangeKind;
 use lapin::options::{BasicGetOptions, BasicRejectOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
 use std::time::Duration;
-use support::{Bench, Consumer, Held, config, page, soon};
+use support::{Bench, Consumer, Held, config, first, page, soon};
 
 #[tokio::test]
 async fn the_topology_may_be_declared_twice() {
@@ -54,11 +54,10 @@ async fn no_number_of_returns_deletes_a_message() {
         bench.publish_raw("", &queue, b"kept").await;
         for look in 0..25 {
             let channel = bench.channel().await;
-            let got = soon(channel.basic_get(queue.as_str().into(), BasicGetOptions::default())).await;
-            let got = got.expect("an answer").unwrap_or_else(|| panic!("{queue}: gone at look {look}"));
+            let delivery = first(&channel, &queue, BasicGetOptions::default()).await;
             if look % 2 == 0 {
                 let options = BasicRejectOptions { requeue: true };
-                got.delivery.reject(options).await.expect("is rejected");
+                delivery.reject(options).await.expect("is rejected");
             }
             soon(channel.close(200, "looked".into())).await.expect("closes");
         }

@@ -4,7 +4,7 @@ use super::{PageHandler, Stint};
 use crate::in_flight::Abort;
 use common::store::StoreError;
 use common::store::limits::Admission;
-use common::store::slices::Lease;
+use common::store::slices::{Attempt, Lease};
 use std::time::Duration;
 
 /// The longest that a page sits in its slot for its time. Long enough to bridge the time until a sweeper rings others
@@ -32,7 +32,7 @@ impl PageHandler {
                 () = tokio::time::sleep(wait) => Admitted::Now,
             }),
             Admission::NotBefore(wait) => {
-                self.store.back_off(lease, wait, false, USED_UP).await?;
+                self.store.back_off(lease, wait, Attempt::None, USED_UP).await?;
                 Ok(Admitted::Later)
             }
         }

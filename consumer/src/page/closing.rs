@@ -1,5 +1,6 @@
 //! A page of a check or a deletion: nothing is fetched, and it is settled like any other.
 
+use super::ending::Failure;
 use super::settle::{Doubt, State};
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint};
 use crate::source;
@@ -76,7 +77,7 @@ impl PageHandler {
                 }
                 Err((kept, error @ StoreError::Unforeseen(_))) => {
                     let cause = format!("the check of what the job has met cannot be carried out: {error}");
-                    return self.back_off(&kept, stint, cause, None).await.map(Err);
+                    return self.back_off(&kept, stint, Failure::of_page(cause)).await.map(Err);
                 }
                 Err((_, error)) if !patience.lasts(&error) => return Err(error),
                 Err((kept, error)) => {

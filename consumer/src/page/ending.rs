@@ -4,10 +4,11 @@ use super::poison::Poison;
 use super::{Next, PageHandler, Stint};
 use crate::disposition::Outcome;
 use crate::warnings;
+use chrono::SecondsFormat;
 use common::ids::{JobId, TenantId};
 use common::store::StoreError;
 use common::store::jobs::{FailRight, Finished, JobError};
-use common::store::slices::{Lease, PageContext, RAMP_STEP, SkipRight};
+use common::store::slices::{Attempt, Lease, PageContext, RAMP_STEP, SkipRight};
 use common::telemetry::{CancelEnd, cancel_ended};
 use common::warn_unless_outage;
 use metrics::counter;
@@ -19,6 +20,32 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A 403 may be about a limit, or about the credentials after all: so many rests are given, each as long as asked for.
 const MOST_FORBIDDEN_RESTS: i32 = 3;
 
+/// Whose fault it is that an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The page's own: it was read, and cannot be stored.
+    Page,
+    /// The upstream's, unless other pages are settled meanwhile.
+    Upstream,
+}
+
+/// A failure that may pass.
+pub(super) struct Failure {
+    /// Whose fault it is.
+    pub(super) fault: Fault,
+    /// What happened, in words; free of secrets.
+    pub(super) cause: String,
+    /// How the upstream's answer began; free of secrets.
+    pub(super) body: Option<String>,
+}
+
+impl Failure {
+    /// A page that was read and cannot be stored.
+    pub(super) const fn of_page(cause: String) -> Self {
+        Self { fault: Fault::Page, cause, body: None }
+    }
+}
+
 /// A rest that the upstream asked for.
 pub(super) struct Rest {
     /// For how long, if it said so.
@@ -28,18 +55,29 @@ pub(super) struct Rest {
 }
 
 impl PageHandler {
-    /// The page failed for now: it waits, and the attempt is counted. Out of attempts, the job fails.
+    /// The page failed for now: it waits, and the attempt is counted. A page that is at fault fails its job when its
+    /// attempts are used up; while the upstream fails for all, it waits far longer.
     pub(super) async fn back_off(
         &self,
         lease: &Lease,
         stint: &Stint,
-        cause: String,
-        body: Option<String>,
+        failure: Failure,
     ) -> Result<Next, StoreError> {
-        let context = &stint.context;
-        let attempt = u32::try_from(context.attempts).unwrap_or_default() + 1;
-        if attempt >= self.pages.max_attempts {
-            let cause = format!("{cause} (attempt {attempt} of {})", self.pages.max_attempts);
+        let Some(trouble) = self.store.trouble(lease).await? else { return self.abandon(lease).await };
+        let (context, Failure { fault, cause, body }) = (&stint.context, failure);
+        let attempt = trouble.attempts;
+        let faults = trouble.faults_with(fault == Fault::Page);
+        let given_up = if faults >= self.pages.max_attempts {
+            Some(format!("{cause} (attempt {faults} of {})", self.pages.max_attempts))
+        } else if attempt >= self.pages.max_attempts && trouble.lasted >= self.pages.give_up_after {
+            let since = trouble.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            Some(format!("{cause} (attempt {attempt}, failing since {since})"))
+        } else {
+            None
+        };
+        if let Some(cause) = given_up {
+            let cause =
+                format!("{cause}; once that has been seen to, resume the job: it goes on at this page");
             let next = stint.source.after(context.cursor.as_deref(), &context.walk);
             let poison = Poison { right: SkipRight::Exhausted(lease), cause, body, next };
             return self.give_up(lease, context, poison).await;
@@ -47,7 +85,7 @@ impl PageHandler {
         let delay = self.pages.retry.delay_for(attempt);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), attempt, delay_ms, cause, "a page waits");
-        if !self.store.back_off(lease, delay, true, &cause).await? {
+        if !self.store.back_off(lease, delay, Attempt::Failed { faults }, &cause).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;

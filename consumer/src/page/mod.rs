@@ -31,11 +31,11 @@ use common::credentials::Redactor;
 use common::fitness::Fitness;
 use common::ids::{LeaseToken, WorkerId};
 use common::slice::{Ring, SliceKind};
-use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
+use common::store::slices::{Attempt, Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
 use common::store::{Store, StoreError};
 use common::walk::Walk;
 use common::warn_unless_outage;
-use ending::Rest;
+use ending::{Failure, Fault, Rest};
 use metrics::{counter, histogram};
 use poison::Poison;
 pub use settler::Settler;
@@ -199,7 +199,7 @@ impl PageHandler {
         }
         let Some(held) = self.in_flight.enter(&lease, context.suspect) else {
             let why = "a suspect page waits until this worker is done with another one";
-            self.store.back_off(&lease, SUSPECT_WAIT, false, why).await?;
+            self.store.back_off(&lease, SUSPECT_WAIT, Attempt::None, why).await?;
             return Ok(Next::Over(Outcome::BackedOff));
         };
         let Opened { source, redactor } = match self.sources.of(&context) {
@@ -346,7 +346,8 @@ impl PageHandler {
         let redacted = |text: String| stint.redactor.redact(&text).into_owned();
         match error {
             FetchError::Transient { cause, body } => {
-                self.back_off(lease, stint, redacted(cause), body.map(redacted)).await
+                let (cause, body) = (redacted(cause), body.map(redacted));
+                self.back_off(lease, stint, Failure { fault: Fault::Upstream, cause, body }).await
             }
             FetchError::RateLimited { retry_after, forbidden, .. } => {
                 self.rate_limited(lease, context, Rest { retry_after, forbidden }).await

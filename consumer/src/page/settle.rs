@@ -1,6 +1,7 @@
 //! Settling a fetched page, and finding out what became of it when the answer does not say.
 
 use super::clock::Reading;
+use super::ending::Failure;
 use super::judged::{failures, judged, of_walk};
 use super::poison::Poison;
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
@@ -121,7 +122,7 @@ impl PageHandler {
                 Err((kept, error @ StoreError::Unforeseen(_))) => {
                     let cause = format!("the page cannot be stored: {error}");
                     let cause = stint.redactor.redact(&cause).into_owned();
-                    return self.back_off(&kept, stint, cause, None).await.map(Err);
+                    return self.back_off(&kept, stint, Failure::of_page(cause)).await.map(Err);
                 }
                 Err((_, error)) if !patience.lasts(&error) => return Err(error),
                 Err((kept, error)) => {
@@ -188,7 +189,6 @@ impl PageHandler {
                 stint.context.anchor = state.anchor;
                 stint.context.walk = state.walk;
                 stint.context.forbidden_rests = 0;
-                stint.context.attempts = 0;
                 Ok(lease)
             }
             Settled::Ring(ring, tally) => {

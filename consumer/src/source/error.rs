@@ -129,8 +129,16 @@ impl FetchError {
         Self::Permanent { cause: cause.into(), body: None }
     }
 
-    /// An answer that arrived whole and cannot be read. Keeps its beginning, so that a person can see what it was.
+    /// An answer that arrived whole and cannot be read. Keeps its beginning, so that a person can see what it was. An HTML page
+    /// is what a service shows while it is down, or a proxy in front of it, whatever the status: that may pass.
     pub fn unreadable(content_type: &str, why: impl Display, body: &[u8]) -> Self {
+        if is_html(body) {
+            let cause = format_args!(
+                "the upstream answered with an HTML page (content type {content_type}) where JSON was expected: is it in \
+                 maintenance, or does it want a login?"
+            );
+            return Self::Transient { cause: short(cause), body: Some(excerpt(body)) };
+        }
         Self::Unreadable {
             cause: short(format_args!("unreadable body (content type {content_type}): {why}")),
             body: Some(excerpt(body)),
@@ -140,6 +148,16 @@ impl FetchError {
 
 /// How much of an upstream's answer an error keeps.
 pub(super) const EXCERPT_BYTES: usize = 1024;
+
+/// Whether an answer that is not JSON is an HTML page, whatever its content type says.
+pub(super) fn is_html(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let tag = body.strip_prefix(b"<").unwrap_or_default();
+    // A page may begin with a comment, or with the tags that browsers do without.
+    ["!doctype html", "html", "head", "title", "meta", "body", "!--"]
+        .iter()
+        .any(|start| tag.get(..start.len()).is_some_and(|tag| tag.eq_ignore_ascii_case(start.as_bytes())))
+}
 
 /// The beginning of an answer as text that Postgres can store: not UTF-8 and NUL become U+FFFD.
 pub(super) fn excerpt(bytes: &[u8]) -> String {
@@ -166,6 +184,22 @@ mod tests {
     fn an_excerpt_can_be_stored() {
         assert_eq!(excerpt(b"a\0b\xffc"), "a\u{fffd}b\u{fffd}c");
         assert_eq!(excerpt(&[b'x'; 5000]).len(), EXCERPT_BYTES);
+    }
+
+    #[test]
+    fn an_html_page_may_pass_and_other_garbage_does_not() {
+        for page in
+            ["<!doctype html><title>Maintenance", "\u{feff}\r\n <HTML lang=de>", "<!-- 503 --><p>", "<head>"]
+        {
+            let error = FetchError::unreadable("application/json", "not JSON", page.as_bytes());
+            let FetchError::Transient { cause, body } = error else { panic!("{page}") };
+            assert!(cause.contains("HTML page (content type application/json)"), "{cause}");
+            assert_eq!(body.as_deref(), Some(page));
+        }
+        for other in ["", "<", "<?xml version='1.0'?>", "{\"a\": \"<html>\"", "<br />Warning"] {
+            let error = FetchError::unreadable("text/html", "not JSON", other.as_bytes());
+            assert!(matches!(error, FetchError::Unreadable { .. }), "{other}");
+        }
     }
 
     #[test]

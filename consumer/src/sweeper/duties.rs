@@ -6,7 +6,7 @@ use common::amqp::PublishError;
 use common::ids::JobId;
 use common::relay::RelayError;
 use common::store::StoreError;
-use common::store::jobs::{FailRight, Finished, JobError};
+use common::store::jobs::Finished;
 use common::store::removal::Removed;
 use common::store::slices::RAMP_STEP;
 use common::store::sweep::Expired;
@@ -45,7 +45,6 @@ impl Sweeper {
             Duty::Doorbells => self.doorbells().await,
             Duty::Markers => self.markers().await,
             Duty::Starts => self.starts().await,
-            Duty::Silence => self.silence().await,
             Duty::Events => self.events().await,
             Duty::Removal => self.removal().await,
             Duty::Prune => Ok(self.store.prune(self.batch()).await.map(drop)?),
@@ -155,21 +154,6 @@ impl Sweeper {
         for job in self.store.unplanned(self.config.start_grace, self.batch()).await? {
             self.can_publish()?;
             self.planner.plan(job).await?;
-        }
-        Ok(())
-    }
-
-    /// Jobs that are tried and tried, and settle nothing.
-    async fn silence(&self) -> Result<(), DutyError> {
-        for job in self.store.stuck(self.config.no_progress, self.batch()).await? {
-            self.can_publish()?;
-            let hours = self.config.no_progress.as_secs_f64() / 3600.0;
-            let cause = format!("no page was settled for {hours:.1} h");
-            let error = JobError::of_job(cause);
-            if self.store.fail(job, &error, FailRight::Silence(self.config.no_progress)).await? {
-                tracing::warn!(%job, cause = error.cause, "a job failed");
-                self.bell.abort(job).await;
-            }
         }
         Ok(())
     }

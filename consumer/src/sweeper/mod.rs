@@ -53,7 +53,6 @@ enum Duty {
     Doorbells,
     Markers,
     Starts,
-    Silence,
     Events,
     Removal,
     Prune,
@@ -63,8 +62,8 @@ impl Duty {
     /// What needs Postgres alone. A cancel's deadline holds whatever the broker does, so nothing here waits for it.
     const OF_POSTGRES: [Self; 5] = [Self::Cancels, Self::Leases, Self::Finish, Self::Removal, Self::Prune];
     /// What publishes, and waits for the broker's confirm.
-    const OF_THE_BROKER: [Self; 6] =
-        [Self::Refill, Self::Doorbells, Self::Markers, Self::Starts, Self::Silence, Self::Events];
+    const OF_THE_BROKER: [Self; 5] =
+        [Self::Refill, Self::Doorbells, Self::Markers, Self::Starts, Self::Events];
 
     const fn word(self) -> &'static str {
         match self {
@@ -75,7 +74,6 @@ impl Duty {
             Self::Doorbells => "doorbells",
             Self::Markers => "markers",
             Self::Starts => "starts",
-            Self::Silence => "silence",
             Self::Events => "events",
             Self::Removal => "removal",
             Self::Prune => "prune",

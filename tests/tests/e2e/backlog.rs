@@ -28,7 +28,7 @@ async fn a_job_that_only_waits_is_neither_ended_nor_rung_again() -> Result<()> {
     settings.pages.slots = 1;
     settings.pages.quantum = Duration::ZERO;
     settings.pages.budget = Duration::from_secs(300);
-    (settings.cancel.deadline, settings.sweeper.no_progress) = (short, short);
+    settings.cancel.deadline = short;
     settings.sweeper.marker_every = short / 6;
     (settings.sweeper.start_grace, settings.sweeper.every) = (short, short / 10);
     let consumer = fixture.consumer_with(settings).await?;

@@ -69,6 +69,7 @@ mod truth;
 mod unfit_database;
 mod upstream_bodies;
 mod upstream_limits;
+mod upstream_outage;
 mod upstream_places;
 mod upstream_records;
 mod upstream_timeouts;

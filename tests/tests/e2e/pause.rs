@@ -6,7 +6,7 @@ use common::amqp::Envelope;
 use common::ids::JobId;
 use common::job::JobStatus;
 use common::store::connections::NewConnection;
-use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome};
+use common::store::jobs::{CancelRequest, CancelTarget, PauseOutcome};
 use harness::fixture::{Account, Fixture};
 use harness::plan::plan;
 use harness::sample_upstream::{Options, TenantOptions};
@@ -192,35 +192,6 @@ async fn a_pause_and_a_cancel_at_the_same_moment() -> Result<()> {
         assert_eq!(kinds(&fixture, job).await?.last().map(String::as_str), Some("cancelled"));
     }
     tracing::info!(held_back, "pauses came before the cancel, of 40");
-    fixture.finish([]).await
-}
-
-#[tokio::test]
-async fn the_time_of_a_pause_is_not_silence() -> Result<()> {
-    let fixture = Fixture::with_calls(5).await?;
-    let account = fixture.account("acme", json!({})).await?;
-    let job = fixture.accept(account.connection).await?;
-    let store = &fixture.store;
-    let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
-    fixture.database.execute("update jobs set started_at = now() - interval '2 days'").await?;
-    fixture
-        .database
-        .execute("update slices set status = 'waiting', attempts = 3, not_before = now()")
-        .await?;
-    let day = Duration::from_secs(24 * 60 * 60);
-    let error = JobError::of_job("silence".to_owned());
-    assert_eq!(store.stuck(day, 10).await?, [job]);
-
-    store.pause(job, None, None).await?;
-    assert!(store.stuck(day, 10).await?.is_empty());
-    assert!(!store.fail(job, &error, FailRight::Silence(day)).await?, "the pause came after the look");
-    store.unpause(job, None, None).await?;
-    assert!(store.stuck(day, 10).await?.is_empty(), "it has just been let go");
-    assert!(!store.fail(job, &error, FailRight::Silence(day)).await?);
-    fixture.database.execute("update jobs set unpaused_at = now() - interval '25 hours'").await?;
-    assert_eq!(store.stuck(day, 10).await?, [job]);
-    assert!(store.fail(job, &error, FailRight::Silence(day)).await?);
     fixture.finish([]).await
 }
 

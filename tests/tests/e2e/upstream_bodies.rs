@@ -23,12 +23,6 @@ fn cases() -> Vec<Case> {
     let bytes = |body: &[u8]| Answer::json(body);
     vec![
         case(
-            "web page",
-            Answer::html(),
-            "unreadable body (content type text/html)",
-            Some("<!doctype html><title>Maintenance"),
-        ),
-        case(
             "half",
             bytes(br#"{"next":null,"results":[{"callId":"a"#),
             unreadable,

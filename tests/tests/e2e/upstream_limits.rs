@@ -204,7 +204,7 @@ async fn errors_that_do_not_pass_fail_the_job_and_say_why() -> Result<()> {
         let view = fixture.until_over(job, JobStatus::Failed).await?;
         let error: JobError = serde_json::from_value(view.error.context("an error")?)?;
         assert!(
-            error.cause.starts_with(cause) && error.cause.ends_with("(attempt 3 of 3)"),
+            error.cause.starts_with(cause) && error.cause.contains("(attempt 3, failing since 20"),
             "{name}: {}",
             error.cause
         );

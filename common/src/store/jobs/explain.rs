@@ -70,6 +70,8 @@ pub struct SliceSituation {
     pub status: SliceStatus,
     /// Failed attempts at the page.
     pub attempts: i32,
+    /// When the first of them failed; says nothing while there are none.
+    pub failing_since: Option<DateTime<Utc>>,
     /// Why the last one failed.
     pub last_error: Option<String>,
     /// When it is tried again.

@@ -28,9 +28,7 @@ use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::job::{JobEvent, JobStatus};
 use crate::store::pool::Session;
 use crate::store::slices::Lease;
-use crate::store::sweep::stuck;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Why a job failed; stored and shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +66,6 @@ pub enum FailRight<'a> {
         /// How many it takes.
         at_least: i32,
     },
-    /// No page of the job was settled for so long, though nothing holds it back on purpose.
-    Silence(Duration),
     /// The job as a whole: it cannot be planned.
     Job,
 }
@@ -78,7 +74,6 @@ impl FailRight<'_> {
     async fn holds(self, transaction: &mut Session, job: JobId) -> Result<bool, StoreError> {
         Ok(match self {
             Self::Job => true,
-            Self::Silence(silence) => !stuck(transaction, silence, Some(job), 1).await?.is_empty(),
             Self::Lease(lease) => {
                 sqlx::query_scalar!(
                     r#"select exists (select from slices where job_id = $1 and slice = $2 and page = $3

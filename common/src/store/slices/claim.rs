@@ -94,8 +94,6 @@ pub struct PageContext {
     pub cursor: Option<String>,
     /// An earlier cursor: meeting it again is a loop.
     pub anchor: Option<String>,
-    /// Failed attempts at this page so far.
-    pub attempts: i32,
     /// Whether this page is a suspect.
     pub suspect: bool,
     /// Whether the lease was taken over from a lost holder.
@@ -167,7 +165,6 @@ impl std::fmt::Debug for PageContext {
             .field("connection", &self.connection)
             .field("span", &self.span)
             .field("cursor", &self.cursor)
-            .field("attempts", &self.attempts)
             .finish_non_exhaustive()
     }
 }
@@ -247,7 +244,6 @@ struct Row {
     page: i32,
     cursor: Option<String>,
     anchor: Option<String>,
-    attempts: i32,
     charges: i32,
     taken_over: bool,
     span_from: Option<DateTime<Utc>>,
@@ -282,7 +278,6 @@ impl Row {
         let context = PageContext {
             cursor: self.cursor,
             anchor: self.anchor,
-            attempts: self.attempts,
             suspect: self.charges >= request.suspicion.suspect_after,
             taken_over: self.taken_over && matches!(self.verdict, Verdict::Claimed),
             span: Span { from: self.span_from, to: self.span_to },

@@ -7,8 +7,8 @@ mod claim;
 mod closing;
 mod release;
 mod settle;
-
 mod skip;
+mod trouble;
 
 pub use by_id::ToConfirm;
 pub use claim::{Claim, ClaimRequest, PageContext, Planned, Suspicion};
@@ -16,6 +16,7 @@ pub use closing::{ClosingPage, ClosingSettled, Refusal};
 pub use release::{SliceNow, Whereabouts};
 pub use settle::{PageRecord, Reach, Settled, SettledTogether, Settlement, Tally, Together, Verdict};
 pub use skip::{PoisonPolicy, Skip, SkipRight, Skipped};
+pub use trouble::{Attempt, Trouble};
 
 use crate::ids::{ConnectionId, JobId, LeaseToken, WorkerId};
 use crate::slice::Ring;

@@ -2,7 +2,7 @@
 //! settle whose answer says nothing.
 
 use super::super::{Store, StoreError};
-use super::Lease;
+use super::{Attempt, Lease};
 use crate::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
 use crate::slice::{Ring, SliceStatus};
 use crate::walk::Walk;
@@ -121,8 +121,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends an attempt: the page waits, and is rung again when its time has come. `counts` says whether the attempt
-    /// failed. True if the lease was ours.
+    /// Ends an attempt: the page waits, and is rung again when its time has come. True if the lease was ours.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -130,13 +129,18 @@ impl Store {
         &self,
         lease: &Lease,
         delay: Duration,
-        counts: bool,
+        attempt: Attempt,
         error: &str,
     ) -> Result<bool, StoreError> {
+        let faults = match attempt {
+            Attempt::None => None,
+            Attempt::Failed { faults } => Some(i32::try_from(faults).unwrap_or(i32::MAX)),
+        };
         let written = sqlx::query!(
             "update slices set status = 'waiting', not_before = now() + $5::float8 * interval '1 ms',
-                    attempts = attempts + $7::boolean::int, last_error = $6,
-                    failing_since = case when $7 and attempts = 0 then now() else failing_since end,
+                    attempts = attempts + ($7::int is not null)::int, last_error = $6, faults = coalesce($7::int, faults),
+                    failing_since = case when $7::int is not null and attempts = 0 then now() else failing_since end,
+                    failed_at = case when $7::int is not null then now() else failed_at end,
                     lease_token = null, leased_ring = null, worker = null, leased_until = null
               where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'",
             lease.job.0,
@@ -145,7 +149,7 @@ impl Store {
             lease.page,
             delay.as_secs_f64() * 1000.0,
             error,
-            counts
+            faults
         )
         .execute(&self.pool)
         .await?;

@@ -74,7 +74,7 @@ with settings as materialized (
      where s.job_id = d.job_id and s.slice = d.slice
        and d.verdict in ('claimed', 'paused', 'poisoned', 'suspect', 'released')
 )
-select 1::bigint as "nth!", verdict as "verdict!: Verdict", page as "page!", cursor, anchor, attempts as "attempts!",
+select 1::bigint as "nth!", verdict as "verdict!: Verdict", page as "page!", cursor, anchor,
        cardinality(charged) as "charges!", lease_token is not null as "taken_over!",
        span_from, span_to as "span_to!", tenant_id as "tenant_id!: TenantId",
        connection_id as "connection_id!: ConnectionId", source as "source!", base_url as "base_url!",

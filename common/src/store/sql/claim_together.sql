@@ -40,7 +40,7 @@ update slices s set
        leased_until = now() + $8::float8 * interval '1 ms'
   from open o
  where s.job_id = o.job_id and s.slice = o.slice
-returning o.nth as "nth!", 'claimed' as "verdict!: Verdict", o.page as "page!", o.cursor, o.anchor, o.attempts as "attempts!",
+returning o.nth as "nth!", 'claimed' as "verdict!: Verdict", o.page as "page!", o.cursor, o.anchor,
           0 as "charges!", false as "taken_over!", o.span_from, o.span_to as "span_to!",
           o.tenant_id as "tenant_id!: TenantId", o.connection_id as "connection_id!: ConnectionId", o.source as "source!",
           o.base_url as "base_url!", o.credentials_key, o.credentials_nonce, o.credentials, o.settings as "settings!",

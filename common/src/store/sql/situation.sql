@@ -17,7 +17,7 @@ select c.name as connection_name, c.paused_until, c.paused_until > now() as conn
           from page_log p where p.job_id = j.id and p.skipped is not null order by p.settled_at limit 1)
            as "skipped?: Json<SkippedPage>",
        (select coalesce(json_agg(s), '[]')
-          from (select s.slice, s.page, s.status, s.attempts, s.last_error, s.not_before, s.rung_at, s.last_settled_at,
+          from (select s.slice, s.page, s.status, s.attempts, s.failing_since, s.last_error, s.not_before, s.rung_at, s.last_settled_at,
                        s.leased_until, s.worker, w.host, w.seen_at, cardinality(s.charges) as deaths
                   from slices s left join workers w on w.id = s.worker
                  where s.job_id = j.id and (s.status in ('queued', 'ready', 'waiting') or s.lease_token is not null)

@@ -53,6 +53,9 @@ pub(super) fn on_error(error: &FetchError, status: Option<u16>) -> String {
         (FetchError::Transient { .. }, None) => {
             "is the base URL right, and can this machine reach it? A job would try again by itself".to_owned()
         }
+        (FetchError::Transient { .. }, Some(200..300)) => {
+            "is the path right, and may this key read it? If the upstream is in maintenance, a job would wait by itself".to_owned()
+        }
         (FetchError::Transient { .. }, Some(_)) => "try again; a job would do so by itself".to_owned(),
         (FetchError::Expired { .. }, _) => {
             "the upstream refuses this checkpoint: begin at the first page".to_owned()

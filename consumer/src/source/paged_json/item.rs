@@ -16,7 +16,7 @@ use super::request::check_base;
 use super::scan::scan;
 use super::settings::{Gone, Item, Records, pointer};
 use super::time::Zone;
-use crate::source::error::quote;
+use crate::source::error::{is_html, quote};
 use crate::source::fetch::{Allowance, Answered, Body, Get, RestRules};
 use crate::source::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, ParsedRecord, SourceError};
 
@@ -52,6 +52,20 @@ struct Asking<'a> {
     deadline: Instant,
     http: &'a Fetcher,
     allowance: &'a Allowance,
+}
+
+/// What the upstream answered about one id.
+struct ItemAnswer {
+    record: ParsedRecord,
+    bytes: usize,
+    /// For an HTML page: it is about this id alone only if others of the same page were answered otherwise.
+    outage: Option<FetchError>,
+}
+
+impl ItemAnswer {
+    const fn of(record: ParsedRecord) -> Self {
+        Self { record, bytes: 0, outage: None }
+    }
 }
 
 impl Items {
@@ -96,31 +110,38 @@ impl Items {
         let asking = Asking { auth, rest, deadline, http, allowance: &allowance };
         let at_once = if request.one_at_a_time { 1 } else { self.at_once };
         let asked: Vec<_> = request.ids.iter().map(|id| self.one(id, asking)).collect();
-        let records: Vec<(ParsedRecord, usize)> = stream::iter(asked).buffered(at_once).try_collect().await?;
-        let bytes = records.iter().map(|(_, bytes)| bytes).sum();
-        let records = records.into_iter().map(|(record, _)| record).collect();
+        let answers: Vec<ItemAnswer> = stream::iter(asked).buffered(at_once).try_collect().await?;
+        if answers.iter().all(|answer| answer.outage.is_some())
+            && let Some(outage) = answers.iter().find_map(|answer| answer.outage.clone())
+        {
+            return Err(outage);
+        }
+        let bytes = answers.iter().map(|answer| answer.bytes).sum();
+        let records = answers.into_iter().map(|answer| answer.record).collect();
         let reservation = allowance.into_reservation();
         Ok(FetchedPage { records, bytes, reservation, ..FetchedPage::default() })
     }
 
-    async fn one(&self, id: &str, asking: Asking<'_>) -> Result<(ParsedRecord, usize), FetchError> {
+    async fn one(&self, id: &str, asking: Asking<'_>) -> Result<ItemAnswer, FetchError> {
         let Asking { auth, rest, deadline, http, allowance } = asking;
         let Some(url) = self.url(id) else {
-            return Ok((failed(id, "the id cannot be part of a path"), 0));
+            return Ok(ItemAnswer::of(failed(id, "the id cannot be part of a path")));
         };
         let budget = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         match http.ask(Get { auth, rest, ..Get::new(url, budget) }, allowance).await? {
             Answered::Body(body) => {
                 let bytes = body.bytes.len();
-                Ok((self.read(id, body), bytes))
+                let outage = is_html(&body.bytes)
+                    .then(|| FetchError::unreadable(&body.content_type, "not JSON", &body.bytes));
+                Ok(ItemAnswer { record: self.read(id, body), bytes, outage })
             }
             Answered::Refused { status, error } => match error {
                 // A limit or a fault says nothing about the record.
                 FetchError::Permanent { cause, .. } if self.gone.status.contains(&status.as_u16()) => {
-                    Ok((gone(id, cause), 0))
+                    Ok(ItemAnswer::of(gone(id, cause)))
                 }
                 FetchError::Permanent { cause, .. } if NO_SUCH.contains(&status.as_u16()) => {
-                    Ok((failed(id, cause), 0))
+                    Ok(ItemAnswer::of(failed(id, cause)))
                 }
                 FetchError::Transient { .. }
                 | FetchError::RateLimited { .. }

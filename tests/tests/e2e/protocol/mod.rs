@@ -16,8 +16,8 @@ use common::store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
 };
 use common::store::slices::{
-    Claim, ClaimRequest, Lease, PageContext, PageRecord, Reach, Settled, Settlement, Suspicion, Verdict,
-    Whereabouts,
+    Attempt, Claim, ClaimRequest, Lease, PageContext, PageRecord, Reach, Settled, Settlement, Suspicion,
+    Verdict, Whereabouts,
 };
 use common::store::sweep::Expired;
 use common::store::workers::Boot;
@@ -377,7 +377,7 @@ async fn an_expired_lease_frees_its_page_and_the_sleeper_is_fenced() -> Result<(
     assert_eq!(again.ring, ring.ring + 1);
     let held = [(lease.job(), lease.slice(), lease.token())];
     assert_eq!(world.store.renew(sleeper, &held, LEASE).await?, [lease.token()], "its renewal tells it");
-    assert!(!world.store.back_off(&lease, LEASE, true, "late").await?);
+    assert!(!world.store.back_off(&lease, LEASE, Attempt::Failed { faults: 0 }, "late").await?);
     let error = JobError { slice: Some(0), page: Some(0), ..JobError::of_job("late".to_owned()) };
     assert!(!world.store.fail(world.job, &error, FailRight::Lease(&lease)).await?, "nor may it fail the job");
     claimed(world.claim(again, false, WorkerId::random()).await?)?;

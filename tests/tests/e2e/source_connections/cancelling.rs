@@ -75,7 +75,7 @@ async fn what_is_over_cannot_be_cancelled() -> Result<()> {
     let job = world.run(connection, "").await?;
     world.fixture.until_over(job, JobStatus::Completed).await?;
     refused(job, "COMPLETED").await?;
-    world.fixture.upstream.script(|_| true, harness::sample_upstream::Answer::html());
+    world.fixture.upstream.script(|_| true, harness::sample_upstream::Answer::json("{"));
     let job = world.run(connection, "").await?;
     world.fixture.until_over(job, JobStatus::Failed).await?;
     refused(job, "FAILED").await?;
