@@ -3,8 +3,8 @@
 
 use crate::liveness::Graph;
 use crate::scenarios::{
-    CANCEL_ALONE, EVERYTHING, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, ONE_TOO_MANY, Scenario,
-    TWO_JOBS, WINDOW,
+    CANCEL_ALONE, EVERYTHING, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, ONE_TOO_MANY, PAGES_LOST,
+    PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS, WINDOW,
 };
 use stateright::{Checker, Model};
 
@@ -52,6 +52,16 @@ fn every_slice_has_its_turn() {
 #[test]
 fn two_jobs_of_a_connection() {
     holds(TWO_JOBS);
+}
+
+#[test]
+fn a_lost_queue_of_doorbells_is_made_good() {
+    holds(PAGES_LOST);
+}
+
+#[test]
+fn a_queue_of_doorbells_lost_under_its_workers() {
+    holds(PAGES_LOST_IN_HANDS);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Pause,
     /// A start command is delivered again: whoever applied it died, or it was doubled.
     StartAgain,
+    /// The queue of doorbells is lost with all that is in it, and comes back empty.
+    PagesLost,
 }
 
 impl Fault {
@@ -56,7 +58,7 @@ impl Fault {
             Self::MarkerLost => state.markers.under_way.len(),
             Self::Freeze => state.slices.len(),
             Self::StartAgain => state.jobs.len(),
-            Self::Pause => 1,
+            Self::Pause | Self::PagesLost => 1,
         }
     }
 
@@ -84,7 +86,7 @@ impl Fault {
                 !state.paused && state.jobs.iter().any(|job| job.status == Some(JobStatus::Running))
             }
             Self::StartAgain => state.jobs[at].start != Start::Waiting,
-            Self::DoorbellLost | Self::DoorbellDoubled | Self::MarkerLost => true,
+            Self::DoorbellLost | Self::DoorbellDoubled | Self::MarkerLost | Self::PagesLost => true,
         }
     }
 
@@ -113,6 +115,7 @@ impl Fault {
             Self::Permanent => state.give_page_up(at, State::fail_page),
             Self::Pause => state.paused = true,
             Self::StartAgain => state.jobs[at].start = Start::Waiting,
+            Self::PagesLost => state.lose_pages(scenario.variant),
         }
     }
 }

@@ -12,7 +12,7 @@ impl State {
     pub(crate) fn deliver(&mut self, bell: Doorbell, hand: usize) {
         if let Some(at) = self.doorbells.iter().position(|other| *other == bell) {
             self.doorbells.remove(at);
-            self.hands[hand] = Some(Task { doorbell: bell, attached: true, step: Step::Claim });
+            self.hands[hand] = Some(Task { doorbell: bell, attached: true, gone: false, step: Step::Claim });
         }
     }
 
@@ -133,7 +133,21 @@ impl State {
         if let Some(task) = self.hands[hand].as_mut().filter(|task| task.attached) {
             task.attached = false;
             let doorbell = Doorbell { redelivered: true, ..task.doorbell };
-            self.doorbells.push(doorbell);
+            self.doorbells.extend((!task.gone).then_some(doorbell));
+        }
+    }
+
+    /// The queue of doorbells is lost with all that is in it. Hands work on with what they have, and their acks say nothing.
+    pub(crate) fn lose_pages(&mut self, variant: Variant) {
+        self.doorbells.clear();
+        self.markers.under_way.clear();
+        for task in self.hands.iter_mut().flatten() {
+            task.gone = true;
+        }
+        for slice in (0..self.slices.len()).filter(|_| variant == Variant::RungOnceWhenLost) {
+            if self.slices[slice].status == SliceStatus::Ready && self.slices[slice].lease.is_none() {
+                self.ring(slice);
+            }
         }
     }
 }

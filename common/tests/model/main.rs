@@ -8,8 +8,8 @@
 //! the broker holds (doorbells and markers), and what each worker has in hand. An action ([`actions`]) is one statement
 //! or transaction on it ([`slices`], [`jobs`]), one step of a worker ([`hands`]), one duty of the sweeper ([`sweep`]), one
 //! command, or one fault ([`faults`]): workers die between any two steps, connections break while their workers work on,
-//! answers of commits are lost, messages are lost, doubled, redelivered and overtake each other, leases expire under live
-//! workers, people cancel and pause. Jobs and slices change state by the very functions that the code uses,
+//! answers of commits are lost, messages are lost, doubled, redelivered and overtake each other, their queue is
+//! lost whole, leases expire under live workers, people cancel and pause. Jobs and slices change state by the very functions that the code uses,
 //! [`common::job::JobStatus::next`] and [`common::slice::SliceStatus::next`].
 //!
 //! Stateright visits every state of each scenario ([`scenarios`]) and looks for one that breaks a property
@@ -52,6 +52,8 @@
 //! | lost doorbells | 1 × 1 × 2 | 2 | 2 of 5 kinds | | expire, finish, re-ring, markers | 48,949 |
 //! | window | 1 × 3 × 1 | 1 | 2 of 6 kinds | | finish, refill, re-ring | 176,665 |
 //! | two jobs | 2 × 1 × 1, from the start | 2 | 1 of 4 kinds | 2 | all but re-ring and markers | 35,547 |
+//! | lost pages | 1 × 2 × 1 | 2 | 1 of 1 kind | | finish, re-ring, markers | 20,282 |
+//! | lost pages, in hands | 1 × 1 × 2 | 2 | 2 of 3 kinds | 1 | end cancel, expire, finish, re-ring, markers | 48,632 |
 //! | full sync | 1 × 2 × 1, and a deletion of 2 | 2 | 1 of 3 kinds | 1 | expire, finish, refill, re-ring | 80,997 |
 //! | everything | 1 × 2 × 1 | 2 | 2 of 12 kinds | 1 | all but markers, and the deadline | 360,928 |
 

@@ -3,8 +3,10 @@
 use crate::liveness::{Endless, Graph};
 use crate::properties;
 use crate::scenarios::{
-    CANCEL_ALONE, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, Scenario, TWO_JOBS,
+    CANCEL_ALONE, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, PAGES_LOST, PAGES_LOST_IN_HANDS,
+    Scenario, TWO_JOBS,
 };
+use crate::sweep::Duty;
 use crate::variants::Variant;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
@@ -97,4 +99,21 @@ fn a_start_that_reads_and_then_inserts() {
         properties::ONE_ACTIVE,
         Scenario { variant: Variant::StartReadsThenInserts, faults: 0, kinds: &[], ..TWO_JOBS },
     );
+}
+
+/// Markers come and go, and show that the doorbells are lost; or no marker comes back to show it.
+#[test]
+fn a_lost_queue_of_doorbells_that_is_not_rung_again() {
+    let no_ring = endless(Scenario { duties: &[Duty::Finish, Duty::Marker], ..PAGES_LOST });
+    assert!(matches!(no_ring, Some(Endless::Livelock(_))), "{no_ring:?}");
+    let no_marker = endless(Scenario { variant: Variant::LostMarkerAwaited, ..PAGES_LOST });
+    assert!(matches!(no_marker, Some(Endless::DeadEnd(_))), "{no_marker:?}");
+}
+
+/// A slice whose doorbell is in a hand is not rung, since it is leased. Then its worker dies after a settle, before it has
+/// rung the next page, or gives the page back to a broker that has forgotten it.
+#[test]
+fn a_lost_queue_of_doorbells_that_is_rung_again_only_once() {
+    let endless = endless(Scenario { variant: Variant::RungOnceWhenLost, ..PAGES_LOST_IN_HANDS });
+    assert!(matches!(endless, Some(Endless::Livelock(_))), "{endless:?}");
 }

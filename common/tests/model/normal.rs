@@ -18,6 +18,9 @@ impl State {
                 if slice.status == SliceStatus::Ready { slice.rung_marker.max(-2) } else { 0 };
             slice.due &= slice.status == SliceStatus::Waiting;
         }
+        for task in self.hands.iter_mut().flatten() {
+            task.gone &= task.attached;
+        }
         self.order_hands();
         self.doorbells.sort_unstable();
     }

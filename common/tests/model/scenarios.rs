@@ -148,6 +148,29 @@ pub(crate) const TWO_JOBS: Scenario = Scenario {
     ..QUIET
 };
 
+/// The queue of doorbells is lost with all that is in it, the doorbells of two slices and a marker at once.
+pub(crate) const PAGES_LOST: Scenario = Scenario {
+    slices: 2,
+    backlog: true,
+    faults: 1,
+    kinds: &[Fault::PagesLost],
+    duties: &[Duty::Finish, Duty::Rering, Duty::Marker],
+    states: 20_282,
+    ..QUIET
+};
+
+/// It is lost twice, or under a worker that dies, or gives its page back, or is to end a cancel.
+pub(crate) const PAGES_LOST_IN_HANDS: Scenario = Scenario {
+    slices: 1,
+    pages: 2,
+    faults: 2,
+    kinds: &[Fault::PagesLost, Fault::Crash, Fault::HandBack],
+    cancels: 1,
+    duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Rering, Duty::Marker],
+    states: 48_632,
+    ..PAGES_LOST
+};
+
 /// A full sync: what is gone is deleted after everything was walked, and a cancel in the middle of it holds.
 pub(crate) const FULL_SYNC: Scenario = Scenario {
     slices: 2,

@@ -107,6 +107,8 @@ pub(crate) struct Task {
     pub(crate) doorbell: Doorbell,
     /// Whether the message is still this hand's to settle. If not, its connection is gone and the broker gave it away.
     pub(crate) attached: bool,
+    /// Whether the message went with its queue, which nobody tells the hand: the broker will not deliver it again.
+    pub(crate) gone: bool,
     pub(crate) step: Step,
 }
 

@@ -54,7 +54,10 @@ impl Duty {
             Self::Refill => {
                 state.room(scenario.window) > 0 && state.slices.iter().any(|row| state.wants(row))
             }
-            Self::Rering => state.is_lost(at, scenario.duties.contains(&Self::Marker)),
+            Self::Rering => {
+                scenario.variant != Variant::RungOnceWhenLost
+                    && state.is_lost(at, scenario.duties.contains(&Self::Marker))
+            }
             Self::Marker => state.admits_marker(scenario),
             Self::Plan => job_is(JobStatus::Pending),
         }
@@ -143,6 +146,8 @@ impl State {
         slices.any(|slice| slice.status == SliceStatus::Ready && slice.lease.is_none())
             && if scenario.variant == Variant::MarkerMissedInEmptyQueue {
                 self.markers.published == 0 || (!scenario.backlog && self.doorbells.is_empty())
+            } else if scenario.variant == Variant::LostMarkerAwaited {
+                self.markers.published == 0
             } else {
                 !self.markers.under_way.contains(&self.markers.published)
             }

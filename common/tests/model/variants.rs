@@ -26,4 +26,8 @@ pub(crate) enum Variant {
     ClosedSliceAcked,
     /// The deletion slice of a full sync is made with the others, and walked beside them.
     DeletionWithTheWalk,
+    /// No marker follows one that does not come back.
+    LostMarkerAwaited,
+    /// When the queue of doorbells is lost, what is ready and unleased is rung once, and nothing is rung again later.
+    RungOnceWhenLost,
 }
