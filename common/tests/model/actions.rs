@@ -1,9 +1,10 @@
 //! What can happen next, and the stateright model made of it.
 
+use crate::commands::{Command, QUEUES, Queue};
 use crate::faults::Fault;
 use crate::properties;
 use crate::scenarios::Scenario;
-use crate::state::{Doorbell, Job, Markers, Start, State, Step, Task};
+use crate::state::{Doorbell, Job, Markers, State, Step, Task};
 use crate::sweep::Duty;
 use common::slice::SliceStatus;
 use stateright::{Model, Property};
@@ -21,8 +22,10 @@ pub(crate) enum Action {
     GoOn(usize),
     /// A hand is told, by push or by renewal, that its page is no longer its own.
     Abort(usize),
-    /// The consumer of a start command does its next step.
-    Start(usize),
+    /// The consumer of a job's command does its next step with this delivery of it.
+    Command(Queue, usize, usize),
+    /// A consumer tries again to consume a queue that refused it.
+    Register(Queue),
     /// The sweeper does a duty, for one job or slice, or for all.
     Sweep(Duty, usize),
     /// A waiting slice's time has come.
@@ -40,23 +43,31 @@ impl Model for Scenario {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let waiting = Job { status: None, tombstone: false, pages_at_fence: None, start: Start::Waiting };
+        let mut job = Job {
+            status: None,
+            tombstone: false,
+            pages_at_fence: None,
+            made: 0,
+            start: Command::default(),
+            cancel: Command::default(),
+        };
+        job.start.publish();
         let mut state = State {
-            jobs: vec![waiting; self.jobs],
+            jobs: vec![job; self.jobs],
             slices: Vec::new(),
             markers: Markers { published: 0, under_way: Vec::new() },
             paused: false,
             doorbells: Vec::new(),
+            refusing: [false; 2],
             hands: vec![None; self.hands],
             faults: self.faults,
             cancels: self.cancels,
             robbed: false,
         };
         if self.begun {
-            state.start(self.variant, 0);
-            state.plan(self, 0);
-            state.refill(self.window);
-            state.jobs[0].start = Start::Over;
+            while !state.jobs[0].start.deliveries.is_empty() {
+                state.command_step(self, Queue::Starts, 0, 0);
+            }
         }
         state.normalise();
         vec![state]
@@ -80,8 +91,15 @@ impl Model for Scenario {
             }
         }
         for (job, row) in state.jobs.iter().enumerate() {
-            actions.extend((row.start != Start::Over).then_some(Action::Start(job)));
-            actions.extend((state.cancels > 0).then_some(Action::Cancel(job)));
+            for queue in QUEUES {
+                let deliveries = row.command(queue).deliveries.iter().enumerate();
+                let ready = deliveries.filter(|(_, delivery)| state.may_step(queue, **delivery));
+                actions.extend(ready.map(|(at, _)| Action::Command(queue, job, at)));
+            }
+            actions.extend((state.cancels > 0 && !row.cancel.confirmed).then_some(Action::Cancel(job)));
+        }
+        for queue in QUEUES {
+            actions.extend(state.refusing[queue as usize].then_some(Action::Register(queue)));
         }
         actions.extend(
             (0..state.slices.len())
@@ -130,10 +148,15 @@ impl Scenario {
                     state.turn_to(hand, Step::Look { page });
                 }
             }
-            Action::Start(job) => self.start_step(state, job),
+            Action::Command(queue, job, at) => state.command_step(self, queue, job, at),
+            Action::Register(queue) => state.register(self.variant, queue),
             Action::Sweep(duty, at) => duty.perform(self, state, at),
             Action::Due(slice) => state.slices[slice].due = true,
             Action::Unpause => state.paused = false,
+            Action::Cancel(job) if self.queued => {
+                state.cancels -= 1;
+                state.jobs[job].cancel.publish();
+            }
             Action::Cancel(job) => {
                 state.cancels -= u8::from(state.cancel(job));
             }
@@ -141,22 +164,6 @@ impl Scenario {
                 state.faults -= 1;
                 fault.strike(self, state, at);
             }
-        }
-    }
-
-    fn start_step(&self, state: &mut State, job: usize) {
-        match state.jobs[job].start {
-            Start::Waiting => state.start(self.variant, job),
-            Start::Unopposed => state.insert(job),
-            Start::Inserted => {
-                let planned = state.plan(self, job);
-                state.jobs[job].start = if planned { Start::Planned } else { Start::Over };
-            }
-            Start::Planned => {
-                state.refill(self.window);
-                state.jobs[job].start = Start::Over;
-            }
-            Start::Over => {}
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::liveness::Graph;
 use crate::scenarios::{
-    CANCEL_ALONE, EVERYTHING, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, ONE_TOO_MANY, PAGES_LOST,
-    PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS, WINDOW,
+    CANCEL_ALONE, COMMANDS, EVERYTHING, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, ONE_TOO_MANY,
+    PAGES_LOST, PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS, WINDOW,
 };
 use stateright::{Checker, Model};
 
@@ -52,6 +52,11 @@ fn every_slice_has_its_turn() {
 #[test]
 fn two_jobs_of_a_connection() {
     holds(TWO_JOBS);
+}
+
+#[test]
+fn commands_that_come_again_are_applied_once() {
+    holds(COMMANDS);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What may go wrong. Each fault is taken from the scenario's purse, so that no run has infinitely many.
 
+use crate::commands::{Delivery, QUEUES};
 use crate::scenarios::Scenario;
-use crate::state::{Doorbell, Start, State, Step, Token};
+use crate::state::{Doorbell, State, Step, Token};
 use common::job::JobStatus;
 
-/// A kind of fault. Where it strikes is a number: of a hand, a slice, a job, a waiting doorbell, or a marker.
+/// A kind of fault. Where it strikes is a number: of a hand, a slice, a job, a waiting doorbell, a marker, a queue of commands,
+/// or (twice its job, and one more for a cancel) a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A worker dies, and another takes its place. Its message comes back; its token is lost.
@@ -37,9 +39,18 @@ pub(crate) enum Fault {
     Pause,
     /// A start command is delivered again: whoever applied it died, or it was doubled.
     StartAgain,
+    /// A queue was rebuilt from an older state: a command that was consumed waits there again, and the broker does not say so.
+    CommandBack,
+    /// A queue of commands cannot be consumed for a while.
+    Refusal,
+    /// Whoever consumes a queue of commands dies.
+    ConsumerDies,
     /// The queue of doorbells is lost with all that is in it, and comes back empty.
     PagesLost,
 }
+
+/// No command has more deliveries than this.
+const DELIVERIES_OF_A_COMMAND: usize = 2;
 
 impl Fault {
     /// How many places there are where it might strike.
@@ -58,6 +69,8 @@ impl Fault {
             Self::MarkerLost => state.markers.under_way.len(),
             Self::Freeze => state.slices.len(),
             Self::StartAgain => state.jobs.len(),
+            Self::CommandBack => state.jobs.len() * QUEUES.len(),
+            Self::Refusal | Self::ConsumerDies => QUEUES.len(),
             Self::Pause | Self::PagesLost => 1,
         }
     }
@@ -85,7 +98,15 @@ impl Fault {
             Self::Pause => {
                 !state.paused && state.jobs.iter().any(|job| job.status == Some(JobStatus::Running))
             }
-            Self::StartAgain => state.jobs[at].start != Start::Waiting,
+            Self::StartAgain => state.jobs[at].start.deliveries != [Delivery::Waiting],
+            Self::CommandBack => {
+                let command = state.jobs[at / 2].command(QUEUES[at % 2]);
+                command.confirmed && !command.waits() && command.deliveries.len() < DELIVERIES_OF_A_COMMAND
+            }
+            Self::Refusal => {
+                !state.refusing[at] && state.jobs.iter().any(|job| job.command(QUEUES[at]).waits())
+            }
+            Self::ConsumerDies => state.jobs.iter().any(|job| job.command(QUEUES[at]).is_in_hand()),
             Self::DoorbellLost | Self::DoorbellDoubled | Self::MarkerLost | Self::PagesLost => true,
         }
     }
@@ -114,7 +135,12 @@ impl Fault {
             Self::RateLimit => state.give_page_up(at, State::rate_limited),
             Self::Permanent => state.give_page_up(at, State::fail_page),
             Self::Pause => state.paused = true,
-            Self::StartAgain => state.jobs[at].start = Start::Waiting,
+            Self::StartAgain => state.jobs[at].start.deliveries = vec![Delivery::Waiting],
+            Self::CommandBack => {
+                state.jobs[at / 2].command_mut(QUEUES[at % 2]).deliveries.push(Delivery::Waiting);
+            }
+            Self::Refusal => state.refusing[at] = true,
+            Self::ConsumerDies => state.return_commands(QUEUES[at]),
             Self::PagesLost => state.lose_pages(scenario.variant),
         }
     }

@@ -2,36 +2,51 @@
 //! `common::store::jobs`; each is atomic, since it locks the job's row (or, for a start, the connection's) first and
 //! looks at the slices in a later statement.
 
+use crate::commands::Delivery;
 use crate::scenarios::Scenario;
-use crate::state::{MOST_PAGES, Slice, Start, State, Task};
+use crate::state::{MOST_PAGES, Slice, State, Task};
 use crate::variants::Variant;
 use common::job::{JobEvent, JobStatus};
 use common::slice::{SliceEvent, SliceStatus};
 
 impl State {
-    /// `Store::start`.
-    pub(crate) fn start(&mut self, variant: Variant, job: usize) {
+    /// `Store::start`. What is left to do with the delivery, if it is not to be acked.
+    pub(crate) fn start(&mut self, scenario: &Scenario, job: usize) -> Option<Delivery> {
         let opposed = self.jobs.iter().any(|job| job.status.is_some_and(JobStatus::is_active));
         let row = &mut self.jobs[job];
-        if row.status.is_some() {
-            row.start = Start::Inserted;
-        } else if row.tombstone {
+        if let Some(status) = row.status {
+            if !scenario.named {
+                // Whoever applies it cannot know that its job was made, and chooses another identifier.
+                row.made += u8::from(!opposed);
+                return None;
+            }
+            if scenario.variant == Variant::StartRevives && status.is_terminal() {
+                row.status = Some(JobStatus::Pending);
+            }
+            return Some(Delivery::Inserted);
+        }
+        if row.tombstone {
             row.status = Some(JobStatus::Cancelled);
             row.pages_at_fence = Some(0);
-            row.start = Start::Over;
+            (row.made, row.start.applied) = (1, true);
+            None
         } else if opposed {
-            row.start = Start::Over;
-        } else if variant == Variant::StartReadsThenInserts {
-            row.start = Start::Unopposed;
+            row.start.applied = true;
+            None
+        } else if scenario.variant == Variant::StartReadsThenInserts {
+            Some(Delivery::Unopposed)
         } else {
-            self.insert(job);
+            Some(self.insert(job))
         }
     }
 
     /// The second half of a start.
-    pub(crate) fn insert(&mut self, job: usize) {
-        self.jobs[job].status = Some(JobStatus::Pending);
-        self.jobs[job].start = Start::Inserted;
+    pub(crate) fn insert(&mut self, job: usize) -> Delivery {
+        let row = &mut self.jobs[job];
+        row.status = Some(JobStatus::Pending);
+        row.made += 1;
+        row.start.applied = true;
+        Delivery::Inserted
     }
 
     /// `Store::plan`: true if the job was pending.

@@ -6,11 +6,12 @@
 //!   kind of action (see [`kind`]) that can be done all the time is never done.
 //!
 //! Fairness is all that is assumed: while it can, the broker delivers *some* message, *some* hand does its next step,
-//! each duty of the sweeper is done, time passes, and pauses end. Faults and cancels are never counted on, and since each
+//! each duty of the sweeper is done, commands are applied, queues can be consumed again, time passes, and pauses end. Faults and cancels are never counted on, and since each
 //! run has finitely many of them none is on a circle. For such fairness a strongly connected component has a fair
 //! circle if, and only if, the one that visits all of it is fair.
 
 use crate::actions::Action;
+use crate::commands::Queue;
 use crate::scenarios::Scenario;
 use crate::state::State;
 use crate::sweep::Duty;
@@ -25,11 +26,15 @@ fn kind(action: Action) -> u16 {
         Action::Deliver(_) => 1,
         Action::MarkerBack(_) => 1 << 1,
         Action::Step(_) | Action::GoOn(_) | Action::Abort(_) => 1 << 2,
-        Action::Start(_) => 1 << 3,
         Action::Due(_) => 1 << 4,
         Action::Unpause => 1 << 5,
         Action::Sweep(Duty::Deadline, _) => 0,
         Action::Sweep(duty, _) => 1 << (6 + duty as u16),
+        Action::Command(queue, ..) => match queue {
+            Queue::Starts => 1 << 3,
+            Queue::Cancels => 1 << 14,
+        },
+        Action::Register(_) => 1 << 15,
         Action::Cancel(_) | Action::Fault(..) => 0,
     }
 }
@@ -142,7 +147,8 @@ impl Graph {
             | Action::Step(_)
             | Action::GoOn(_)
             | Action::Abort(_)
-            | Action::Start(_)
+            | Action::Command(..)
+            | Action::Register(_)
             | Action::Due(_)
             | Action::Unpause
             | Action::Cancel(_) => false,

@@ -1,10 +1,13 @@
 //! The protocol with a mistake in it: the checker must find each, or its silence elsewhere means nothing.
 
+use crate::actions::Action;
+use crate::commands::Queue;
+use crate::faults::Fault;
 use crate::liveness::{Endless, Graph};
 use crate::properties;
 use crate::scenarios::{
-    CANCEL_ALONE, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, PAGES_LOST, PAGES_LOST_IN_HANDS,
-    Scenario, TWO_JOBS,
+    CANCEL_ALONE, COMMANDS, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, PAGES_LOST,
+    PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS,
 };
 use crate::sweep::Duty;
 use crate::variants::Variant;
@@ -99,6 +102,25 @@ fn a_start_that_reads_and_then_inserts() {
         properties::ONE_ACTIVE,
         Scenario { variant: Variant::StartReadsThenInserts, faults: 0, kinds: &[], ..TWO_JOBS },
     );
+}
+
+/// The queue of a cancelled job's start is rebuilt, its start comes again, and the job runs once more.
+#[test]
+fn a_start_that_revives_its_job() {
+    let (variant, kinds) = (Variant::StartRevives, &[Fault::CommandBack]);
+    breaks(properties::STAYS_CANCELLED, Scenario { variant, kinds, ..COMMANDS });
+}
+
+/// The commands in the queue were confirmed, so that nobody sends them again: no job is made, or a job runs on.
+#[test]
+fn a_queue_that_is_deleted_because_it_refuses() {
+    let world = Scenario { variant: Variant::RefusingQueueDeleted, kinds: &[Fault::Refusal], ..COMMANDS };
+    let running = Scenario { jobs: 1, begun: true, ..world };
+    for (queue, scenario) in [(Queue::Starts, Scenario { cancels: 0, ..world }), (Queue::Cancels, running)] {
+        let Some(Endless::DeadEnd(way)) = endless(scenario) else { panic!("{queue:?}: no dead end") };
+        assert!(way.contains(&Action::Register(queue)), "{way:?}");
+        assert_eq!(endless(Scenario { variant: Variant::AsItIs, ..scenario }).map(|_| queue), None);
+    }
 }
 
 /// Markers come and go, and show that the doorbells are lost; or no marker comes back to show it.

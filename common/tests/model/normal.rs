@@ -2,6 +2,7 @@
 //! ring numbers count from one in their order, markers from the newest that came back, and workers, who are all alike,
 //! stand in the order of what they have in hand.
 
+use crate::commands::Delivery;
 use crate::state::{State, Step, Token};
 use common::job::JobStatus;
 use common::slice::SliceStatus;
@@ -23,6 +24,10 @@ impl State {
         }
         self.order_hands();
         self.doorbells.sort_unstable();
+        for job in &mut self.jobs {
+            job.start.deliveries.sort_unstable();
+            job.cancel.deliveries.sort_unstable();
+        }
     }
 
     /// Drops what nothing can come of any more: it is as good as delivered and acked.
@@ -46,6 +51,9 @@ impl State {
                 self.forget_token(hand);
                 self.hands[hand] = None;
             }
+        }
+        for job in self.jobs.iter_mut().filter(|_| calm) {
+            job.cancel.deliveries.retain(|delivery| *delivery != Delivery::Applied);
         }
     }
 

@@ -19,6 +19,10 @@ pub(crate) const FENCE: &str = "nothing is written after a cancel";
 pub(crate) const DELETION_LAST: &str = "nothing is deleted before everything is walked";
 /// At most one job of the connection is pending or running.
 pub(crate) const ONE_ACTIVE: &str = "one active job per connection";
+/// Repeats of a start command make no second job.
+pub(crate) const ONE_JOB: &str = "a start command makes one job";
+/// A job whose cancel was applied, before its start or after, is never pending or running again.
+pub(crate) const STAYS_CANCELLED: &str = "what is cancelled stays cancelled";
 /// A job that is over has neither leases nor open slices; a cancelling one no open slices.
 pub(crate) const OVER: &str = "a job that is over is at rest";
 /// A page is taken over only from a worker whose message came back.
@@ -55,6 +59,13 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
         }),
         Property::always(ONE_ACTIVE, |_, state: &State| {
             state.jobs.iter().filter(|job| job.status.is_some_and(JobStatus::is_active)).count() <= 1
+        }),
+        Property::always(ONE_JOB, |_, state: &State| state.jobs.iter().all(|job| job.made <= 1)),
+        Property::always(STAYS_CANCELLED, |_, state: &State| {
+            state.jobs.iter().all(|job| {
+                let cancelled = job.cancel.applied || job.tombstone || job.pages_at_fence.is_some();
+                !cancelled || !job.status.is_some_and(JobStatus::is_active)
+            })
         }),
         Property::always(OVER, |_, state: &State| {
             state.slices.iter().all(|slice| match state.jobs[slice.job].status {

@@ -22,6 +22,10 @@ pub(crate) struct Scenario {
     pub(crate) begun: bool,
     /// Whether other tenants' doorbells always wait in the queue, so that nobody ever finds it empty.
     pub(crate) backlog: bool,
+    /// Whether a start command names itself or its job, and so is known when it comes again without the broker's mark.
+    pub(crate) named: bool,
+    /// Whether cancels are commands that wait in a queue; otherwise each is applied at once.
+    pub(crate) queued: bool,
     /// How many faults a run may have, and of which kinds.
     pub(crate) faults: u8,
     pub(crate) kinds: &'static [Fault],
@@ -47,6 +51,8 @@ const QUIET: Scenario = Scenario {
     window: 2,
     begun: true,
     backlog: false,
+    named: true,
+    queued: false,
     faults: 0,
     kinds: &[],
     deletes: 0,
@@ -144,7 +150,22 @@ pub(crate) const TWO_JOBS: Scenario = Scenario {
     kinds: &[Fault::Crash, Fault::StartAgain, Fault::Failure, Fault::Permanent],
     cancels: 2,
     duties: &[Duty::EndCancel, Duty::Expire, Duty::Finish, Duty::Refill, Duty::Plan],
-    states: 35_547,
+    states: 35_767,
+    ..QUIET
+};
+
+/// Commands come again after they were applied, or while they are, without the broker's mark; their consumers die, and their
+/// queues cannot be consumed for a while. Each is applied, and makes no second job.
+pub(crate) const COMMANDS: Scenario = Scenario {
+    jobs: 2,
+    hands: 1,
+    begun: false,
+    queued: true,
+    faults: 2,
+    kinds: &[Fault::CommandBack, Fault::Refusal, Fault::ConsumerDies],
+    cancels: 1,
+    duties: &[Duty::Refill],
+    states: 36_370,
     ..QUIET
 };
 

@@ -1,5 +1,6 @@
 //! The world of the model: rows of Postgres, messages at the broker, and what the workers have in hand.
 
+use crate::commands::Command;
 use common::job::JobStatus;
 use common::slice::SliceStatus;
 
@@ -14,6 +15,8 @@ pub(crate) struct State {
     pub(crate) paused: bool,
     /// The doorbells that wait at the broker: a bag, since messages may overtake each other.
     pub(crate) doorbells: Vec<Doorbell>,
+    /// Whether the queue of starts, and that of cancels, cannot be consumed.
+    pub(crate) refusing: [bool; 2],
     /// What each worker has in hand.
     pub(crate) hands: Vec<Option<Task>>,
     /// How many more faults may happen.
@@ -24,7 +27,7 @@ pub(crate) struct State {
     pub(crate) robbed: bool,
 }
 
-/// A job's row, and the delivery of its start command.
+/// A job's row, and its commands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Job {
     /// `None` while there is no row.
@@ -33,22 +36,10 @@ pub(crate) struct Job {
     pub(crate) tombstone: bool,
     /// How many pages were settled when the cancel closed the last slice.
     pub(crate) pages_at_fence: Option<usize>,
-    pub(crate) start: Start,
-}
-
-/// How far the consumer of a job's start command is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Start {
-    /// The command waits (again).
-    Waiting,
-    /// A broken variant only: no active job was seen, the row is inserted in a later transaction.
-    Unopposed,
-    /// The row is there, and to be planned.
-    Inserted,
-    /// Planned, and to be rung.
-    Planned,
-    /// Acked.
-    Over,
+    /// How many jobs its start command has made.
+    pub(crate) made: u8,
+    pub(crate) start: Command,
+    pub(crate) cancel: Command,
 }
 
 /// No slice has more pages than this.
@@ -154,11 +145,14 @@ impl State {
         self.slices.iter().filter(move |slice| slice.job == job)
     }
 
-    /// Whether every job that was accepted has ended, and every start command was applied.
+    /// Whether every command that was confirmed has been applied, and every job that was accepted has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.jobs.iter().all(|job| match job.status {
-            Some(status) => status.is_terminal(),
-            None => job.start == Start::Over,
+        self.jobs.iter().all(|job| {
+            let ended = match job.status {
+                Some(status) => status.is_terminal(),
+                None => job.start.deliveries.is_empty(),
+            };
+            ended && !job.start.is_owed() && !job.cancel.is_owed()
         })
     }
 

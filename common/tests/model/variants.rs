@@ -26,6 +26,10 @@ pub(crate) enum Variant {
     ClosedSliceAcked,
     /// The deletion slice of a full sync is made with the others, and walked beside them.
     DeletionWithTheWalk,
+    /// A start that finds its job over makes it pending again.
+    StartRevives,
+    /// Whoever cannot consume a queue of commands deletes it, and declares it anew.
+    RefusingQueueDeleted,
     /// No marker follows one that does not come back.
     LostMarkerAwaited,
     /// When the queue of doorbells is lost, what is ready and unleased is rung once, and nothing is rung again later.
