@@ -24,6 +24,10 @@ pub(crate) enum Action {
     Abort(usize),
     /// The consumer of a job's command does its next step with this delivery of it.
     Command(Queue, usize, usize),
+    /// A consumer takes several commands at once.
+    Take(Queue),
+    /// A consumer applies the commands that it took, in one transaction.
+    Commit(Queue),
     /// A consumer tries again to consume a queue that refused it.
     Register(Queue),
     /// The sweeper does a duty, for one job or slice, or for all.
@@ -99,6 +103,8 @@ impl Model for Scenario {
             actions.extend((state.cancels > 0 && !row.cancel.confirmed).then_some(Action::Cancel(job)));
         }
         for queue in QUEUES {
+            actions.extend((self.batches && state.has_batch(queue)).then_some(Action::Take(queue)));
+            actions.extend(state.has_taken(queue).then_some(Action::Commit(queue)));
             actions.extend(state.refusing[queue as usize].then_some(Action::Register(queue)));
         }
         actions.extend(
@@ -149,6 +155,8 @@ impl Scenario {
                 }
             }
             Action::Command(queue, job, at) => state.command_step(self, queue, job, at),
+            Action::Take(queue) => state.take_batch(queue),
+            Action::Commit(queue) => state.commit_batch(self, queue),
             Action::Register(queue) => state.register(self.variant, queue),
             Action::Sweep(duty, at) => duty.perform(self, state, at),
             Action::Due(slice) => state.slices[slice].due = true,

@@ -3,8 +3,8 @@
 
 use crate::liveness::Graph;
 use crate::scenarios::{
-    CANCEL_ALONE, COMMANDS, EVERYTHING, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, ONE_TOO_MANY,
-    PAGES_LOST, PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS, WINDOW,
+    BATCHES, CANCEL_ALONE, COMMANDS, EVERYTHING, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT,
+    ONE_TOO_MANY, PAGES_LOST, PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS, WINDOW,
 };
 use stateright::{Checker, Model};
 
@@ -57,6 +57,11 @@ fn two_jobs_of_a_connection() {
 #[test]
 fn commands_that_come_again_are_applied_once() {
     holds(COMMANDS);
+}
+
+#[test]
+fn commands_that_are_applied_together_are_applied_once() {
+    holds(BATCHES);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Start and cancel commands: what a consumer does with their deliveries, and what befalls the queues that they
-//! wait in.
+//! Start and cancel commands: what a consumer does with their deliveries, one by one or several in one transaction, and what
+//! befalls the queues that they wait in.
 
 use crate::scenarios::Scenario;
 use crate::state::{Job, State};
@@ -33,6 +33,8 @@ pub(crate) struct Command {
 pub(crate) enum Delivery {
     /// It waits (again).
     Waiting,
+    /// It is in a hand with others, to be applied together with them.
+    Taken,
     /// A broken variant only: no active job was seen, the row is inserted in a later transaction.
     Unopposed,
     /// The job's row is there, and to be planned.
@@ -87,6 +89,7 @@ impl State {
     pub(crate) fn may_step(&self, queue: Queue, delivery: Delivery) -> bool {
         match delivery {
             Delivery::Waiting => !self.refusing[queue as usize],
+            Delivery::Taken => false,
             Delivery::Unopposed | Delivery::Inserted | Delivery::Planned | Delivery::Applied => true,
         }
     }
@@ -94,7 +97,7 @@ impl State {
     /// The next step with a delivery: a transaction, or the ack.
     pub(crate) fn command_step(&mut self, scenario: &Scenario, queue: Queue, job: usize, at: usize) {
         let next = match self.jobs[job].command(queue).deliveries[at] {
-            Delivery::Waiting => self.apply(scenario, queue, job),
+            Delivery::Waiting | Delivery::Taken => self.apply(scenario, queue, job),
             Delivery::Unopposed => Some(self.insert(job)),
             Delivery::Inserted => self.plan(scenario, job).then_some(Delivery::Planned),
             Delivery::Planned => {
@@ -121,9 +124,45 @@ impl State {
         }
     }
 
+    /// Whether there is a batch to take. A hand that has one takes no other before its commit.
+    pub(crate) fn has_batch(&self, queue: Queue) -> bool {
+        let all = || self.jobs.iter().flat_map(|job| &job.command(queue).deliveries);
+        !self.refusing[queue as usize]
+            && !all().any(|delivery| *delivery == Delivery::Taken)
+            && all().filter(|delivery| **delivery == Delivery::Waiting).count() > 1
+    }
+
+    /// Whether a batch is in a hand.
+    pub(crate) fn has_taken(&self, queue: Queue) -> bool {
+        self.jobs.iter().any(|job| job.command(queue).deliveries.contains(&Delivery::Taken))
+    }
+
+    /// Takes every command that waits.
+    pub(crate) fn take_batch(&mut self, queue: Queue) {
+        self.turn(queue, Delivery::Waiting, Delivery::Taken);
+    }
+
+    /// One transaction applies all that were taken, those of a connection in their order. What follows is done for each by
+    /// itself, as are the acks.
+    pub(crate) fn commit_batch(&mut self, scenario: &Scenario, queue: Queue) {
+        for job in 0..self.jobs.len() {
+            let taken = |delivery: &Delivery| *delivery == Delivery::Taken;
+            while let Some(at) = self.jobs[job].command(queue).deliveries.iter().position(taken) {
+                self.command_step(scenario, queue, job, at);
+            }
+        }
+    }
+
+    /// The transaction of a batch fails as a whole: its commands are applied one by one.
+    pub(crate) fn part_batch(&mut self, queue: Queue) {
+        self.turn(queue, Delivery::Taken, Delivery::Waiting);
+    }
+
     /// Whoever consumes a queue dies: what was not acked comes again.
-    pub(crate) fn return_commands(&mut self, queue: Queue) {
+    pub(crate) fn return_commands(&mut self, variant: Variant, queue: Queue) {
+        let acked = |delivery| delivery == Delivery::Taken && variant == Variant::BatchAckedBeforeCommit;
         for deliveries in self.deliveries_mut(queue) {
+            deliveries.retain(|delivery| !acked(*delivery));
             deliveries.fill(Delivery::Waiting);
         }
     }
@@ -136,6 +175,11 @@ impl State {
                 deliveries.retain(|delivery| *delivery != Delivery::Waiting);
             }
         }
+    }
+
+    fn turn(&mut self, queue: Queue, from: Delivery, to: Delivery) {
+        let deliveries = self.deliveries_mut(queue).flatten();
+        deliveries.filter(|delivery| **delivery == from).for_each(|delivery| *delivery = to);
     }
 
     fn deliveries_mut(&mut self, queue: Queue) -> impl Iterator<Item = &mut Vec<Delivery>> {

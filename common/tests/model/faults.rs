@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     Refusal,
     /// Whoever consumes a queue of commands dies.
     ConsumerDies,
+    /// A transaction that applies several commands fails.
+    BatchFails,
     /// The queue of doorbells is lost with all that is in it, and comes back empty.
     PagesLost,
 }
@@ -70,7 +72,7 @@ impl Fault {
             Self::Freeze => state.slices.len(),
             Self::StartAgain => state.jobs.len(),
             Self::CommandBack => state.jobs.len() * QUEUES.len(),
-            Self::Refusal | Self::ConsumerDies => QUEUES.len(),
+            Self::Refusal | Self::ConsumerDies | Self::BatchFails => QUEUES.len(),
             Self::Pause | Self::PagesLost => 1,
         }
     }
@@ -107,6 +109,7 @@ impl Fault {
                 !state.refusing[at] && state.jobs.iter().any(|job| job.command(QUEUES[at]).waits())
             }
             Self::ConsumerDies => state.jobs.iter().any(|job| job.command(QUEUES[at]).is_in_hand()),
+            Self::BatchFails => state.has_taken(QUEUES[at]),
             Self::DoorbellLost | Self::DoorbellDoubled | Self::MarkerLost | Self::PagesLost => true,
         }
     }
@@ -140,7 +143,8 @@ impl Fault {
                 state.jobs[at / 2].command_mut(QUEUES[at % 2]).deliveries.push(Delivery::Waiting);
             }
             Self::Refusal => state.refusing[at] = true,
-            Self::ConsumerDies => state.return_commands(QUEUES[at]),
+            Self::ConsumerDies => state.return_commands(scenario.variant, QUEUES[at]),
+            Self::BatchFails => state.part_batch(QUEUES[at]),
             Self::PagesLost => state.lose_pages(scenario.variant),
         }
     }

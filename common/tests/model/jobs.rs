@@ -12,7 +12,8 @@ use common::slice::{SliceEvent, SliceStatus};
 impl State {
     /// `Store::start`. What is left to do with the delivery, if it is not to be acked.
     pub(crate) fn start(&mut self, scenario: &Scenario, job: usize) -> Option<Delivery> {
-        let opposed = self.jobs.iter().any(|job| job.status.is_some_and(JobStatus::is_active));
+        let mut rivals = self.jobs.iter().enumerate().filter(|(other, _)| !scenario.apart || *other == job);
+        let opposed = rivals.any(|(_, row)| row.status.is_some_and(JobStatus::is_active));
         let row = &mut self.jobs[job];
         if let Some(status) = row.status {
             if !scenario.named {

@@ -30,7 +30,7 @@ fn kind(action: Action) -> u16 {
         Action::Unpause => 1 << 5,
         Action::Sweep(Duty::Deadline, _) => 0,
         Action::Sweep(duty, _) => 1 << (6 + duty as u16),
-        Action::Command(queue, ..) => match queue {
+        Action::Command(queue, ..) | Action::Take(queue) | Action::Commit(queue) => match queue {
             Queue::Starts => 1 << 3,
             Queue::Cancels => 1 << 14,
         },
@@ -148,6 +148,8 @@ impl Graph {
             | Action::GoOn(_)
             | Action::Abort(_)
             | Action::Command(..)
+            | Action::Take(_)
+            | Action::Commit(_)
             | Action::Register(_)
             | Action::Due(_)
             | Action::Unpause

@@ -38,6 +38,7 @@
 //!   both of which may befall any page here.
 //! - **A command is known by its job** when it comes again, and judged anew. One with an identifier of its own gets its first
 //!   answer instead, which does less. A cancel names its job; only in some scenarios does it wait in a queue.
+//! - **A batch is all that waits.** Smaller ones come of commands that were applied before, or arrive after.
 //! - **Names mean nothing** ([`normal`]): workers are interchangeable, tokens are known to a hand or lost, rings and
 //!   markers count from the oldest that matters, and messages of which nothing can come are dropped.
 //!
@@ -57,6 +58,7 @@
 //! | window | 1 × 3 × 1 | 1 | 2 of 6 kinds | | finish, refill, re-ring | 176,665 |
 //! | two jobs | 2 × 1 × 1, from the start | 2 | 1 of 4 kinds | 2 | all but re-ring and markers | 35,767 |
 //! | commands | 2 × 1 × 1, from the start | 2 | 2 of 3 kinds | 1 | refill | 36,370 |
+//! | batches | 2 × 1 × 1, from the start | 2 | 1 of 3 kinds | 2 | refill | 23,710 |
 //! | lost pages | 1 × 2 × 1 | 2 | 1 of 1 kind | | finish, re-ring, markers | 20,282 |
 //! | lost pages, in hands | 1 × 1 × 2 | 2 | 2 of 3 kinds | 1 | end cancel, expire, finish, re-ring, markers | 48,632 |
 //! | full sync | 1 × 2 × 1, and a deletion of 2 | 2 | 1 of 3 kinds | 1 | expire, finish, refill, re-ring | 80,997 |

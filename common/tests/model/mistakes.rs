@@ -6,7 +6,7 @@ use crate::faults::Fault;
 use crate::liveness::{Endless, Graph};
 use crate::properties;
 use crate::scenarios::{
-    CANCEL_ALONE, COMMANDS, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, PAGES_LOST,
+    BATCHES, CANCEL_ALONE, COMMANDS, FULL_SYNC, LOST_DOORBELLS, MESSAGES_ALONE, ONE_FAULT, PAGES_LOST,
     PAGES_LOST_IN_HANDS, Scenario, TWO_JOBS,
 };
 use crate::sweep::Duty;
@@ -121,6 +121,13 @@ fn a_queue_that_is_deleted_because_it_refuses() {
         assert!(way.contains(&Action::Register(queue)), "{way:?}");
         assert_eq!(endless(Scenario { variant: Variant::AsItIs, ..scenario }).map(|_| queue), None);
     }
+}
+
+/// The consumer dies after its acks and before its commit: nobody has the commands any more.
+#[test]
+fn a_batch_that_is_acked_before_its_commit() {
+    let endless = endless(Scenario { variant: Variant::BatchAckedBeforeCommit, ..BATCHES });
+    assert!(matches!(endless, Some(Endless::DeadEnd(_))), "{endless:?}");
 }
 
 /// Markers come and go, and show that the doorbells are lost; or no marker comes back to show it.

@@ -1,5 +1,6 @@
 //! What must hold in every state. The invariants of `broken_invariants()` in the migrations, said of the model.
 
+use crate::commands::Queue;
 use crate::faults::Fault;
 use crate::scenarios::Scenario;
 use crate::state::State;
@@ -57,8 +58,9 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
                 state.slices_of(deletion.job).all(|slice| slice.deletion || slice.status == SliceStatus::Done)
             })
         }),
-        Property::always(ONE_ACTIVE, |_, state: &State| {
-            state.jobs.iter().filter(|job| job.status.is_some_and(JobStatus::is_active)).count() <= 1
+        Property::always(ONE_ACTIVE, |scenario: &Scenario, state: &State| {
+            scenario.apart
+                || state.jobs.iter().filter(|job| job.status.is_some_and(JobStatus::is_active)).count() <= 1
         }),
         Property::always(ONE_JOB, |_, state: &State| state.jobs.iter().all(|job| job.made <= 1)),
         Property::always(STAYS_CANCELLED, |_, state: &State| {
@@ -84,6 +86,14 @@ pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Scenario>> {
     if scenario.cancels > 0 {
         all.push(Property::sometimes("a job is cancelled", |_, state: &State| {
             is_any(state, JobStatus::Cancelled)
+        }));
+    }
+    if scenario.batches {
+        all.push(Property::sometimes("starts are applied together", |_, state: &State| {
+            state.has_taken(Queue::Starts)
+        }));
+        all.push(Property::sometimes("cancels are applied together", |_, state: &State| {
+            state.has_taken(Queue::Cancels)
         }));
     }
     if scenario.deletes > 0 && scenario.cancels > 0 {

@@ -22,10 +22,14 @@ pub(crate) struct Scenario {
     pub(crate) begun: bool,
     /// Whether other tenants' doorbells always wait in the queue, so that nobody ever finds it empty.
     pub(crate) backlog: bool,
+    /// Whether each job has a connection of its own.
+    pub(crate) apart: bool,
     /// Whether a start command names itself or its job, and so is known when it comes again without the broker's mark.
     pub(crate) named: bool,
     /// Whether cancels are commands that wait in a queue; otherwise each is applied at once.
     pub(crate) queued: bool,
+    /// Whether a consumer may take several commands, and apply them in one transaction.
+    pub(crate) batches: bool,
     /// How many faults a run may have, and of which kinds.
     pub(crate) faults: u8,
     pub(crate) kinds: &'static [Fault],
@@ -51,8 +55,10 @@ const QUIET: Scenario = Scenario {
     window: 2,
     begun: true,
     backlog: false,
+    apart: false,
     named: true,
     queued: false,
+    batches: false,
     faults: 0,
     kinds: &[],
     deletes: 0,
@@ -167,6 +173,18 @@ pub(crate) const COMMANDS: Scenario = Scenario {
     duties: &[Duty::Refill],
     states: 36_370,
     ..QUIET
+};
+
+/// Commands of several connections are applied in one transaction, which may fail; the consumer dies before its commit, or
+/// after it with some of them acked.
+pub(crate) const BATCHES: Scenario = Scenario {
+    apart: true,
+    batches: true,
+    faults: 1,
+    kinds: &[Fault::CommandBack, Fault::ConsumerDies, Fault::BatchFails],
+    cancels: 2,
+    states: 23_710,
+    ..COMMANDS
 };
 
 /// The queue of doorbells is lost with all that is in it, the doorbells of two slices and a marker at once.

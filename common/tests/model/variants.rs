@@ -30,6 +30,8 @@ pub(crate) enum Variant {
     StartRevives,
     /// Whoever cannot consume a queue of commands deletes it, and declares it anew.
     RefusingQueueDeleted,
+    /// Commands that are applied together are acked before their transaction is committed.
+    BatchAckedBeforeCommit,
     /// No marker follows one that does not come back.
     LostMarkerAwaited,
     /// When the queue of doorbells is lost, what is ready and unleased is rung once, and nothing is rung again later.
