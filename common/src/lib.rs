@@ -1,6 +1,7 @@
 //! What the producer and the consumer must agree on: words and states (pure), the broker's topology, and the store.
 
 pub mod amqp;
+pub mod batches;
 pub mod closing;
 pub mod command;
 pub mod config;

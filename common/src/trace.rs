@@ -58,12 +58,21 @@ impl Traces {
         }
         let read = tokio::time::timeout(PATIENCE, self.store.traceparent(job)).await.ok()?.ok()?;
         let trace: Option<Arc<str>> = read?.map(Arc::from);
+        self.note(job, trace.clone());
+        trace
+    }
+
+    /// Notes the trace of a job that was made for the command that this task handles.
+    pub fn made(&self, job: JobId) {
+        self.note(job, current().map(Arc::from));
+    }
+
+    fn note(&self, job: JobId, trace: Option<Arc<str>>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_JOBS {
             known.clear();
         }
-        known.insert(job, trace.clone());
-        trace
+        known.insert(job, trace);
     }
 }
 

@@ -31,6 +31,11 @@ impl Bell {
         Self { publisher, topology, traces, lost_replies: LostReplies::default() }
     }
 
+    /// Notes that a job was made for the command that is being handled, whose trace its doorbells carry.
+    pub fn made(&self, job: JobId) {
+        self.traces.made(job);
+    }
+
     /// Rings a slice, and waits for the broker's confirm.
     ///
     /// # Errors

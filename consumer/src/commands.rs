@@ -4,6 +4,7 @@
 use crate::bell::Bell;
 use crate::planner::Planner;
 use chrono::DateTime;
+use common::batches::{Batches, Cancels, Starts};
 use common::command::{
     CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, request_hash, warning,
 };
@@ -27,13 +28,15 @@ pub struct Carrier<'a> {
     pub first_seen: Option<&'a str>,
     /// Whether the broker delivered it before.
     pub redelivered: bool,
+    /// Whether its sender asks for a reply.
+    pub wants_reply: bool,
 }
 
 /// What became of a command.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// The answer for its sender.
-    pub reply: Reply,
+    /// The answer for its sender, if it is wanted.
+    pub reply: Option<Reply>,
     /// Which of its fields were ignored, if any.
     pub warning: Option<String>,
 }
@@ -53,10 +56,18 @@ pub enum CommandError {
 /// pages.
 #[derive(Clone, Debug)]
 pub struct Commands {
-    starts: Store,
-    cancels: Store,
+    starts: Batches<Starts>,
+    cancels: Batches<Cancels>,
+    replies: Replies,
     bell: Bell,
     planner: Planner,
+}
+
+/// The stores that first replies are kept in.
+#[derive(Clone, Debug)]
+struct Replies {
+    to_starts: Store,
+    to_cancels: Store,
 }
 
 impl Commands {
@@ -64,7 +75,9 @@ impl Commands {
     #[must_use]
     pub fn new(starts: Store, cancels: Store, bell: Bell) -> Self {
         let planner = Planner::new(starts.clone(), bell.clone());
-        Self { starts, cancels, bell, planner }
+        let replies = Replies { to_starts: starts.clone(), to_cancels: cancels.clone() };
+        let starts = Batches::new(Starts { store: starts, confirmed: true });
+        Self { starts, cancels: Batches::new(Cancels { store: cancels }), replies, bell, planner }
     }
 
     /// Applies a start: the job is made, planned, and its first slices are rung.
@@ -90,16 +103,21 @@ impl Commands {
             schema: command.schema_id,
             documents: command.document_ids.unwrap_or_default(),
         };
-        let outcome = self.starts.start(&request).await?;
-        let (accepted, job, reason) = match outcome {
-            StartOutcome::Accepted(job) | StartOutcome::Known(job) => {
-                self.begin(job).await?;
+        let (accepted, job, reason) = match self.starts.apply(request).await? {
+            StartOutcome::Accepted(job) => {
+                self.bell.made(job);
+                self.planner.plan(job).await?;
+                (true, Some(job), None)
+            }
+            StartOutcome::Known(job) => {
+                self.planner.plan(job).await?;
                 (true, Some(job), None)
             }
             StartOutcome::Superseding { job, superseded } => {
                 tracing::info!(%job, %superseded, "a start supersedes the active job");
+                self.bell.made(job);
                 self.bell.abort(superseded).await;
-                self.begin(job).await?;
+                self.planner.plan(job).await?;
                 (true, Some(job), Some(format!("job {superseded} of this connection was cancelled for it")))
             }
             StartOutcome::Existing(job) => {
@@ -131,13 +149,9 @@ impl Commands {
                 return Err(Undecodable { reason: "invalid", detail }.into());
             }
         };
-        let reply = answer(&self.starts, CommandKind::Start, &identity, accepted, job, reason).await?;
-        Ok(Applied { reply, warning })
-    }
-
-    async fn begin(&self, job: JobId) -> Result<(), StoreError> {
-        self.starts.start_confirmed(job).await?;
-        self.planner.plan(job).await
+        let reply = Reply { accepted, job_id: job, status: None, reason };
+        let kept = Kept { store: &self.replies.to_starts, kind: CommandKind::Start, command: &identity };
+        Ok(Applied { reply: kept.answer(reply, carrier.wants_reply).await?, warning })
     }
 
     /// Applies a cancel: the fence is set, and whoever holds a page of the job is told.
@@ -168,7 +182,7 @@ impl Commands {
             command: Some(identity.clone()),
             keep_if_unknown: true,
         };
-        let (accepted, job, reason) = match self.cancels.cancel(&request).await? {
+        let (accepted, job, reason) = match self.cancels.apply(request).await? {
             CancelOutcome::Cancelling { job, .. } => {
                 tracing::info!(%job, "a job is being cancelled");
                 self.bell.abort(job).await;
@@ -195,8 +209,9 @@ impl Commands {
                 return Err(unknown_connection(command.connection_id).into());
             }
         };
-        let reply = answer(&self.cancels, CommandKind::Cancel, &identity, accepted, job, reason).await?;
-        Ok(Applied { reply, warning })
+        let reply = Reply { accepted, job_id: job, status: None, reason };
+        let kept = Kept { store: &self.replies.to_cancels, kind: CommandKind::Cancel, command: &identity };
+        Ok(Applied { reply: kept.answer(reply, carrier.wants_reply).await?, warning })
     }
 }
 
@@ -205,21 +220,28 @@ fn unknown_connection(connection: Option<ConnectionId>) -> Undecodable {
     Undecodable { reason: "unknown_connection", detail: format!("there is no connection{named}") }
 }
 
-/// The answer to a command. A repeat gets the first one, whatever has become of the job since.
-async fn answer(
-    store: &Store,
+/// A command, and where the first reply to it is kept.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    store: &'a Store,
     kind: CommandKind,
-    command: &CommandIdentity,
-    accepted: bool,
-    job: Option<JobId>,
-    reason: Option<String>,
-) -> Result<Reply, CommandError> {
-    let view = match job {
-        Some(job) => store.job(job, None).await?,
-        None => None,
-    };
-    let status = view.map(|view| view.status);
-    Ok(store.first_reply(kind, command, Reply { accepted, job_id: job, status, reason }).await?)
+    command: &'a CommandIdentity,
+}
+
+impl Kept<'_> {
+    /// The answer to a command, with the state of its job. A repeat gets the first one, whatever has become of the job
+    /// since. Nothing is read or kept for a sender who wants none.
+    async fn answer(self, reply: Reply, wanted: bool) -> Result<Option<Reply>, CommandError> {
+        if !wanted {
+            return Ok(None);
+        }
+        let view = match reply.job_id {
+            Some(job) => self.store.job(job, None).await?,
+            None => None,
+        };
+        let reply = Reply { status: view.map(|view| view.status), ..reply };
+        Ok(Some(self.store.first_reply(self.kind, self.command, reply).await?))
+    }
 }
 
 fn warn_of_unknown(command: &str, unknown: &[String]) -> Option<String> {

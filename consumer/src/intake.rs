@@ -145,6 +145,7 @@ impl ConsumerIntake {
                 message_id: delivery.message_id.as_deref(),
                 first_seen: delivery.header(header::FIRST_SEEN),
                 redelivered,
+                wants_reply: delivery.reply_to.is_some(),
             };
             let applied = match queue {
                 WorkQueue::Cancels => self.commands.cancel(carrier).await,
@@ -165,7 +166,9 @@ impl ConsumerIntake {
             };
             match applied {
                 Ok(applied) => {
-                    self.bell.reply(delivery, &applied.reply, applied.warning).await;
+                    if let Some(reply) = applied.reply {
+                        self.bell.reply(delivery, &reply, applied.warning).await;
+                    }
                     return Disposition::Ack;
                 }
                 Err(CommandError::Dead(why)) => return self.refuse(delivery, &why, epoch).await,

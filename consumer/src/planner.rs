@@ -3,26 +3,47 @@
 use crate::bell::Bell;
 use crate::source::{self, Planning, SourceError};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use common::ids::JobId;
+use common::batches::{Batcher, stood_in};
+use common::ids::{JobId, TenantId};
 use common::job::JobMode;
 use common::slice::{Slicing, Span, TooManySlices};
-use common::store::jobs::{FailRight, JobError, Known, Plan, Plannable, Shown, TimeIs};
+use common::store::jobs::{FailRight, JobError, Known, Plan, Plannable, Shown, ShownIn, TimeIs};
 use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
+use common::warn_unless_outage;
+use futures::future::{BoxFuture, join_all};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::sync::oneshot;
 use url::Url;
 
-/// Plans jobs. Cheap to clone.
+/// The most jobs that a statement is given.
+const MOST: usize = 256;
+
+/// Plans jobs: those that wait for a session together. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Planner {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     store: Store,
     bell: Bell,
+    batcher: Batcher<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    job: JobId,
+    answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
 impl Planner {
     /// A planner.
     #[must_use]
-    pub const fn new(store: Store, bell: Bell) -> Self {
-        Self { store, bell }
+    pub fn new(store: Store, bell: Bell) -> Self {
+        Self { shared: Arc::new(Shared { store, bell, batcher: Batcher::new(1) }) }
     }
 
     /// Plans a job if it is pending, and rings its first slices. Idempotent. A job whose connection cannot be worked
@@ -31,41 +52,93 @@ impl Planner {
     /// # Errors
     /// When the database cannot be written; the sweeper plans the job later.
     pub async fn plan(&self, job: JobId) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        if self.shared.batcher.join(Waiting { job, answer }, |_waiting| false) {
+            tokio::spawn(Arc::clone(&self.shared).run());
+        }
+        answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
+    }
+}
+
+impl Shared {
+    /// Until nothing waits.
+    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            while let Some(batch) =
+                self.batcher.next(|waiting| waiting.drain(..waiting.len().min(MOST)).collect())
+            {
+                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
+                if stood_in(self.plan(batch), stand_in).await {
+                    return;
+                }
+            }
+        })
+    }
+
+    async fn plan(&self, batch: Vec<Waiting>) {
+        let planned = self.together(&batch).await;
+        let (done, alone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|it| planned.contains_key(&it.job));
+        let tenants: BTreeSet<TenantId> = planned.into_values().collect();
+        let rung = self.ring(&tenants.into_iter().collect::<Vec<_>>()).await;
+        if let Err(error) = rung {
+            warn_unless_outage!(error, "the sweeper will ring the slices of planned jobs");
+        }
+        for Waiting { answer, .. } in done {
+            drop(answer.send(Ok(())));
+        }
+        join_all(alone.into_iter().map(|Waiting { job, answer }| async move {
+            drop(answer.send(self.alone(job).await));
+        }))
+        .await;
+    }
+
+    /// Plans those that are plain.
+    async fn together(&self, batch: &[Waiting]) -> HashMap<JobId, TenantId> {
+        if batch.len() < 2 {
+            return HashMap::new();
+        }
+        let jobs: Vec<JobId> = batch.iter().map(|it| it.job).collect();
+        let plan = |plannable: &Plannable, shown: &ShownIn| {
+            let (planning, scope) = look(plannable).ok()?;
+            let shown = shown.scope(&scope.fingerprint);
+            made(plannable, planning, scope, shown).ok()
+        };
+        match self.store.plan_together(&jobs, plan).await {
+            Ok(planned) => {
+                tracing::info!(jobs = planned.len(), "jobs are planned");
+                planned.into_iter().collect()
+            }
+            Err(error) => {
+                tracing::info!(%error, jobs = jobs.len(), "jobs that were to be planned together are planned alone");
+                HashMap::new()
+            }
+        }
+    }
+
+    async fn alone(&self, job: JobId) -> Result<(), StoreError> {
         let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
         let (planning, scope) = match look(&plannable) {
             Ok(looked) => looked,
             Err(error) => return self.fail(job, error.to_string()).await,
         };
-        let (spans, idle) = if plannable.documents.is_some() {
-            if !planning.items {
-                return self.fail(job, source::NO_ITEM.to_owned()).await;
-            }
-            (Vec::new(), None)
-        } else {
-            let shown = match plannable.mode {
-                JobMode::Incremental => self.store.shown(plannable.connection, &scope.fingerprint).await?,
-                JobMode::Range | JobMode::Full => Shown::default(),
-            };
-            match spans(&planning, plannable.mode, plannable.span, shown) {
-                Ok(cut) => cut,
-                Err(too_many) => return self.fail(job, too_many.to_string()).await,
-            }
+        let shown = match plannable.mode {
+            JobMode::Incremental => self.store.shown(plannable.connection, &scope.fingerprint).await?,
+            JobMode::Range | JobMode::Full => Shown::default(),
         };
-        let plan = Plan {
-            spans,
-            fingerprint: scope.fingerprint,
-            canonical: scope.canonical,
-            floor: planning.start,
-            counted: planning.counted,
-            total_is: planning.total_is,
-            time_is: planning.time,
-            by_id: planning.items,
-            straggler_days: i32::try_from(planning.straggler_days).unwrap_or(i32::MAX),
-            idle,
+        let plan = match made(&plannable, planning, scope, shown) {
+            Ok(plan) => plan,
+            Err(cause) => return self.fail(job, cause).await,
         };
         if self.store.plan(&plannable, &plan).await? {
             tracing::info!(%job, "a job is planned");
-            let rings = self.store.refill(plannable.tenant, RAMP_STEP).await?;
+            self.ring(&[plannable.tenant]).await?;
+        }
+        Ok(())
+    }
+
+    async fn ring(&self, tenants: &[TenantId]) -> Result<(), StoreError> {
+        if !tenants.is_empty() {
+            let rings = self.store.refill_each(tenants, RAMP_STEP).await?;
             self.bell.ring_all(rings).await;
         }
         Ok(())
@@ -78,6 +151,36 @@ impl Planner {
         }
         Ok(())
     }
+}
+
+/// The plan of a job; `Err` is why there is none, in words.
+fn made(
+    plannable: &Plannable,
+    planning: Planning,
+    scope: source::Scope,
+    shown: Shown,
+) -> Result<Plan, String> {
+    let (spans, idle) = if plannable.documents.is_some() {
+        if !planning.items {
+            return Err(source::NO_ITEM.to_owned());
+        }
+        (Vec::new(), None)
+    } else {
+        let shown = if plannable.mode == JobMode::Incremental { shown } else { Shown::default() };
+        spans(&planning, plannable.mode, plannable.span, shown).map_err(|too_many| too_many.to_string())?
+    };
+    Ok(Plan {
+        spans,
+        fingerprint: scope.fingerprint,
+        canonical: scope.canonical,
+        floor: planning.start,
+        counted: planning.counted,
+        total_is: planning.total_is,
+        time_is: planning.time,
+        by_id: planning.items,
+        straggler_days: i32::try_from(planning.straggler_days).unwrap_or(i32::MAX),
+        idle,
+    })
 }
 
 fn look(plannable: &Plannable) -> Result<(Planning, source::Scope), SourceError> {

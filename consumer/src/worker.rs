@@ -5,7 +5,7 @@ use crate::canary::Canary;
 use crate::commands::Commands;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
-use crate::page::{Claimer, PageHandler, Settler};
+use crate::page::{Claimer, Leaver, PageHandler, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
 use crate::slots::Slots;
@@ -32,11 +32,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Starts and cancels that one process applies at a time.
-const COMMANDS_AT_ONCE: u16 = 4;
-/// Starts have a database connection to themselves, and so have cancels, and the look at whether the database can be worked
-/// with: none waits behind the others, or behind pages.
-const RESERVED: u32 = 1;
+/// Starts, and cancels, that one process has in hand: those that wait for a session of the database are applied together.
+const COMMANDS_AT_ONCE: u16 = 128;
+/// Messages without a queue that one process has in hand.
+const UNROUTED_AT_ONCE: u16 = 4;
+/// Starts have database connections to themselves, and so have cancels: neither waits behind the other, or behind pages. One is
+/// for those that are applied together, one for those that are not.
+const RESERVED: u32 = 2;
 /// Connections for all that is neither a command nor a page: the sweeper's two loops, events, the worker's own row.
 const BESIDE: u32 = 2;
 /// The part of the drain's time in which pages may still finish; then they are handed over.
@@ -86,6 +88,7 @@ impl Worker {
             store: for_pages.clone(),
             claimer: Claimer::new(for_pages.clone(), &settings.database),
             settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
+            leaver: Leaver::new(for_pages.clone()),
             bell: bell.clone(),
             fetcher,
             sources: Sources::new(keyring),
@@ -149,7 +152,7 @@ impl Worker {
                 prefetch(WorkQueue::Pages, self.settings.pages.slots),
                 prefetch(WorkQueue::Starts, COMMANDS_AT_ONCE),
                 prefetch(WorkQueue::Cancels, COMMANDS_AT_ONCE),
-                prefetch(WorkQueue::Unrouted, COMMANDS_AT_ONCE),
+                prefetch(WorkQueue::Unrouted, UNROUTED_AT_ONCE),
             ],
             drain_timeout: self.settings.shutdown.drain,
         };

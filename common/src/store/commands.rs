@@ -39,7 +39,7 @@ pub enum CommandOwner {
 /// How a command is recognised when it comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandIdentity {
-    /// By an identifier that its sender chose, which stands for one request: a repeat gets the first answer, at any time.
+    /// By an identifier that its sender chose, which stands for one request: a repeat gets the first answer, for a week.
     Given {
         /// Whose identifier it is.
         owner: CommandOwner,
@@ -77,14 +77,34 @@ impl CommandIdentity {
         })
     }
 
-    const fn given(&self) -> Option<&String> {
+    /// What the row of a command is found by, for a statement that looks up tenants itself.
+    pub(super) fn lookup(&self, kind: CommandKind) -> Lookup<'_> {
+        let kind = kind.word();
+        match self {
+            Self::Given { owner: CommandOwner::Tenant(tenant), id, .. } => {
+                Lookup::Key(format!("{kind}/{tenant}/{id}"))
+            }
+            Self::Given { owner: CommandOwner::Connection(_) | CommandOwner::Job(_), id, .. } => {
+                Lookup::OfTenant(id)
+            }
+            Self::Content { hash, .. } => Lookup::Key(format!("{kind}/body/{hash}")),
+            Self::Key { tenant, key, .. } => Lookup::Key(format!("{kind}/key/{tenant}/{key}")),
+        }
+    }
+
+    /// Whether an answer that is stored is the answer to this command: not if it is a new one with the same content.
+    pub(super) const fn counts(&self) -> bool {
+        !matches!(self, Self::Content { redelivered: false, .. })
+    }
+
+    pub(super) const fn given(&self) -> Option<&String> {
         match self {
             Self::Given { id, .. } => Some(id),
             Self::Content { .. } | Self::Key { .. } => None,
         }
     }
 
-    const fn request(&self) -> Option<&[u8; 32]> {
+    pub(super) const fn request(&self) -> Option<&[u8; 32]> {
         match self {
             Self::Content { .. } => None,
             Self::Given { request, .. } | Self::Key { request, .. } => Some(request),
@@ -111,6 +131,15 @@ impl CommandOwner {
         .await?;
         Ok(tenant.map_or(otherwise, |tenant| tenant.to_string()))
     }
+}
+
+/// What the row of a command is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lookup<'c> {
+    /// By this identifier, and the tenant whose the connection or the job is.
+    OfTenant(&'c str),
+    /// By this key.
+    Key(String),
 }
 
 /// A command whose answer is to be stored.
@@ -142,7 +171,7 @@ pub(super) async fn first_answer<'c, T: DeserializeOwned>(
     sqlx::query!(r#"select pg_advisory_xact_lock(hashtextextended($1, 1)) as "locked?: ()""#, row.key)
         .fetch_one(&mut *transaction)
         .await?;
-    if matches!(command, CommandIdentity::Content { redelivered: false, .. }) {
+    if !command.counts() {
         return Ok(Known::New(Some(row)));
     }
     let stored = sqlx::query!(

@@ -178,7 +178,8 @@ impl Store {
         removed += sqlx::query!(
             "delete from commands where id in (
                  select id from commands
-                  where received_at < now() - case when request is null then interval '7 days' else interval '24 hours' end
+                  where received_at < now() - case when request is not null and given is null then interval '24 hours'
+                                               else interval '7 days' end
                   limit $1)",
             limit
         )

@@ -1,7 +1,7 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
 //! costs less than a statement to begin and end.
 
-use super::line::{Line, stood_in};
+use common::batches::{Batcher, stood_in};
 use common::config::DatabaseConfig;
 use common::store::slices::{Claim, ClaimRequest};
 use common::store::{Store, StoreError};
@@ -23,7 +23,7 @@ pub struct Claimer {
 #[derive(Debug)]
 struct Shared {
     store: Store,
-    line: Line<Waiting>,
+    batcher: Batcher<Waiting>,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Claimer {
     #[must_use]
     pub fn new(store: Store, database: &DatabaseConfig) -> Self {
         let sessions = usize::try_from(database.max_connections / 2).unwrap_or(usize::MAX);
-        Self { shared: Arc::new(Shared { store, line: Line::new(sessions) }) }
+        Self { shared: Arc::new(Shared { store, batcher: Batcher::new(sessions) }) }
     }
 
     /// Claims the page that a delivery asks for, if it may.
@@ -50,7 +50,7 @@ impl Claimer {
             return self.shared.store.claim(&request).await;
         }
         let (answer, answered) = oneshot::channel();
-        if self.shared.line.join(Waiting { request, answer }, |waiting| waiting.len() > MOST) {
+        if self.shared.batcher.join(Waiting { request, answer }, |waiting| waiting.len() > MOST) {
             tokio::spawn(Arc::clone(&self.shared).run());
         }
         answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
@@ -62,7 +62,7 @@ impl Shared {
     fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
         let longest = |waiting: &mut VecDeque<_>| waiting.drain(..waiting.len().min(MOST)).collect();
         Box::pin(async move {
-            while let Some(waiting) = self.line.next(longest) {
+            while let Some(waiting) = self.batcher.next(longest) {
                 let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
                 if stood_in(self.claim(waiting), stand_in).await {
                     return;

@@ -12,7 +12,7 @@ mod closing;
 mod documents;
 mod ending;
 mod judged;
-mod line;
+mod leaver;
 mod poison;
 mod settle;
 mod settler;
@@ -36,6 +36,7 @@ use common::store::{Store, StoreError};
 use common::walk::Walk;
 use common::warn_unless_outage;
 use ending::{Failure, Fault, Rest};
+pub use leaver::Leaver;
 use metrics::{counter, histogram};
 use poison::Poison;
 pub use settler::Settler;
@@ -65,6 +66,8 @@ pub struct PageHandler {
     pub claimer: Claimer,
     /// Settles.
     pub settler: Settler,
+    /// Releases.
+    pub leaver: Leaver,
     /// Rings, and pushes aborts.
     pub bell: Bell,
     /// The process's HTTP client.

@@ -1,7 +1,7 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
 //! a small page, and a fifth of a full one.
 
-use super::line::{Line, stood_in};
+use common::batches::{Batcher, stood_in};
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
 use common::store::{Store, StoreError};
@@ -34,7 +34,7 @@ struct Shared {
     turns: Semaphore,
     /// Whoever has waited so long for a turn goes without, and hears from the store what is wrong.
     patience: Duration,
-    line: Line<Waiting>,
+    batcher: Batcher<Waiting>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Settler {
             turns: Semaphore::new(connections),
             patience: database.connect_timeout,
             // Claims come in between.
-            line: Line::new(connections * 3 / 4),
+            batcher: Batcher::new(connections * 3 / 4),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -74,7 +74,7 @@ impl Settler {
             return Ok(self.shared.alone(lease, page).await);
         }
         let (answer, answered) = oneshot::channel();
-        if self.shared.line.join(Waiting { lease, page, bytes, answer }, too_much) {
+        if self.shared.batcher.join(Waiting { lease, page, bytes, answer }, too_much) {
             tokio::spawn(Arc::clone(&self.shared).run());
         }
         answered.await.map_err(|_gone| StoreError::unanswered())
@@ -85,7 +85,7 @@ impl Shared {
     /// Until nobody waits.
     fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            while let Some((together, answers)) = self.line.next(fitting) {
+            while let Some((together, answers)) = self.batcher.next(fitting) {
                 let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
                 if stood_in(self.settle(together, answers), stand_in).await {
                     return;

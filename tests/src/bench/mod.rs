@@ -2,6 +2,7 @@
 //! breaks.
 
 pub mod cancel;
+pub mod commands;
 pub mod fairness;
 mod figures;
 pub mod goal;
@@ -146,11 +147,22 @@ async fn on_a_stage<T: Outcome>(
         return Ok(ExitCode::from(130));
     };
     let outcome = played.with_context(|| format!("the logs are in {}", logs.display()))?;
+    let told = tell(&outcome, json);
+    removed?;
+    told
+}
+
+/// Prints an outcome, and writes it as JSON if asked to.
+#[must_use]
+pub fn finish(outcome: &impl Outcome, json: Option<&Path>) -> ExitCode {
+    tell(outcome, json).unwrap_or_else(|error| complain(&error))
+}
+
+fn tell(outcome: &impl Outcome, json: Option<&Path>) -> Result<ExitCode> {
     say(format_args!("\n{outcome}"));
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&outcome.json())?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    removed?;
     Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,10 +3,12 @@
 
 use anyhow::{Context, Result};
 use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
+use common::command::OnConflict;
 use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
+use common::job::{JobMode, JobStatus};
+use common::store::commands::{CommandIdentity, CommandOwner};
 use common::store::connections::NewConnection;
-use common::store::jobs::JobView;
+use common::store::jobs::{JobView, StartOutcome, StartRequest};
 use harness::fixture::Fixture;
 use harness::sample_upstream::{Options, TenantOptions};
 use serde_json::{Value, json};
@@ -92,4 +94,45 @@ async fn an_empty_identifier_is_none() -> Result<()> {
         only_job(&fixture, account.connection).await?;
     }
     fixture.finish([consumer]).await
+}
+
+/// An identifier in a message holds for a week, a key of HTTP for a day.
+#[tokio::test]
+async fn answers_are_kept_as_long_as_identifiers_hold() -> Result<()> {
+    let fixture = Fixture::with_calls(1).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let request = [7; 32];
+    let owner = CommandOwner::Connection(account.connection);
+    let start = |job, command| StartRequest {
+        job,
+        connection: account.connection,
+        tenant: None,
+        date_from: None,
+        date_to: None,
+        mode: JobMode::Range,
+        on_conflict: OnConflict::UseExisting,
+        name: None,
+        requested_by: None,
+        command: Some(command),
+        schema: None,
+        documents: Vec::new(),
+    };
+    let given = || CommandIdentity::Given { owner, id: "nightly".to_owned(), request };
+    let key = || CommandIdentity::Key { tenant: account.tenant, key: "nightly".to_owned(), request };
+    let first = JobId::random();
+    assert_eq!(fixture.store.start(&start(first, given())).await?, StartOutcome::Accepted(first));
+    fixture.store.start(&start(JobId::random(), key())).await?;
+    for (age, left) in [("23 hours", 2), ("6 days", 1), ("8 days", 0)] {
+        let sql = format!("update commands set received_at = now() - interval '{age}'");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&fixture.database.pool).await?;
+        fixture.store.prune(100).await?;
+        let kept: i64 =
+            sqlx::query_scalar("select count(*) from commands").fetch_one(&fixture.database.pool).await?;
+        assert_eq!(kept, left, "{age}");
+        if left > 0 {
+            let again = fixture.store.start(&start(JobId::random(), given())).await?;
+            assert_eq!(again, StartOutcome::Accepted(first), "{age}");
+        }
+    }
+    fixture.finish([]).await
 }

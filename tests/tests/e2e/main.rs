@@ -8,6 +8,7 @@ mod api_unknown;
 mod backlog;
 mod broker_faults;
 mod brokerless;
+mod bursts;
 mod cancel;
 mod cancel_order;
 mod cancel_push_lost;

@@ -11,6 +11,7 @@ mod resume;
 mod start;
 mod status;
 mod stragglers;
+mod together;
 
 pub(super) use cancel::fence;
 pub use cancel::{CancelOutcome, CancelRequest, CancelTarget};
@@ -21,6 +22,7 @@ pub use plan::{Known, Plan, Plannable, Shown, TimeIs, TotalIs};
 pub use resume::{Current, ResumeOutcome};
 pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobSchema, JobView, SliceCounts};
+pub use together::{Commanded, ShownIn};
 
 use super::{Store, StoreError, events};
 use crate::contract::EventKind;

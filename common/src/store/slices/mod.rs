@@ -5,6 +5,7 @@ mod by_id;
 mod circling;
 mod claim;
 mod closing;
+mod refill;
 mod release;
 mod settle;
 mod skip;

@@ -3,12 +3,11 @@
 
 use super::super::{Store, StoreError};
 use super::{Attempt, Lease};
-use crate::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
+use crate::ids::{ConnectionId, JobId, LeaseToken, WorkerId};
 use crate::slice::{Ring, SliceStatus};
 use crate::walk::Walk;
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use sqlx::{Executor, Postgres};
 use std::time::Duration;
 
 /// Where a slice stands, seen by the holder of a lease on it.
@@ -258,45 +257,4 @@ impl Store {
         .await?;
         Ok(rows.into_iter().filter(|row| !row.mine).map(|row| row.token).collect())
     }
-
-    /// Rings slices that wait for their tenant's turn, as many as the limits of the tenant and of its connections leave
-    /// room for. The doorbells are to be published.
-    ///
-    /// # Errors
-    /// When the database cannot be written; the sweeper refills later.
-    pub async fn refill(&self, tenant: TenantId, ramp_step: Duration) -> Result<Vec<Ring>, StoreError> {
-        let (mut rings, limited) = refill(&self.pool, tenant, ramp_step, false).await?;
-        if limited {
-            // Counted in a later statement than the lock, so that two processes never ring more than the limit together.
-            let mut transaction = self.pool.begin().await?;
-            sqlx::query!(
-                "select id from connections where tenant_id = $1 and max_pages_in_flight is not null
-                  order by id for no key update",
-                tenant.0
-            )
-            .fetch_all(&mut *transaction)
-            .await?;
-            rings.extend(refill(&mut *transaction, tenant, ramp_step, true).await?.0);
-            transaction.commit().await?;
-        }
-        Ok(rings)
-    }
-}
-
-/// The rung slices of the connections that have (or do not have) a limit of their own, and whether any has one.
-async fn refill(
-    executor: impl Executor<'_, Database = Postgres>,
-    tenant: TenantId,
-    ramp_step: Duration,
-    of_limited: bool,
-) -> Result<(Vec<Ring>, bool), StoreError> {
-    let ramp_step = ramp_step.as_secs_f64() * 1000.0;
-    let rows = sqlx::query_file!("src/store/sql/refill.sql", tenant.0, ramp_step, of_limited)
-        .fetch_all(executor)
-        .await?;
-    let limited = rows.first().is_some_and(|row| row.limited);
-    let rings = rows
-        .into_iter()
-        .filter_map(|row| Some(Ring { job: row.job?, slice: row.slice?, page: row.page?, ring: row.ring? }));
-    Ok((rings.collect(), limited))
 }

@@ -1,6 +1,6 @@
-//! Who waits for a session of the database, to share a statement with others. Nobody waits for company: the first runs at
-//! once, and who comes meanwhile is next. Another session is taken when more waits than a statement takes, and in the place
-//! of one that is late.
+//! What waits for a session of the database, to share a statement. Nothing waits for company: the first runs at once, and
+//! what comes meanwhile is next. Another session is taken when more waits than a statement takes, and in the place of one
+//! that is late.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -10,9 +10,9 @@ use std::time::Duration;
 /// A statement that takes longer waits for somebody's lock. Others shall not wait for it.
 const LATE: Duration = Duration::from_millis(250);
 
-/// A line, and the tasks that take from it.
+/// What waits, and the tasks that take from it.
 #[derive(Debug)]
-pub(super) struct Line<T> {
+pub struct Batcher<T> {
     state: Mutex<State<T>>,
     /// The most tasks at a time.
     sessions: usize,
@@ -24,9 +24,10 @@ struct State<T> {
     runners: usize,
 }
 
-impl<T> Line<T> {
+impl<T> Batcher<T> {
     /// For so many tasks, at least one.
-    pub(super) const fn new(sessions: usize) -> Self {
+    #[must_use]
+    pub const fn new(sessions: usize) -> Self {
         Self { state: Mutex::new(State { waiting: VecDeque::new(), runners: 0 }), sessions }
     }
 
@@ -34,9 +35,9 @@ impl<T> Line<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits. If the answer is true, one more task must begin to call [`Line::next`]: there is none, or what waits is too
+    /// Waits. If the answer is true, one more task must begin to call [`Batcher::next`]: there is none, or what waits is too
     /// much for one statement.
-    pub(super) fn join(&self, one: T, too_much: impl Fn(&VecDeque<T>) -> bool) -> bool {
+    pub fn join(&self, one: T, too_much: impl Fn(&VecDeque<T>) -> bool) -> bool {
         let mut state = self.state();
         state.waiting.push_back(one);
         let wanted = state.runners == 0 || (state.runners < self.sessions && too_much(&state.waiting));
@@ -45,7 +46,7 @@ impl<T> Line<T> {
     }
 
     /// What a task is to do next, taken from those who wait. `None` if nobody does: then the task must end.
-    pub(super) fn next<R>(&self, take: impl FnOnce(&mut VecDeque<T>) -> R) -> Option<R> {
+    pub fn next<R>(&self, take: impl FnOnce(&mut VecDeque<T>) -> R) -> Option<R> {
         let mut state = self.state();
         if state.waiting.is_empty() {
             state.runners -= 1;
@@ -55,9 +56,9 @@ impl<T> Line<T> {
     }
 }
 
-/// Does the work of a task that takes from a line. Once that is late, `stand_in` begins another task in its place: then the
+/// Does the work of a task that takes from a batcher. Once that is late, `stand_in` begins another task in its place: then the
 /// answer is true, and the task must end after its work without asking for more.
-pub(super) async fn stood_in(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
+pub async fn stood_in(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
     let mut work = pin!(work);
     if tokio::time::timeout(LATE, &mut work).await.is_ok() {
         return false;
@@ -73,8 +74,8 @@ mod tests {
 
     #[test]
     fn another_session_is_taken_when_more_waits_than_a_statement_takes() {
-        let line = Line::new(2);
-        let join = |one| line.join(one, |waiting| waiting.len() > 2);
+        let batcher = Batcher::new(2);
+        let join = |one| batcher.join(one, |waiting| waiting.len() > 2);
         let all = |waiting: &mut VecDeque<_>| waiting.drain(..).collect::<Vec<_>>();
         assert!(join(1), "nobody runs");
         assert_eq!(
@@ -82,8 +83,8 @@ mod tests {
             [false, true, false],
             "the third is one too many, and there are two sessions"
         );
-        assert_eq!(line.next(all), Some(vec![1, 2, 3, 4]));
-        assert_eq!((line.next(all), line.next(all)), (None, None), "both end");
+        assert_eq!(batcher.next(all), Some(vec![1, 2, 3, 4]));
+        assert_eq!((batcher.next(all), batcher.next(all)), (None, None), "both end");
         assert!(join(5), "and the next begins anew");
     }
 }

@@ -1,0 +1,10 @@
+//! Work on the database that shares statements: what a statement costs to begin and end, and to reach the disk, is more than
+//! most of what it does.
+
+mod batcher;
+mod commands;
+mod kinds;
+
+pub use batcher::{Batcher, stood_in};
+pub use commands::Batches;
+pub use kinds::{Cancels, Kind, Starts};

@@ -1,0 +1,39 @@
+-- Last third: the jobs are cancelling, or cancelled where nothing of them is in flight, and whoever repeats the command is
+-- answered as now.
+-- Per cancel: $1 jobs, $2 reasons, $3 who asked, $4 traces, $5 keys of commands (null: none is kept), $6 identifiers that the
+-- sender chose, $7 hashes of requests, $8 answers if something is in flight, and $9 if nothing is.
+with given as materialized (
+    select g.*
+      from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[])
+               with ordinality g (job, reason, requested_by, trace, key, id, request, answer, answer_over, nth)
+), held as materialized (
+    select g.nth, coalesce(sum(s.page), 0)::bigint as pages, count(s.lease_token) > 0 as leased,
+           jsonb_build_object('inserted', coalesce(sum(s.inserted), 0), 'updated', coalesce(sum(s.updated), 0),
+                              'unchanged', coalesce(sum(s.unchanged), 0), 'deferred', coalesce(sum(s.deferred), 0),
+                              'failed', coalesce(sum(s.failed), 0), 'deleted', coalesce(sum(s.deleted), 0),
+                              'total', case when count(s.job_id) = count(s.total) and count(s.job_id) > 0
+                                            then sum(s.total) end) as counters
+      from given g left join slices s on s.job_id = g.job
+     group by g.nth
+), ended as (
+    update jobs j
+       set status = case when h.leased then 'cancelling' else 'cancelled' end::job_status, cancel_requested_at = now(),
+           cancel_reason = g.reason, cancel_requested_by = g.requested_by, traceparent = coalesce(g.trace, j.traceparent),
+           pages_at_fence = h.pages, paused = false, finished_at = case when not h.leased then now() end
+      from given g join held h on h.nth = g.nth
+     where j.id = g.job
+    returning j.id, j.tenant_id, j.connection_id, j.traceparent, g.nth, g.reason, g.requested_by, h.leased, h.counters
+), told as (
+    insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent, status, counters)
+    select e.id, t.kind, jsonb_build_object('reason', e.reason, 'requested_by', e.requested_by), e.tenant_id,
+           e.connection_id, e.traceparent, t.kind::job_status, e.counters
+      from ended e cross join (values (1, 'cancelling'), (2, 'cancelled')) t (place, kind)
+     where t.place = 1 or not e.leased
+     order by e.nth, t.place
+), kept as (
+    insert into commands (id, kind, given, answer, request)
+    select g.key, 'cancel', g.id, case when h.leased then g.answer else g.answer_over end::jsonb, g.request
+      from given g join held h on h.nth = g.nth where g.key is not null
+        on conflict (id) do update set answer = excluded.answer, request = excluded.request, received_at = now()
+)
+select nth as "nth!", leased as "leased!" from ended

@@ -1,0 +1,50 @@
+-- Second half of several starts at once, in the plain cases: nothing is known of the command, and the job is there already,
+-- or nothing is known of that either and the connection has no active one. Whatever does not come back is started alone, and told why. In a later statement than the first half,
+-- so that it sees what was committed before the locks were had.
+-- Per start: $1 jobs, $2 connections, $3 tenants, $4 keys of commands (null: none is kept), $5 identifiers that the sender
+-- chose, $6 hashes of requests, $7 whether an answer to the command counts, $8 modes, $9 and $10 spans, $11 names, $12 who
+-- asked, $13 schemas, $14 traces, $15 answers if the job is made, and $16 if it was there, $17 whether the broker has
+-- confirmed the start. $18 and $19 what an event tells beside it: its kind and the state.
+with given as materialized (
+    select g.*, coalesce(g.asked_to, now()) as date_to
+      from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bool[], $8::job_mode[],
+                  $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::uuid[], $14::text[], $15::text[],
+                  $16::text[])
+               with ordinality g (job, connection, tenant, key, id, request, counts, mode, date_from, asked_to, name,
+                                  requested_by, schema, trace, answer, answer_known, nth)
+     where not (g.counts and exists (select from commands c where c.id = g.key))
+), known as (
+    update jobs j set start_confirmed_at = coalesce(j.start_confirmed_at, case when $17::bool then now() end)
+      from given g
+     where j.id = g.job and j.connection_id = g.connection
+    returning g.nth, g.key, g.id, g.request, g.answer_known as answer
+), open as materialized (
+    select g.* from given g
+     where not exists (select from jobs j where j.id = g.job)
+       and not exists (select from jobs j where j.connection_id = g.connection and j.status in ('pending', 'running')
+                          and j.documents is null)
+       and not exists (select from tombstones t where t.job_id = g.job)
+       and (g.schema is null or exists (select from schemas h where h.id = g.schema and h.tenant_id = g.tenant))
+       and (g.date_from is null or g.date_from < g.date_to)
+), made as (
+    insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, schema_id, traceparent,
+                      start_confirmed_at)
+    select job, tenant, connection, mode, date_from, date_to, name, requested_by, schema, trace,
+           case when $17::bool then now() end
+      from open order by nth
+), told as (
+    insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent, status, counters)
+    select job, $18, jsonb_build_object('requested_by', requested_by, 'supersedes', null), tenant, connection, trace, $19,
+           jsonb_build_object('inserted', 0, 'updated', 0, 'unchanged', 0, 'deferred', 0, 'failed', 0, 'deleted', 0,
+                              'total', null)
+      from open order by nth
+), kept as (
+    insert into commands (id, kind, given, answer, request)
+    select key, 'start', id, answer::jsonb, request
+      from (select key, id, answer, request from open union all select key, id, answer, request from known) k
+     where key is not null
+        on conflict (id) do update set answer = excluded.answer, request = excluded.request, received_at = now()
+)
+select nth as "nth!", false as "known!" from open
+union all
+select nth, true from known
