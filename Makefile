@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-commands bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
+.PHONY: help demo demo-real bench-cancel bench-commands bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker test-clients verify-all matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,22 +74,32 @@ random-upstreams: up ## read 2,000 upstreams drawn from a seed; every difference
 	cargo build $(LOCKED) --workspace --bins
 	@$(WITH_SERVICES) $(TARGET)/debug/random-upstreams $(ARGS)
 
-# The tests start our own programs. Both cargo lines name the same targets, so that the second builds nothing. pika is
-# installed before, so that no test waits for it.
+# The tests start our own programs. Both cargo lines name the same targets, so that the second builds nothing. Python's
+# clients are installed before, so that no test waits for them.
 test: up ## run every test, on real services (ARGS=... goes to the test runner)
 	cargo build $(LOCKED) --workspace --bins --tests
-	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
+	@scripts/clients.sh python >/dev/null && scripts/pgbouncer.sh
 	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run"; else run=test; fi; \
 	    $(WITH_SERVICES) cargo $$run $(LOCKED) --workspace $(ARGS)
 
+test-clients: up ## start, follow and cancel jobs with client libraries of Python and Node
+	cargo build $(LOCKED) --workspace --bins --tests
+	@scripts/clients.sh python >/dev/null && scripts/clients.sh node >/dev/null
+	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run" all="--run-ignored all"; \
+	    else run=test all="-- --include-ignored"; fi; \
+	    $(WITH_SERVICES) cargo $$run $(LOCKED) --package tests --test e2e clients:: $$all $(ARGS)
+
+# What takes too long for CI. docs/ keeps its tables.
+verify-all: matrix chaos-cluster test-clients ## what CI has no time for: all pairs of versions, the cluster, all clients
+
 test-broker: up ## run the tests in which the broker decides (ARGS=... goes to the test runner)
 	cargo build $(LOCKED) --workspace --bins --tests
-	@scripts/pika.sh >/dev/null
+	@scripts/clients.sh python >/dev/null
 	@$(WITH_SERVICES) scripts/server_tests.sh broker $(ARGS)
 
 matrix: tools ## try nine pairs of RabbitMQ 3.10, 4.0, 4.3 and PostgreSQL 15, 17, 18 (ARGS="--short sid+sid")
 	cargo build $(LOCKED) --workspace --bins --tests
-	@scripts/pika.sh >/dev/null && scripts/pgbouncer.sh
+	@scripts/clients.sh python >/dev/null && scripts/pgbouncer.sh
 	@scripts/matrix.sh $(ARGS)
 
 fuzz-api: up ## call the HTTP API with requests made from its OpenAPI document (FUZZ_SECONDS=120, ARGS=...)

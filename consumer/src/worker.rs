@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Starts, and cancels, that one process has in hand: those that wait for a session of the database are applied together.
-const COMMANDS_AT_ONCE: u16 = 128;
+const COMMANDS_AT_ONCE: u16 = 256;
 /// Messages without a queue that one process has in hand.
 const UNROUTED_AT_ONCE: u16 = 4;
 /// Starts have database connections to themselves, and so have cancels: neither waits behind the other, or behind pages. One is

@@ -1,5 +1,6 @@
 //! The kinds of commands that are applied together.
 
+use crate::ids::JobId;
 use crate::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, Commanded, StartOutcome, StartRequest};
 use crate::store::{Store, StoreError};
 use std::fmt::Debug;
@@ -44,6 +45,33 @@ pub struct Starts {
 pub struct Cancels {
     /// Where jobs are cancelled.
     pub store: Store,
+}
+
+/// Notes that the broker has confirmed start commands: see [`Store::start_confirmed`].
+#[derive(Debug)]
+pub struct Confirms {
+    /// Where that is noted.
+    pub store: Store,
+}
+
+impl Kind for Confirms {
+    type Request = JobId;
+    type Outcome = ();
+    const WORD: &'static str = "confirm";
+
+    fn subject(job: &JobId) -> Uuid {
+        job.0
+    }
+
+    async fn together(&self, confirms: &[Commanded<'_, JobId>]) -> Result<Vec<Option<()>>, StoreError> {
+        let jobs: Vec<JobId> = confirms.iter().map(|confirm| *confirm.request).collect();
+        self.store.starts_confirmed(&jobs).await?;
+        Ok(vec![Some(()); jobs.len()])
+    }
+
+    async fn alone(&self, job: &JobId) -> Result<(), StoreError> {
+        self.store.start_confirmed(*job).await
+    }
 }
 
 impl Kind for Starts {

@@ -7,4 +7,4 @@ mod kinds;
 
 pub use batcher::{Batcher, stood_in};
 pub use commands::Batches;
-pub use kinds::{Cancels, Kind, Starts};
+pub use kinds::{Cancels, Confirms, Kind, Starts};

@@ -27,6 +27,7 @@ pub use schemas::SchemaPage;
 
 use crate::auth::Tokens;
 use common::amqp::{Destination, Envelope, KEY_START, Publisher};
+use common::batches::{Batches, Cancels, Confirms, Starts};
 use common::command::{CancelCommand, Command, OnConflict, StartCommand, request_hash};
 use common::credentials::Keyring;
 use common::ids::{ConnectionId, JobId, TenantId};
@@ -82,6 +83,9 @@ struct Closed {
 #[derive(Debug)]
 pub struct Engine {
     store: Store,
+    starts: Batches<Starts>,
+    cancels: Batches<Cancels>,
+    confirms: Batches<Confirms>,
     publisher: Publisher,
     traces: Traces,
     tokens: Tokens,
@@ -103,6 +107,9 @@ impl Engine {
     pub fn new(store: Store, publisher: Publisher) -> Self {
         Self {
             traces: Traces::new(store.clone()),
+            starts: Batches::new(Starts { store: store.clone(), confirmed: false }),
+            cancels: Batches::new(Cancels { store: store.clone() }),
+            confirms: Batches::new(Confirms { store: store.clone() }),
             store,
             publisher,
             tokens: Tokens::closed(),
@@ -197,7 +204,7 @@ impl Engine {
             schema: command.schema_id,
             documents: command.document_ids.clone().unwrap_or_default(),
         };
-        let job = match self.store.start(&request).await? {
+        let job = match self.starts.apply(request).await? {
             StartOutcome::Accepted(job) | StartOutcome::Known(job) | StartOutcome::CancelledBefore(job) => {
                 job
             }
@@ -288,7 +295,7 @@ impl Engine {
             command: None,
             keep_if_unknown: false,
         };
-        match self.store.cancel(&request).await? {
+        match self.cancels.apply(request).await? {
             CancelOutcome::Cancelling { newly, .. } => Ok(Closed { newly, in_flight: true }),
             CancelOutcome::Cancelled { .. } => {
                 cancel_ended(CancelEnd::AtOnce, Duration::ZERO);
@@ -361,7 +368,7 @@ impl Engine {
             .with_correlation_id(job.to_string())
             .with_trace(trace::current().as_deref());
         if self.publish(envelope).await
-            && let Err(error) = self.store.start_confirmed(job).await
+            && let Err(error) = self.confirms.apply(job).await
         {
             tracing::debug!(%job, %error, "the confirm of a start was not noted; a sweeper looks at the job once more");
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use common::ids::JobId;
 use common::job::JobStatus;
-use harness::clients::{Management, python, root};
+use harness::clients::{Management, node, python, root};
 use harness::fixture::{Fixture, amqp_url};
 use harness::process::Program;
 use serde_json::{Value, json};
@@ -20,15 +20,15 @@ fn firsts(words: impl IntoIterator<Item = String>) -> Vec<String> {
     firsts
 }
 
-#[tokio::test]
-async fn python_with_pika() -> Result<()> {
+/// A client starts a job, hears its events, cancels it once it has started, and hears its end. `replies`: it can say where
+/// replies are to go.
+async fn follows(program: Program, name: &str, replies: bool) -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.upstream.hold();
-    let output = Program::at(python().await?)
+    let output = program
         .env("AMQP_URL", amqp_url())
-        .arg(root().join("tests/clients/pika_client.py").to_string_lossy())
         .arg(account.connection.to_string())
         .arg(&fixture.namespace)
         .output()
@@ -37,16 +37,60 @@ async fn python_with_pika() -> Result<()> {
     assert!(output.status.success(), "{stdout}\n{stderr}");
     let heard: Vec<Value> = stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let reply = |of: &str| heard.iter().find(|message| message["reply_to"] == of);
-    assert_eq!(reply("start").context(stdout.clone())?["accepted"], true);
+    assert_eq!(reply("start").is_some_and(|reply| reply["accepted"] == true), replies, "{stdout}");
     let events = heard.iter().filter_map(|message| message["event"].as_str().map(ToOwned::to_owned));
     assert_eq!(firsts(events), ["accepted", "started", "cancelling", "cancelled"]);
-    let last = heard.last().context("something was heard")?;
+    let last = heard.iter().rfind(|message| message["event"] == "cancelled").context("an end")?;
     assert_eq!((&last["status"], &last["reason"]), (&json!("cancelled"), &json!("seen enough")));
 
     let job = last["job_id"].as_str().context("an event names its job")?.parse()?;
     let view = fixture.until_cancelled(job, "seen enough").await?;
-    assert_eq!(view.cancel_requested_by.as_deref(), Some("pika"));
+    assert_eq!(view.cancel_requested_by.as_deref(), Some(name));
     fixture.finish([consumer]).await
+}
+
+async fn python_follows(script: &str, name: &str) -> Result<()> {
+    let script = root().join("tests/clients/python").join(script);
+    follows(Program::at(python().await?).arg(script.to_string_lossy()), name, true).await
+}
+
+async fn node_follows(script: &str, name: &str, replies: bool) -> Result<()> {
+    let script = node().await?.join(script);
+    follows(Program::at("node").arg(script.to_string_lossy()), name, replies).await
+}
+
+#[tokio::test]
+async fn python_with_pika() -> Result<()> {
+    python_follows("pika_client.py", "pika").await
+}
+
+#[tokio::test]
+async fn python_with_aio_pika() -> Result<()> {
+    python_follows("aio_pika_client.py", "aio-pika").await
+}
+
+#[tokio::test]
+async fn python_with_kombu() -> Result<()> {
+    python_follows("kombu_client.py", "kombu").await
+}
+
+#[tokio::test]
+#[ignore = "needs Node: make test-clients"]
+async fn node_with_amqplib() -> Result<()> {
+    node_follows("amqplib.js", "amqplib", true).await
+}
+
+#[tokio::test]
+#[ignore = "needs Node: make test-clients"]
+async fn node_with_golevelup() -> Result<()> {
+    node_follows("golevelup.js", "golevelup", true).await
+}
+
+/// Its records have no place for `reply_to`.
+#[tokio::test]
+#[ignore = "needs Node: make test-clients"]
+async fn node_with_nest() -> Result<()> {
+    node_follows("nest.js", "nest", false).await
 }
 
 #[tokio::test]

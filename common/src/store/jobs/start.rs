@@ -121,9 +121,20 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; the sweeper then plans the job itself.
     pub async fn start_confirmed(&self, job: JobId) -> Result<(), StoreError> {
+        self.starts_confirmed(&[job]).await
+    }
+
+    /// The same of several jobs.
+    ///
+    /// # Errors
+    /// As [`Store::start_confirmed`].
+    pub async fn starts_confirmed(&self, jobs: &[JobId]) -> Result<(), StoreError> {
+        // In one order, so that two of these never wait for each other.
         sqlx::query!(
-            "update jobs set start_confirmed_at = now() where id = $1 and start_confirmed_at is null",
-            job.0
+            "update jobs set start_confirmed_at = now()
+              where id in (select id from jobs where id = any ($1) and start_confirmed_at is null
+                            order by id for no key update)",
+            &jobs.iter().map(|job| job.0).collect::<Vec<_>>()
         )
         .execute(&self.pool)
         .await?;

@@ -1,11 +1,12 @@
 -- Last third: the jobs are cancelling, or cancelled where nothing of them is in flight, and whoever repeats the command is
 -- answered as now.
 -- Per cancel: $1 jobs, $2 reasons, $3 who asked, $4 traces, $5 keys of commands (null: none is kept), $6 identifiers that the
--- sender chose, $7 hashes of requests, $8 answers if something is in flight, and $9 if nothing is.
+-- sender chose, $7 hashes of requests, $8 answers if something is in flight, and $9 if nothing is. $10 how many.
 with given as materialized (
     select g.*
       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[])
                with ordinality g (job, reason, requested_by, trace, key, id, request, answer, answer_over, nth)
+     limit $10
 ), held as materialized (
     select g.nth, coalesce(sum(s.page), 0)::bigint as pages, count(s.lease_token) > 0 as leased,
            jsonb_build_object('inserted', coalesce(sum(s.inserted), 0), 'updated', coalesce(sum(s.updated), 0),
@@ -13,7 +14,8 @@ with given as materialized (
                               'failed', coalesce(sum(s.failed), 0), 'deleted', coalesce(sum(s.deleted), 0),
                               'total', case when count(s.job_id) = count(s.total) and count(s.job_id) > 0
                                             then sum(s.total) end) as counters
-      from given g left join slices s on s.job_id = g.job
+      from given g
+      left join lateral (select s.* from slices s where s.job_id = g.job offset 0) s on true
      group by g.nth
 ), ended as (
     update jobs j

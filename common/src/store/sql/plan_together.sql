@@ -2,7 +2,7 @@
 -- Per job: $1 jobs, $2 fingerprints, $3 sources, $4 base URLs, $5 settings, $6 where they begin, $7 floors, $8 whether they
 -- count, $9 what totals and $10 times mean, $11 whether records can be fetched by id, $12 days, $13 and $14 idle spans, and
 -- where their slices begin and end, from 1, $15 and $16. Per slice: $17 and $18 spans. $19 and $20 what an event tells beside
--- it: its kind and the state.
+-- it: its kind and the state. $21 how many.
 with given as materialized (
     select g.*
       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::bool[],
@@ -10,6 +10,7 @@ with given as materialized (
                   $16::int[])
                with ordinality g (job, fingerprint, source, base_url, settings, date_from, floor, counted, total_is, time_is,
                                   by_id, straggler_days, idle_from, idle_to, first, last, nth)
+     limit $21
 ), planned as (
     update jobs j
        set status = 'running', started_at = now(),

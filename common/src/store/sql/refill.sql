@@ -16,11 +16,16 @@ with room as materialized (
                     - (select count(*) from slices s where s.tenant_id = r.tenant and s.connection_id = c.id and s.status = 'ready'))
                 else r.n
            end as most,
-           c.max_pages_in_flight
+           case when $3 then c.max_pages_in_flight
                - (select count(*) from slices s where s.tenant_id = r.tenant and s.connection_id = c.id and s.status = 'ready')
-               as free
-      from room r join connections c on c.tenant_id = r.tenant
-     where c.deleted_at is null and (c.max_pages_in_flight is not null) = $3
+           end as free
+      from room r
+     cross join lateral (
+           select c.* from connections c
+            where c.tenant_id = r.tenant and c.deleted_at is null and (c.max_pages_in_flight is not null) = $3
+              and r.n > 0
+              and exists (select from slices s where s.connection_id = c.id and s.status in ('queued', 'waiting'))
+           offset 0) c
 ), picked as materialized (
     select p.job_id, p.slice
       from room r

@@ -4,27 +4,36 @@
 -- Per start: $1 jobs, $2 connections, $3 tenants, $4 keys of commands (null: none is kept), $5 identifiers that the sender
 -- chose, $6 hashes of requests, $7 whether an answer to the command counts, $8 modes, $9 and $10 spans, $11 names, $12 who
 -- asked, $13 schemas, $14 traces, $15 answers if the job is made, and $16 if it was there, $17 whether the broker has
--- confirmed the start. $18 and $19 what an event tells beside it: its kind and the state.
+-- confirmed the start. $18 and $19 what an event tells beside it: its kind and the state. $20 how many.
 with given as materialized (
-    select g.*, coalesce(g.asked_to, now()) as date_to
+    select g.*, coalesce(g.asked_to, now()) as date_to, there.of as in_connection, active.of as active,
+           cancelled.of is not null as cancelled, g.schema is null or shown.of is not null as has_schema
       from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bool[], $8::job_mode[],
                   $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::uuid[], $14::text[], $15::text[],
                   $16::text[])
                with ordinality g (job, connection, tenant, key, id, request, counts, mode, date_from, asked_to, name,
                                   requested_by, schema, trace, answer, answer_known, nth)
-     where not (g.counts and exists (select from commands c where c.id = g.key))
+      -- One look by key for each, whatever the planner believes about the size of the tables: hence the limits, which rule
+      -- every other join out.
+      left join lateral (select c.id as of from commands c where c.id = g.key limit 1) answered on g.counts
+      left join lateral (select j.connection_id as of from jobs j where j.id = g.job limit 1) there on true
+      left join lateral (
+           select j.connection_id as of from jobs j
+            where j.connection_id = g.connection and j.status in ('pending', 'running') and j.documents is null limit 1)
+           active on true
+      left join lateral (select t.job_id as of from tombstones t where t.job_id = g.job limit 1) cancelled on true
+      left join lateral (
+           select h.id as of from schemas h where h.id = g.schema and h.tenant_id = g.tenant limit 1) shown on true
+     where answered.of is null
+     limit $20
 ), known as (
     update jobs j set start_confirmed_at = coalesce(j.start_confirmed_at, case when $17::bool then now() end)
       from given g
-     where j.id = g.job and j.connection_id = g.connection
+     where g.in_connection = g.connection and j.id = g.job
     returning g.nth, g.key, g.id, g.request, g.answer_known as answer
 ), open as materialized (
     select g.* from given g
-     where not exists (select from jobs j where j.id = g.job)
-       and not exists (select from jobs j where j.connection_id = g.connection and j.status in ('pending', 'running')
-                          and j.documents is null)
-       and not exists (select from tombstones t where t.job_id = g.job)
-       and (g.schema is null or exists (select from schemas h where h.id = g.schema and h.tenant_id = g.tenant))
+     where g.in_connection is null and g.active is null and not g.cancelled and g.has_schema
        and (g.date_from is null or g.date_from < g.date_to)
 ), made as (
     insert into jobs (id, tenant_id, connection_id, mode, date_from, date_to, name, requested_by, schema_id, traceparent,

@@ -19,7 +19,7 @@ const NAMESPACE: &str = "bursts";
 /// The connections are shared out among so many tenants.
 const TENANTS: usize = 20;
 /// Between two looks at jobs.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(100);
 /// What has not happened by then never will.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -85,13 +85,19 @@ impl Ground {
         let producer = set(build.program("producer")).log(log("producer")).start()?;
         consumer.ready().await?;
         producer.ready().await?;
+        let (client, api) =
+            (reqwest::Client::new(), format!("http://{}/api/v1/jobs", producer.address().await?));
+        for key in &keys {
+            // A producer counts callers apart once it has met their keys.
+            client.get(&api).bearer_auth(key).send().await?.error_for_status()?;
+        }
         let amqp = Connection::connect(&at.amqp, ConnectionProperties::default()).await?;
         let channel = amqp.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self {
             connections,
-            client: reqwest::Client::new(),
-            api: format!("http://{}/api/v1/jobs", producer.address().await?),
+            client,
+            api,
             keys,
             database: at.database.to_string(),
             channel,

@@ -106,7 +106,8 @@ async fn close<'a>(
         "src/store/sql/cancel_close.sql",
         &met.iter().map(|it| it.job.0).collect::<Vec<_>>(),
         keys.as_slice() as &[Option<String>],
-        &met.iter().map(counts).collect::<Vec<_>>()
+        &met.iter().map(counts).collect::<Vec<_>>(),
+        number(&met)
     )
     .fetch_all(transaction)
     .await?
@@ -137,7 +138,8 @@ async fn end(
         met.iter().map(|it| it.command()?.request().map(<[u8; 32]>::as_slice)).collect::<Vec<_>>()
             as Vec<Option<&[u8]>>,
         &met.iter().map(|it| answer(it, true)).collect::<Vec<_>>(),
-        &met.iter().map(|it| answer(it, false)).collect::<Vec<_>>()
+        &met.iter().map(|it| answer(it, false)).collect::<Vec<_>>(),
+        number(met)
     )
     .fetch_all(transaction)
     .await?;

@@ -195,7 +195,8 @@ async fn make(transaction: &mut Session, planned: &[(Plannable, Plan)]) -> Resul
         spans.iter().map(|span| span.from).collect::<Vec<_>>() as Vec<Time>,
         &spans.iter().map(|span| span.to).collect::<Vec<_>>(),
         EventKind::Started.word(),
-        JobStatus::Running as JobStatus
+        JobStatus::Running as JobStatus,
+        number(planned)
     )
     .fetch_all(transaction)
     .await?;

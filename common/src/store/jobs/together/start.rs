@@ -135,7 +135,8 @@ async fn make(
         &answers(StartOutcome::Known),
         confirmed,
         EventKind::Accepted.word(),
-        JobStatus::Pending as JobStatus
+        JobStatus::Pending as JobStatus,
+        number(met)
     )
     .fetch_all(transaction)
     .await?;
