@@ -1,4 +1,4 @@
-//! Clients that are not ours: Python with pika, and the HTTP API of RabbitMQ's management plugin.
+//! Clients that are not ours: those of Python and Node, and the HTTP API of RabbitMQ's management plugin.
 
 use crate::fixture::{Fixture, amqp_url};
 use crate::process::Program;
@@ -14,11 +14,20 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// An interpreter that has pika; it is installed if it is not there.
+/// A Python interpreter that has clients; they are installed if they are not there.
 pub async fn python() -> Result<String> {
-    let output = Program::at(root().join("scripts/pika.sh")).output().await?;
+    installed("python").await
+}
+
+/// A folder with the scripts of Node's clients, which are installed in it.
+pub async fn node() -> Result<PathBuf> {
+    Ok(installed("node").await?.into())
+}
+
+async fn installed(clients: &str) -> Result<String> {
+    let output = Program::at(root().join("scripts/clients.sh")).arg(clients).output().await?;
     let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "scripts/pika.sh found and made no Python with pika:\n{complaint}");
+    ensure!(output.status.success(), "scripts/clients.sh {clients} failed:\n{complaint}");
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 

@@ -3,6 +3,10 @@
 
 require('reflect-metadata')
 const { AmqpConnection } = require('@golevelup/nestjs-rabbitmq')
+const { Logger } = require('@nestjs/common')
+
+// It writes to where the events are printed.
+Logger.overrideLogger(false)
 
 require('./follow.js')('golevelup', async namespace => {
   const exchange = `${namespace}.commands`

@@ -4,6 +4,10 @@
 require('reflect-metadata')
 const { ClientProxyFactory, Transport } = require('@nestjs/microservices')
 const { lastValueFrom } = require('rxjs')
+const { Logger } = require('@nestjs/common')
+
+// It writes to where the events are printed.
+Logger.overrideLogger(false)
 
 require('./follow.js')('nest', async namespace => {
   const client = ClientProxyFactory.create({
