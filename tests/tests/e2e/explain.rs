@@ -62,7 +62,11 @@ async fn every_place_has_its_words() -> Result<()> {
     says(
         &fixture,
         job,
-        &[("connection_paused", "for another"), ("retry", "after 1 attempt"), ("retry", "502")],
+        &[
+            ("connection_paused", "for another"),
+            ("retry", "after 1 failed attempt since 20"),
+            ("retry", "502"),
+        ],
     )
     .await?;
 
