@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::batches::{Batches, Cancels, Starts};
+use common::batches::{Batches, Cancels, Confirms, Starts};
 use common::command::OnConflict;
 use common::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use common::job::{JobMode, JobStatus};
@@ -313,6 +313,53 @@ async fn batches_that_meet_make_one_job_for_each_connection() -> Result<()> {
             outcomes.iter().filter(|outcome| matches!(outcome, CancelOutcome::Cancelled { .. })).count();
         assert_eq!(ended, CONNECTIONS, "{outcomes:?}");
     }
+    fixture.finish([]).await
+}
+
+/// A producer notes the confirms of starts that a consumer meets and plans at the same time, in orders of their own.
+#[tokio::test]
+async fn notes_of_confirms_and_starts_that_are_known_never_deadlock() -> Result<()> {
+    let fixture = Fixture::with_calls(1).await?;
+    let world = World::make(&fixture, "acme").await?;
+    let accepting = Batches::new(Starts { store: fixture.store.clone(), confirmed: false });
+    let receiving = Batches::new(Starts { store: fixture.store.clone(), confirmed: true });
+    let confirms = Batches::new(Confirms { store: fixture.store.clone() });
+    let cancels = Batches::new(Cancels { store: fixture.store.clone() });
+    for _round in 0..20 {
+        let jobs: Vec<JobId> = (0..CONNECTIONS).map(|_| JobId::random()).collect();
+        let request = |number: usize| {
+            let drawn = Drawn { connection: number, job: 0, identity: 0, other: 11, flag: true };
+            StartRequest { job: jobs[number], ..drawn.start(&world) }
+        };
+        let accepted = join_all((0..CONNECTIONS).map(|number| accepting.apply(request(number)))).await;
+        for (job, outcome) in jobs.iter().zip(accepted) {
+            assert_eq!(outcome?, StartOutcome::Accepted(*job));
+        }
+        let (noted, known, planned) = tokio::join!(
+            join_all(jobs.iter().map(|job| confirms.apply(*job))),
+            join_all((0..CONNECTIONS).rev().map(|number| receiving.apply(request(number)))),
+            fixture.store.plan_together(&jobs, |it, _shown| plan(it, None).ok()),
+        );
+        noted.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for outcome in known {
+            assert!(matches!(outcome?, StartOutcome::Known(_)));
+        }
+        planned?;
+        let cancel = |job: &JobId| CancelRequest {
+            target: CancelTarget::Job(*job),
+            tenant: None,
+            reason: None,
+            requested_by: None,
+            command: None,
+            keep_if_unknown: false,
+        };
+        for outcome in join_all(jobs.iter().map(|job| cancels.apply(cancel(job)))).await {
+            assert!(matches!(outcome?, CancelOutcome::Cancelled { .. }));
+        }
+    }
+    fixture
+        .until_sql("select deadlocks = 0 from pg_stat_database where datname = current_database()")
+        .await?;
     fixture.finish([]).await
 }
 

@@ -129,11 +129,11 @@ impl Store {
     /// # Errors
     /// As [`Store::start_confirmed`].
     pub async fn starts_confirmed(&self, jobs: &[JobId]) -> Result<(), StoreError> {
-        // In one order, so that two of these never wait for each other.
+        // A job that somebody else holds is being planned, noted, or ended: then the note tells nobody anything.
         sqlx::query!(
             "update jobs set start_confirmed_at = now()
               where id in (select id from jobs where id = any ($1) and start_confirmed_at is null
-                            order by id for no key update)",
+                            for no key update skip locked)",
             &jobs.iter().map(|job| job.0).collect::<Vec<_>>()
         )
         .execute(&self.pool)

@@ -26,11 +26,19 @@ with given as materialized (
            select h.id as of from schemas h where h.id = g.schema and h.tenant_id = g.tenant limit 1) shown on true
      where answered.of is null
      limit $20
+), free as materialized (
+    select g.nth, g.job, g.key, g.id, g.request, g.answer_known as answer
+      from given g
+     cross join lateral (
+          select from jobs j where j.id = g.job limit 1
+             -- Not waited for: others lock several jobs in an order of their own.
+             for no key update skip locked) j
+     where g.in_connection = g.connection
 ), known as (
     update jobs j set start_confirmed_at = coalesce(j.start_confirmed_at, case when $17::bool then now() end)
-      from given g
-     where g.in_connection = g.connection and j.id = g.job
-    returning g.nth, g.key, g.id, g.request, g.answer_known as answer
+      from free f
+     where j.id = f.job
+    returning f.nth, f.key, f.id, f.request, f.answer
 ), open as materialized (
     select g.* from given g
      where g.in_connection is null and g.active is null and not g.cancelled and g.has_schema
