@@ -3,47 +3,35 @@
 use crate::bell::Bell;
 use crate::source::{self, Planning, SourceError};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use common::batches::{Batcher, stood_in};
+use common::batches::{Batches, Kind};
 use common::ids::{JobId, TenantId};
 use common::job::JobMode;
 use common::slice::{Slicing, Span, TooManySlices};
-use common::store::jobs::{FailRight, JobError, Known, Plan, Plannable, Shown, ShownIn, TimeIs};
+use common::store::jobs::{Commanded, FailRight, JobError, Known, Plan, Plannable, Shown, ShownIn, TimeIs};
 use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
 use common::warn_unless_outage;
-use futures::future::{BoxFuture, join_all};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use tokio::sync::oneshot;
 use url::Url;
-
-/// The most jobs that a statement is given.
-const MOST: usize = 256;
+use uuid::Uuid;
 
 /// Plans jobs: those that wait for a session together. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Planner {
-    shared: Arc<Shared>,
+    batches: Batches<Plans>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Plans {
     store: Store,
     bell: Bell,
-    batcher: Batcher<Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    job: JobId,
-    answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
 impl Planner {
     /// A planner.
     #[must_use]
     pub fn new(store: Store, bell: Bell) -> Self {
-        Self { shared: Arc::new(Shared { store, bell, batcher: Batcher::new(1) }) }
+        Self { batches: Batches::new(Plans { store, bell }) }
     }
 
     /// Plans a job if it is pending, and rings its first slices. Idempotent. A job whose connection cannot be worked
@@ -52,70 +40,38 @@ impl Planner {
     /// # Errors
     /// When the database cannot be written; the sweeper plans the job later.
     pub async fn plan(&self, job: JobId) -> Result<(), StoreError> {
-        let (answer, answered) = oneshot::channel();
-        if self.shared.batcher.join(Waiting { job, answer }, |_waiting| false) {
-            tokio::spawn(Arc::clone(&self.shared).run());
-        }
-        answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
+        self.batches.apply(job).await
     }
 }
 
-impl Shared {
-    /// Until nothing waits.
-    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            while let Some(batch) =
-                self.batcher.next(|waiting| waiting.drain(..waiting.len().min(MOST)).collect())
-            {
-                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
-                if stood_in(self.plan(batch), stand_in).await {
-                    return;
-                }
-            }
-        })
+impl Kind for Plans {
+    type Request = JobId;
+    type Outcome = ();
+    const WORD: &'static str = "plan";
+
+    fn subject(job: &JobId) -> Uuid {
+        job.0
     }
 
-    async fn plan(&self, batch: Vec<Waiting>) {
-        let planned = self.together(&batch).await;
-        let (done, alone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|it| planned.contains_key(&it.job));
-        let tenants: BTreeSet<TenantId> = planned.into_values().collect();
-        let rung = self.ring(&tenants.into_iter().collect::<Vec<_>>()).await;
-        if let Err(error) = rung {
-            warn_unless_outage!(error, "the sweeper will ring the slices of planned jobs");
-        }
-        for Waiting { answer, .. } in done {
-            drop(answer.send(Ok(())));
-        }
-        join_all(alone.into_iter().map(|Waiting { job, answer }| async move {
-            drop(answer.send(self.alone(job).await));
-        }))
-        .await;
-    }
-
-    /// Plans those that are plain.
-    async fn together(&self, batch: &[Waiting]) -> HashMap<JobId, TenantId> {
-        if batch.len() < 2 {
-            return HashMap::new();
-        }
-        let jobs: Vec<JobId> = batch.iter().map(|it| it.job).collect();
+    async fn together(&self, jobs: &[Commanded<'_, JobId>]) -> Result<Vec<Option<()>>, StoreError> {
+        let jobs: Vec<JobId> = jobs.iter().map(|job| *job.request).collect();
         let plan = |plannable: &Plannable, shown: &ShownIn| {
             let (planning, scope) = look(plannable).ok()?;
             let shown = shown.scope(&scope.fingerprint);
             made(plannable, planning, scope, shown).ok()
         };
-        match self.store.plan_together(&jobs, plan).await {
-            Ok(planned) => {
-                tracing::info!(jobs = planned.len(), "jobs are planned");
-                planned.into_iter().collect()
-            }
-            Err(error) => {
-                tracing::info!(%error, jobs = jobs.len(), "jobs that were to be planned together are planned alone");
-                HashMap::new()
-            }
+        let planned: HashMap<JobId, TenantId> =
+            self.store.plan_together(&jobs, plan).await?.into_iter().collect();
+        tracing::info!(jobs = planned.len(), "jobs are planned");
+        let tenants: BTreeSet<TenantId> = planned.values().copied().collect();
+        if let Err(error) = self.ring(&tenants.into_iter().collect::<Vec<_>>()).await {
+            warn_unless_outage!(error, "the sweeper will ring the slices of planned jobs");
         }
+        Ok(jobs.iter().map(|job| planned.contains_key(job).then_some(())).collect())
     }
 
-    async fn alone(&self, job: JobId) -> Result<(), StoreError> {
+    async fn alone(&self, job: &JobId) -> Result<(), StoreError> {
+        let job = *job;
         let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
         let (planning, scope) = match look(&plannable) {
             Ok(looked) => looked,
@@ -135,7 +91,9 @@ impl Shared {
         }
         Ok(())
     }
+}
 
+impl Plans {
     async fn ring(&self, tenants: &[TenantId]) -> Result<(), StoreError> {
         if !tenants.is_empty() {
             let rings = self.store.refill_each(tenants, RAMP_STEP).await?;

@@ -2,9 +2,10 @@
 //! what comes meanwhile is next. Another session is taken when more waits than a statement takes, and in the place of one
 //! that is late.
 
+use futures::future::BoxFuture;
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A statement that takes longer waits for somebody's lock. Others shall not wait for it.
@@ -37,7 +38,7 @@ impl<T> Batcher<T> {
 
     /// Waits. If the answer is true, one more task must begin to call [`Batcher::next`]: there is none, or what waits is too
     /// much for one statement.
-    pub fn join(&self, one: T, too_much: impl Fn(&VecDeque<T>) -> bool) -> bool {
+    fn join(&self, one: T, too_much: impl Fn(&VecDeque<T>) -> bool) -> bool {
         let mut state = self.state();
         state.waiting.push_back(one);
         let wanted = state.runners == 0 || (state.runners < self.sessions && too_much(&state.waiting));
@@ -46,7 +47,7 @@ impl<T> Batcher<T> {
     }
 
     /// What a task is to do next, taken from those who wait. `None` if nobody does: then the task must end.
-    pub fn next<R>(&self, take: impl FnOnce(&mut VecDeque<T>) -> R) -> Option<R> {
+    fn next<R>(&self, take: impl FnOnce(&mut VecDeque<T>) -> R) -> Option<R> {
         let mut state = self.state();
         if state.waiting.is_empty() {
             state.runners -= 1;
@@ -56,9 +57,48 @@ impl<T> Batcher<T> {
     }
 }
 
+/// Whoever works on what waits in a batcher.
+pub trait Works: Send + Sync + 'static {
+    /// One of those that wait.
+    type Waiting: Send + 'static;
+    /// What a statement is given.
+    type Batch: Send;
+
+    /// Where they wait.
+    fn batcher(&self) -> &Batcher<Self::Waiting>;
+
+    /// Whether more waits than a statement takes.
+    fn is_too_much(waiting: &VecDeque<Self::Waiting>) -> bool;
+
+    /// Those who have waited longest, as many as a statement takes: at least one.
+    fn take(waiting: &mut VecDeque<Self::Waiting>) -> Self::Batch;
+
+    /// Works on them.
+    fn work(self: &Arc<Self>, batch: Self::Batch) -> impl Future<Output = ()> + Send;
+}
+
+/// Adds one to those that wait, and sees to it that somebody works.
+pub fn wait<W: Works>(works: &Arc<W>, one: W::Waiting) {
+    if works.batcher().join(one, W::is_too_much) {
+        tokio::spawn(run(Arc::clone(works)));
+    }
+}
+
+/// Until nothing waits.
+fn run<W: Works>(works: Arc<W>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        while let Some(batch) = works.batcher().next(W::take) {
+            let stand_in = || drop(tokio::spawn(run(Arc::clone(&works))));
+            if stood_in(works.work(batch), stand_in).await {
+                return;
+            }
+        }
+    })
+}
+
 /// Does the work of a task that takes from a batcher. Once that is late, `stand_in` begins another task in its place: then the
 /// answer is true, and the task must end after its work without asking for more.
-pub async fn stood_in(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
+async fn stood_in(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
     let mut work = pin!(work);
     if tokio::time::timeout(LATE, &mut work).await.is_ok() {
         return false;

@@ -1,13 +1,13 @@
 //! Commands that wait for a session are applied together. Those with one subject keep their order.
 
-use super::batcher::{Batcher, stood_in};
+use super::batcher::{Batcher, Works, wait};
 use super::kinds::Kind;
 use crate::store::StoreError;
 use crate::store::jobs::Commanded;
 use crate::trace;
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use metrics::counter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -53,30 +53,29 @@ impl<K: Kind> Batches<K> {
     /// When the database cannot be written; the command may or may not have been applied, and may be repeated.
     pub async fn apply(&self, request: K::Request) -> Result<K::Outcome, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { request, trace: trace::current(), answer };
-        if self.shared.batcher.join(waiting, |_waiting| false) {
-            tokio::spawn(Arc::clone(&self.shared).run());
-        }
+        wait(&self.shared, Waiting { request, trace: trace::current(), answer });
         answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
     }
 }
 
-impl<K: Kind> Shared<K> {
-    /// Until nothing waits.
-    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            while let Some(batch) =
-                self.batcher.next(|waiting| waiting.drain(..waiting.len().min(MOST)).collect())
-            {
-                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
-                if stood_in(self.apply(batch), stand_in).await {
-                    return;
-                }
-            }
-        })
+impl<K: Kind> Works for Shared<K> {
+    type Waiting = Waiting<K>;
+    type Batch = Vec<Waiting<K>>;
+
+    fn batcher(&self) -> &Batcher<Waiting<K>> {
+        &self.batcher
     }
 
-    async fn apply(&self, batch: Vec<Waiting<K>>) {
+    /// One session is enough: the batches grow.
+    fn is_too_much(_waiting: &VecDeque<Waiting<K>>) -> bool {
+        false
+    }
+
+    fn take(waiting: &mut VecDeque<Waiting<K>>) -> Vec<Waiting<K>> {
+        waiting.drain(..waiting.len().min(MOST)).collect()
+    }
+
+    async fn work(self: &Arc<Self>, batch: Vec<Waiting<K>>) {
         let mut alone: BTreeMap<Uuid, Vec<Waiting<K>>> = BTreeMap::new();
         for (outcome, waiting) in self.together(&batch).await.into_iter().zip(batch) {
             match outcome {
@@ -87,7 +86,9 @@ impl<K: Kind> Shared<K> {
         }
         join_all(alone.into_values().map(|in_order| self.alone(in_order))).await;
     }
+}
 
+impl<K: Kind> Shared<K> {
     async fn together(&self, batch: &[Waiting<K>]) -> Vec<Option<K::Outcome>> {
         let nothing = || batch.iter().map(|_| None).collect();
         if batch.len() < 2 {

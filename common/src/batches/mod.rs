@@ -5,6 +5,6 @@ mod batcher;
 mod commands;
 mod kinds;
 
-pub use batcher::{Batcher, stood_in};
+pub use batcher::{Batcher, Works, wait};
 pub use commands::Batches;
 pub use kinds::{Cancels, Confirms, Kind, Starts};

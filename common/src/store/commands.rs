@@ -69,11 +69,11 @@ pub enum CommandIdentity {
 impl CommandIdentity {
     /// What the command's row is found by.
     async fn key(&self, kind: CommandKind, session: &mut Session) -> Result<String, StoreError> {
-        let kind = kind.word();
-        Ok(match self {
-            Self::Given { owner, id, .. } => format!("{kind}/{}/{id}", owner.name(session).await?),
-            Self::Content { hash, .. } => format!("{kind}/body/{hash}"),
-            Self::Key { tenant, key, .. } => format!("{kind}/key/{tenant}/{key}"),
+        Ok(match self.lookup(kind) {
+            Lookup::Key(key) => key,
+            Lookup::OfTenant(subject, id) => {
+                format!("{}/{}/{id}", kind.word(), subject.tenant(session).await?)
+            }
         })
     }
 
@@ -84,9 +84,10 @@ impl CommandIdentity {
             Self::Given { owner: CommandOwner::Tenant(tenant), id, .. } => {
                 Lookup::Key(format!("{kind}/{tenant}/{id}"))
             }
-            Self::Given { owner: CommandOwner::Connection(_) | CommandOwner::Job(_), id, .. } => {
-                Lookup::OfTenant(id)
+            Self::Given { owner: CommandOwner::Connection(connection), id, .. } => {
+                Lookup::OfTenant(Subject::Connection(*connection), id)
             }
+            Self::Given { owner: CommandOwner::Job(job), id, .. } => Lookup::OfTenant(Subject::Job(*job), id),
             Self::Content { hash, .. } => Lookup::Key(format!("{kind}/body/{hash}")),
             Self::Key { tenant, key, .. } => Lookup::Key(format!("{kind}/key/{tenant}/{key}")),
         }
@@ -112,11 +113,17 @@ impl CommandIdentity {
     }
 }
 
-impl CommandOwner {
-    /// The tenant; of what is not there (yet), itself.
-    async fn name(self, session: &mut Session) -> Result<String, StoreError> {
+/// What a command is about, if its tenant is to be looked up.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject {
+    Connection(ConnectionId),
+    Job(JobId),
+}
+
+impl Subject {
+    /// The name of its tenant; of what is not there (yet), itself.
+    async fn tenant(self, session: &mut Session) -> Result<String, StoreError> {
         let (connection, job, otherwise) = match self {
-            Self::Tenant(tenant) => return Ok(tenant.to_string()),
             Self::Connection(connection) => (Some(connection.0), None, format!("connection {connection}")),
             Self::Job(job) => (None, Some(job.0), format!("job {job}")),
         };
@@ -134,10 +141,10 @@ impl CommandOwner {
 }
 
 /// What the row of a command is found by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub(super) enum Lookup<'c> {
     /// By this identifier, and the tenant whose the connection or the job is.
-    OfTenant(&'c str),
+    OfTenant(Subject, &'c str),
     /// By this key.
     Key(String),
 }

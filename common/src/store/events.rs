@@ -100,12 +100,22 @@ pub(super) async fn record(
     kind: EventKind,
     data: Value,
 ) -> Result<(), StoreError> {
+    record_each(transaction, vec![(job, kind, data)]).await
+}
+
+/// The same for several transitions, in their order.
+pub(super) async fn record_each(
+    transaction: &mut Session,
+    told: Vec<(JobId, EventKind, Value)>,
+) -> Result<(), StoreError> {
+    let (jobs, kinds): (Vec<Uuid>, Vec<EventKind>) = told.iter().map(|(job, kind, _)| (job.0, *kind)).unzip();
+    let data: Vec<Value> = told.into_iter().map(|(.., data)| data).collect();
     sqlx::query_file!(
-        "src/store/sql/record_event.sql",
-        job.0,
-        kind.word(),
-        data,
-        kind.status() as Option<JobStatus>
+        "src/store/sql/record_events.sql",
+        &jobs,
+        &kinds.iter().map(|kind| kind.word()).collect::<Vec<_>>() as &[&str],
+        &data,
+        kinds.iter().map(|kind| kind.status()).collect::<Vec<_>>() as Vec<Option<JobStatus>>
     )
     .execute(transaction)
     .await?;

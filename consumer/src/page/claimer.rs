@@ -1,11 +1,10 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
 //! costs less than a statement to begin and end.
 
-use common::batches::{Batcher, stood_in};
+use common::batches::{Batcher, Works, wait};
 use common::config::DatabaseConfig;
 use common::store::slices::{Claim, ClaimRequest};
 use common::store::{Store, StoreError};
-use futures::future::BoxFuture;
 use metrics::counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,28 +49,28 @@ impl Claimer {
             return self.shared.store.claim(&request).await;
         }
         let (answer, answered) = oneshot::channel();
-        if self.shared.batcher.join(Waiting { request, answer }, |waiting| waiting.len() > MOST) {
-            tokio::spawn(Arc::clone(&self.shared).run());
-        }
+        wait(&self.shared, Waiting { request, answer });
         answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
     }
 }
 
-impl Shared {
-    /// Until nobody waits.
-    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
-        let longest = |waiting: &mut VecDeque<_>| waiting.drain(..waiting.len().min(MOST)).collect();
-        Box::pin(async move {
-            while let Some(waiting) = self.batcher.next(longest) {
-                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
-                if stood_in(self.claim(waiting), stand_in).await {
-                    return;
-                }
-            }
-        })
+impl Works for Shared {
+    type Waiting = Waiting;
+    type Batch = Vec<Waiting>;
+
+    fn batcher(&self) -> &Batcher<Waiting> {
+        &self.batcher
     }
 
-    async fn claim(self: &Arc<Self>, mut waiting: Vec<Waiting>) {
+    fn is_too_much(waiting: &VecDeque<Waiting>) -> bool {
+        waiting.len() > MOST
+    }
+
+    fn take(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+        waiting.drain(..waiting.len().min(MOST)).collect()
+    }
+
+    async fn work(self: &Arc<Self>, mut waiting: Vec<Waiting>) {
         if waiting.len() == 1
             && let Some(only) = waiting.pop()
         {
@@ -98,7 +97,9 @@ impl Shared {
             }
         }
     }
+}
 
+impl Shared {
     async fn alone(&self, waiting: Waiting) {
         counter!("claims_total").increment(1);
         drop(waiting.answer.send(self.store.claim(&waiting.request).await));

@@ -1,11 +1,10 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
 //! a small page, and a fifth of a full one.
 
-use common::batches::{Batcher, stood_in};
+use common::batches::{Batcher, Works, wait};
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
 use common::store::{Store, StoreError};
-use futures::future::BoxFuture;
 use metrics::counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -74,27 +73,42 @@ impl Settler {
             return Ok(self.shared.alone(lease, page).await);
         }
         let (answer, answered) = oneshot::channel();
-        if self.shared.batcher.join(Waiting { lease, page, bytes, answer }, too_much) {
-            tokio::spawn(Arc::clone(&self.shared).run());
-        }
+        wait(&self.shared, Waiting { lease, page, bytes, answer });
         answered.await.map_err(|_gone| StoreError::unanswered())
     }
 }
 
-impl Shared {
-    /// Until nobody waits.
-    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            while let Some((together, answers)) = self.batcher.next(fitting) {
-                let stand_in = || drop(tokio::spawn(Arc::clone(&self).run()));
-                if stood_in(self.settle(together, answers), stand_in).await {
-                    return;
-                }
-            }
-        })
+impl Works for Shared {
+    type Waiting = Waiting;
+    type Batch = (Together, Vec<oneshot::Sender<Answer>>);
+
+    fn batcher(&self) -> &Batcher<Waiting> {
+        &self.batcher
     }
 
-    async fn settle(self: &Arc<Self>, together: Together, answers: Vec<oneshot::Sender<Answer>>) {
+    fn is_too_much(waiting: &VecDeque<Waiting>) -> bool {
+        waiting.len() > MOST_PAGES || waiting.iter().map(|page| page.bytes).sum::<usize>() > MOST_BYTES
+    }
+
+    fn take(waiting: &mut VecDeque<Waiting>) -> Self::Batch {
+        let (mut together, mut answers, mut taken) = (Together::default(), Vec::new(), 0);
+        while together.len() < MOST_PAGES
+            && let Some(Waiting { lease, page, bytes, answer }) = waiting.pop_front()
+        {
+            taken += bytes;
+            let added =
+                if taken > MOST_BYTES { Err(Box::new((lease, page))) } else { together.add(lease, page) };
+            if let Err(left) = added {
+                let (lease, page) = *left;
+                waiting.push_front(Waiting { lease, page, bytes, answer });
+                break;
+            }
+            answers.push(answer);
+        }
+        (together, answers)
+    }
+
+    async fn work(self: &Arc<Self>, (together, answers): Self::Batch) {
         let together = match together.only() {
             Ok((lease, page)) => {
                 let answer = self.alone(lease, page).await;
@@ -136,36 +150,15 @@ impl Shared {
             }
         }
     }
+}
 
+impl Shared {
     async fn alone(&self, lease: Lease, page: Settlement) -> Answer {
         let _turn = tokio::time::timeout(self.patience, self.turns.acquire()).await;
         counter!("settles_total").increment(1);
         let settled = self.store.settle(lease, &page, self.lease).await;
         (page, settled)
     }
-}
-
-/// Whether it is more than a statement takes.
-fn too_much(waiting: &VecDeque<Waiting>) -> bool {
-    waiting.len() > MOST_PAGES || waiting.iter().map(|page| page.bytes).sum::<usize>() > MOST_BYTES
-}
-
-/// Those who have waited longest, as many as fit into a statement: at least one.
-fn fitting(waiting: &mut VecDeque<Waiting>) -> (Together, Vec<oneshot::Sender<Answer>>) {
-    let (mut together, mut answers, mut taken) = (Together::default(), Vec::new(), 0);
-    while together.len() < MOST_PAGES
-        && let Some(Waiting { lease, page, bytes, answer }) = waiting.pop_front()
-    {
-        taken += bytes;
-        let added = if taken > MOST_BYTES { Err(Box::new((lease, page))) } else { together.add(lease, page) };
-        if let Err(left) = added {
-            let (lease, page) = *left;
-            waiting.push_front(Waiting { lease, page, bytes, answer });
-            break;
-        }
-        answers.push(answer);
-    }
-    (together, answers)
 }
 
 /// What a record takes beside its texts.

@@ -132,17 +132,19 @@ impl FetchError {
     /// An answer that arrived whole and cannot be read. Keeps its beginning, so that a person can see what it was. An HTML page
     /// is what a service shows while it is down, or a proxy in front of it, whatever the status: that may pass.
     pub fn unreadable(content_type: &str, why: impl Display, body: &[u8]) -> Self {
-        if is_html(body) {
-            let cause = format_args!(
-                "the upstream answered with an HTML page (content type {content_type}) where JSON was expected: is it in \
-                 maintenance, or does it want a login?"
-            );
-            return Self::Transient { cause: short(cause), body: Some(excerpt(body)) };
-        }
-        Self::Unreadable {
+        Self::html_page(content_type, body).unwrap_or_else(|| Self::Unreadable {
             cause: short(format_args!("unreadable body (content type {content_type}): {why}")),
             body: Some(excerpt(body)),
-        }
+        })
+    }
+
+    /// The error of an answer that is an HTML page, if it is one.
+    pub fn html_page(content_type: &str, body: &[u8]) -> Option<Self> {
+        let cause = format_args!(
+            "the upstream answered with an HTML page (content type {content_type}) where JSON was expected: is it in \
+             maintenance, or does it want a login?"
+        );
+        is_html(body).then(|| Self::Transient { cause: short(cause), body: Some(excerpt(body)) })
     }
 }
 
@@ -150,7 +152,7 @@ impl FetchError {
 pub(super) const EXCERPT_BYTES: usize = 1024;
 
 /// Whether an answer that is not JSON is an HTML page, whatever its content type says.
-pub(super) fn is_html(body: &[u8]) -> bool {
+fn is_html(body: &[u8]) -> bool {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     let tag = body.strip_prefix(b"<").unwrap_or_default();
     // A page may begin with a comment, or with the tags that browsers do without.

@@ -199,15 +199,20 @@ async fn plan_all(fixture: &Fixture, world: &World, together: bool) -> Result<()
     Ok(())
 }
 
+/// What came of a command in both worlds.
+fn the_same<T: std::fmt::Debug>(worlds: &[World; 2], drawn: Drawn, alone: &T, together: &T) {
+    let [alone, together] =
+        [worlds[0].neutral(&format!("{alone:?}")), worlds[1].neutral(&format!("{together:?}"))];
+    assert_eq!(alone, together, "{drawn:?}");
+}
+
 async fn start_all(fixture: &Fixture, worlds: &[World; 2], drawn: &[Drawn]) -> Result<()> {
     let [alone, together] = worlds;
     let starts = Batches::new(Starts { store: fixture.store.clone(), confirmed: false });
     let applied = join_all(drawn.iter().map(|it| starts.apply(it.start(together)))).await;
     for (drawn, outcome) in drawn.iter().zip(applied) {
         let expected: StartOutcome = fixture.store.start(&drawn.start(alone)).await?;
-        let [expected, outcome] =
-            [alone.neutral(&format!("{expected:?}")), together.neutral(&format!("{:?}", outcome?))];
-        assert_eq!(expected, outcome, "{drawn:?}");
+        the_same(worlds, *drawn, &expected, &outcome?);
     }
     Ok(())
 }
@@ -218,9 +223,7 @@ async fn cancel_all(fixture: &Fixture, worlds: &[World; 2], drawn: &[Drawn]) -> 
     let applied = join_all(drawn.iter().map(|it| cancels.apply(it.cancel(together)))).await;
     for (drawn, outcome) in drawn.iter().zip(applied) {
         let expected: CancelOutcome = fixture.store.cancel(&drawn.cancel(alone)).await?;
-        let [expected, outcome] =
-            [alone.neutral(&format!("{expected:?}")), together.neutral(&format!("{:?}", outcome?))];
-        assert_eq!(expected, outcome, "{drawn:?}");
+        the_same(worlds, *drawn, &expected, &outcome?);
     }
     Ok(())
 }

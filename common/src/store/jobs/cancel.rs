@@ -9,7 +9,8 @@ use crate::job::{JobEvent, JobStatus};
 use crate::store::pool::Session;
 use crate::trace;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Which job a cancel is for.
@@ -122,7 +123,15 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; the sweeper ends the cancel later.
     pub async fn end_cancel(&self, job: JobId) -> Result<Option<Duration>, StoreError> {
-        self.end_cancelling(job, false).await
+        Ok(self.end_cancels(&[job]).await?.remove(&job))
+    }
+
+    /// The same for several jobs: those that ended, and how long after their requests.
+    ///
+    /// # Errors
+    /// As [`Store::end_cancel`].
+    pub async fn end_cancels(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Duration>, StoreError> {
+        self.end_cancelling(jobs, false).await
     }
 
     /// Ends a cancel whatever leases are left: nobody answered in time. The fence has held since the request.
@@ -130,42 +139,57 @@ impl Store {
     /// # Errors
     /// As [`Store::end_cancel`].
     pub async fn force_cancel(&self, job: JobId) -> Result<Option<Duration>, StoreError> {
-        self.end_cancelling(job, true).await
+        Ok(self.end_cancelling(&[job], true).await?.remove(&job))
     }
 
-    async fn end_cancelling(&self, job: JobId, forced: bool) -> Result<Option<Duration>, StoreError> {
+    async fn end_cancelling(
+        &self,
+        jobs: &[JobId],
+        forced: bool,
+    ) -> Result<HashMap<JobId, Duration>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let Some(locked) = lock(&mut transaction, job).await? else { return Ok(None) };
-        let event = if forced { JobEvent::CancelOverdue } else { JobEvent::LastLeaseEnded };
-        if locked.status.next(event).is_none() {
-            return Ok(None);
+        // In one order, so that two of these never wait for each other.
+        let locked = sqlx::query_scalar!(
+            "select id from jobs where id = any ($1) and status = 'cancelling' order by id for no key update",
+            &jobs.iter().map(|job| job.0).collect::<Vec<_>>()
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        if locked.is_empty() {
+            return Ok(HashMap::new());
         }
         if forced {
             sqlx::query!(
                 "update slices set lease_token = null, leased_ring = null, worker = null, leased_until = null
-                  where job_id = $1 and lease_token is not null",
-                job.0
+                  where job_id = any ($1) and lease_token is not null",
+                &locked
             )
             .execute(&mut *transaction)
             .await?;
         }
         let ended = sqlx::query!(
-            r#"update jobs set status = 'cancelled', finished_at = now()
-              where id = $1 and not exists (select from slices where job_id = $1 and lease_token is not null)
-             returning cancel_reason, cancel_requested_by,
-                       extract(epoch from finished_at - cancel_requested_at)::float8 as "took!""#,
-            job.0
+            r#"update jobs j set status = 'cancelled', finished_at = now()
+                where id = any ($1)
+                  and not exists (select from slices s where s.job_id = j.id and s.lease_token is not null)
+               returning id as "job: JobId", cancel_reason, cancel_requested_by,
+                         extract(epoch from finished_at - cancel_requested_at)::float8 as "took!""#,
+            &locked
         )
-        .fetch_optional(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await?;
-        if let Some(asked) = &ended {
-            let (reason, by) = (&asked.cancel_reason, &asked.cancel_requested_by);
-            let told = json!({ "reason": reason, "requested_by": by, "forced": forced });
-            events::record(&mut transaction, job, EventKind::Cancelled, told).await?;
-        }
+        let told: Vec<_> = ended
+            .iter()
+            .map(|it| {
+                let (reason, by) = (&it.cancel_reason, &it.cancel_requested_by);
+                let data = json!({ "reason": reason, "requested_by": by, "forced": forced });
+                (it.job, EventKind::Cancelled, data)
+            })
+            .collect();
+        events::record_each(&mut transaction, told).await?;
         self.commit_told(transaction).await?;
         // Negative if Postgres's clock was set back in between.
-        Ok(ended.map(|asked| Duration::try_from_secs_f64(asked.took).unwrap_or_default()))
+        let took = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        Ok(ended.into_iter().map(|it| (it.job, took(it.took))).collect())
     }
 }
 
@@ -252,11 +276,16 @@ pub(in crate::store) async fn fence(
     )
     .execute(&mut *transaction)
     .await?;
-    let told = json!({ "reason": request.reason, "requested_by": request.requested_by });
+    let told = asked_for(request);
     events::record(transaction, job, EventKind::Cancelling, told.clone()).await?;
     if status == JobStatus::Cancelled {
         events::record(transaction, job, EventKind::Cancelled, told).await?;
         return Ok(Some(CancelOutcome::Cancelled { job }));
     }
     Ok(Some(CancelOutcome::Cancelling { job, newly: true }))
+}
+
+/// What is told of a cancel.
+pub(super) fn asked_for(request: &CancelRequest) -> Value {
+    json!({ "reason": request.reason, "requested_by": request.requested_by })
 }

@@ -12,7 +12,7 @@ use crate::store::pool::Session;
 use crate::trace;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What is asked for by a start.
 #[derive(Clone, Debug)]
@@ -305,7 +305,7 @@ async fn make(
     )
     .execute(&mut *transaction)
     .await?;
-    let told = json!({ "requested_by": request.requested_by, "supersedes": superseded });
+    let told = accepted(request.requested_by.as_deref(), superseded);
     events::record(transaction, job, EventKind::Accepted, told).await?;
     if found.cancelled_before {
         let asked = sqlx::query!("select reason, requested_by from tombstones where job_id = $1", job.0)
@@ -319,4 +319,9 @@ async fn make(
         Some(superseded) => StartOutcome::Superseding { job, superseded },
         None => StartOutcome::Accepted(job),
     })
+}
+
+/// What is told of a job that is made.
+pub(super) fn accepted(requested_by: Option<&str>, supersedes: Option<JobId>) -> Value {
+    json!({ "requested_by": requested_by, "supersedes": supersedes })
 }

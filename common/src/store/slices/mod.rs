@@ -57,6 +57,12 @@ impl Lease {
         self.page
     }
 
+    /// The slice and the fence: what a release and a renewal name.
+    #[must_use]
+    pub const fn held(&self) -> (JobId, i32, LeaseToken) {
+        (self.job, self.slice, self.token)
+    }
+
     /// The fence.
     #[must_use]
     pub const fn token(&self) -> LeaseToken {

@@ -91,16 +91,54 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; the lease then expires by itself.
     pub async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.release_held(lease.held()).await
+    }
+
+    /// The same of a lease that is in somebody else's hands.
+    ///
+    /// # Errors
+    /// As [`Store::release`].
+    pub async fn release_held(
+        &self,
+        (job, slice, token): (JobId, i32, LeaseToken),
+    ) -> Result<bool, StoreError> {
         let released = sqlx::query!(
             "update slices set lease_token = null, leased_ring = null, worker = null, leased_until = null
               where job_id = $1 and slice = $2 and lease_token = $3",
-            lease.job.0,
-            lease.slice,
-            lease.token.0
+            job.0,
+            slice,
+            token.0
         )
         .execute(&self.pool)
         .await?;
         Ok(released.rows_affected() == 1)
+    }
+
+    /// Ends several leases without a result, as [`Store::release`] does for each. False where one is not plainly released, or
+    /// is not ours any more: release that one alone.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the leases then expire by themselves.
+    pub async fn release_together(
+        &self,
+        leases: &[(JobId, i32, LeaseToken)],
+    ) -> Result<Vec<bool>, StoreError> {
+        let rows = sqlx::query_file_scalar!(
+            "src/store/sql/release_together.sql",
+            &leases.iter().map(|(job, ..)| job.0).collect::<Vec<_>>(),
+            &leases.iter().map(|(_, slice, _)| *slice).collect::<Vec<_>>(),
+            &leases.iter().map(|(.., token)| token.0).collect::<Vec<_>>(),
+            i64::try_from(leases.len()).unwrap_or(i64::MAX)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut released = vec![false; leases.len()];
+        for nth in rows {
+            if let Some(released) = usize::try_from(nth - 1).ok().and_then(|at| released.get_mut(at)) {
+                *released = true;
+            }
+        }
+        Ok(released)
     }
 
     /// Takes back the charge that was laid on a page when its holder (this one) was taken for dead.

@@ -8,12 +8,7 @@ with given as materialized (
                with ordinality g (job, reason, requested_by, trace, key, id, request, answer, answer_over, nth)
      limit $10
 ), held as materialized (
-    select g.nth, coalesce(sum(s.page), 0)::bigint as pages, count(s.lease_token) > 0 as leased,
-           jsonb_build_object('inserted', coalesce(sum(s.inserted), 0), 'updated', coalesce(sum(s.updated), 0),
-                              'unchanged', coalesce(sum(s.unchanged), 0), 'deferred', coalesce(sum(s.deferred), 0),
-                              'failed', coalesce(sum(s.failed), 0), 'deleted', coalesce(sum(s.deleted), 0),
-                              'total', case when count(s.job_id) = count(s.total) and count(s.job_id) > 0
-                                            then sum(s.total) end) as counters
+    select g.nth, coalesce(sum(s.page), 0)::bigint as pages, count(s.lease_token) > 0 as leased
       from given g
       left join lateral (select s.* from slices s where s.job_id = g.job offset 0) s on true
      group by g.nth
@@ -24,18 +19,11 @@ with given as materialized (
            pages_at_fence = h.pages, paused = false, finished_at = case when not h.leased then now() end
       from given g join held h on h.nth = g.nth
      where j.id = g.job
-    returning j.id, j.tenant_id, j.connection_id, j.traceparent, g.nth, g.reason, g.requested_by, h.leased, h.counters
-), told as (
-    insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent, status, counters)
-    select e.id, t.kind, jsonb_build_object('reason', e.reason, 'requested_by', e.requested_by), e.tenant_id,
-           e.connection_id, e.traceparent, t.kind::job_status, e.counters
-      from ended e cross join (values (1, 'cancelling'), (2, 'cancelled')) t (place, kind)
-     where t.place = 1 or not e.leased
-     order by e.nth, t.place
+    returning g.nth, h.leased
 ), kept as (
     insert into commands (id, kind, given, answer, request)
     select g.key, 'cancel', g.id, case when h.leased then g.answer else g.answer_over end::jsonb, g.request
       from given g join held h on h.nth = g.nth where g.key is not null
         on conflict (id) do update set answer = excluded.answer, request = excluded.request, received_at = now()
 )
-select nth as "nth!", leased as "leased!" from ended
+select nth as "nth!", leased as "leased!" from ended order by nth

@@ -1,8 +1,8 @@
 -- Plans several jobs at once: what plan.rs does for one. Their rows are locked, and the versions of their settings are there.
 -- Per job: $1 jobs, $2 fingerprints, $3 sources, $4 base URLs, $5 settings, $6 where they begin, $7 floors, $8 whether they
 -- count, $9 what totals and $10 times mean, $11 whether records can be fetched by id, $12 days, $13 and $14 idle spans, and
--- where their slices begin and end, from 1, $15 and $16. Per slice: $17 and $18 spans. $19 and $20 what an event tells beside
--- it: its kind and the state. $21 how many.
+-- where their slices begin and end, from 1, $15 and $16. Per slice: $17 and $18 spans. $19 how many
+-- jobs.
 with given as materialized (
     select g.*
       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::bool[],
@@ -10,7 +10,7 @@ with given as materialized (
                   $16::int[])
                with ordinality g (job, fingerprint, source, base_url, settings, date_from, floor, counted, total_is, time_is,
                                   by_id, straggler_days, idle_from, idle_to, first, last, nth)
-     limit $21
+     limit $19
 ), planned as (
     update jobs j
        set status = 'running', started_at = now(),
@@ -26,17 +26,11 @@ with given as materialized (
               and v.source = g.source and v.base_url = g.base_url and v.settings = g.settings::jsonb
             order by v.version desc limit 1) v
      where j.id = g.job
-    returning j.id, j.tenant_id, j.connection_id, j.traceparent, g.first, g.last, g.nth
+    returning j.id, j.tenant_id, j.connection_id, g.first, g.last, g.nth
 ), cut as (
     insert into slices (job_id, slice, tenant_id, connection_id, span_from, span_to)
     select p.id, s.slice, p.tenant_id, p.connection_id, ($17::timestamptz[])[p.first + s.slice],
            ($18::timestamptz[])[p.first + s.slice]
       from planned p cross join lateral generate_series(0, p.last - p.first) as s (slice)
-), told as (
-    insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent, status, counters)
-    select p.id, $19, jsonb_build_object('slices', p.last - p.first + 1), p.tenant_id, p.connection_id, p.traceparent, $20,
-           jsonb_build_object('inserted', 0, 'updated', 0, 'unchanged', 0, 'deferred', 0, 'failed', 0, 'deleted', 0,
-                              'total', null)
-      from planned p order by p.nth
 )
-select id as "job!: JobId" from planned
+select id as "job!: JobId", tenant_id as "tenant!: TenantId", (last - first + 1)::bigint as "slices!" from planned order by nth

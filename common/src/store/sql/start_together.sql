@@ -1,10 +1,10 @@
 -- Second half of several starts at once, in the plain cases: nothing is known of the command, and the job is there already,
--- or nothing is known of that either and the connection has no active one. Whatever does not come back is started alone, and told why. In a later statement than the first half,
--- so that it sees what was committed before the locks were had.
+-- or nothing is known of that either and the connection has no active one. Whatever does not come back is started alone, and
+-- told why. In a later statement than the first half, so that it sees what was committed before the locks were had.
 -- Per start: $1 jobs, $2 connections, $3 tenants, $4 keys of commands (null: none is kept), $5 identifiers that the sender
 -- chose, $6 hashes of requests, $7 whether an answer to the command counts, $8 modes, $9 and $10 spans, $11 names, $12 who
 -- asked, $13 schemas, $14 traces, $15 answers if the job is made, and $16 if it was there, $17 whether the broker has
--- confirmed the start. $18 and $19 what an event tells beside it: its kind and the state. $20 how many.
+-- confirmed the start. $18 how many.
 with given as materialized (
     select g.*, coalesce(g.asked_to, now()) as date_to, there.of as in_connection, active.of as active,
            cancelled.of is not null as cancelled, g.schema is null or shown.of is not null as has_schema
@@ -25,7 +25,7 @@ with given as materialized (
       left join lateral (
            select h.id as of from schemas h where h.id = g.schema and h.tenant_id = g.tenant limit 1) shown on true
      where answered.of is null
-     limit $20
+     limit $18
 ), free as materialized (
     select g.nth, g.job, g.key, g.id, g.request, g.answer_known as answer
       from given g
@@ -48,12 +48,6 @@ with given as materialized (
                       start_confirmed_at)
     select job, tenant, connection, mode, date_from, date_to, name, requested_by, schema, trace,
            case when $17::bool then now() end
-      from open order by nth
-), told as (
-    insert into job_events (job_id, kind, data, tenant_id, connection_id, traceparent, status, counters)
-    select job, $18, jsonb_build_object('requested_by', requested_by, 'supersedes', null), tenant, connection, trace, $19,
-           jsonb_build_object('inserted', 0, 'updated', 0, 'unchanged', 0, 'deferred', 0, 'failed', 0, 'deleted', 0,
-                              'total', null)
       from open order by nth
 ), kept as (
     insert into commands (id, kind, given, answer, request)

@@ -16,7 +16,7 @@ use super::request::check_base;
 use super::scan::scan;
 use super::settings::{Gone, Item, Records, pointer};
 use super::time::Zone;
-use crate::source::error::{is_html, quote};
+use crate::source::error::quote;
 use crate::source::fetch::{Allowance, Answered, Body, Get, RestRules};
 use crate::source::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, ParsedRecord, SourceError};
 
@@ -131,8 +131,7 @@ impl Items {
         match http.ask(Get { auth, rest, ..Get::new(url, budget) }, allowance).await? {
             Answered::Body(body) => {
                 let bytes = body.bytes.len();
-                let outage = is_html(&body.bytes)
-                    .then(|| FetchError::unreadable(&body.content_type, "not JSON", &body.bytes));
+                let outage = FetchError::html_page(&body.content_type, &body.bytes);
                 Ok(ItemAnswer { record: self.read(id, body), bytes, outage })
             }
             Answered::Refused { status, error } => match error {

@@ -1,9 +1,10 @@
 //! Several cancels at once.
 
 use super::super::super::commands::{CommandIdentity, CommandKind};
-use super::super::super::{Store, StoreError};
-use super::super::cancel::{CancelOutcome, CancelRequest, CancelTarget};
+use super::super::super::{Store, StoreError, events};
+use super::super::cancel::{CancelOutcome, CancelRequest, CancelTarget, asked_for};
 use super::{Commanded, Lookups, at, number};
+use crate::contract::EventKind;
 use crate::ids::JobId;
 use crate::store::pool::Session;
 use std::collections::HashSet;
@@ -39,12 +40,19 @@ impl Store {
         if met.is_empty() {
             return Ok(outcomes);
         }
+        let mut told = Vec::new();
         for (nth, leased) in end(&mut transaction, &met, &keys).await? {
-            let Some(Met { place, job, .. }) = at(&met, nth) else { continue };
-            if let Some(outcome) = outcomes.get_mut(place) {
-                *outcome = Some(outcome_of(job, leased));
+            let Some(Met { place, job, cancel }) = at(&met, nth) else { continue };
+            let data = asked_for(cancel.request);
+            told.push((*job, EventKind::Cancelling, data.clone()));
+            if !leased {
+                told.push((*job, EventKind::Cancelled, data));
+            }
+            if let Some(outcome) = outcomes.get_mut(*place) {
+                *outcome = Some(outcome_of(*job, leased));
             }
         }
+        events::record_each(&mut transaction, told).await?;
         self.commit_told(transaction).await?;
         Ok(outcomes)
     }
@@ -86,7 +94,7 @@ async fn meet<'a>(
     // A job may be named once by itself and once by its connection.
     let mut jobs = HashSet::new();
     let rows = rows.into_iter().filter(|row| jobs.insert(row.job.0)).filter_map(|row| {
-        let (place, cancel, _) = at(&asked, row.nth)?;
+        let &(place, cancel, _) = at(&asked, row.nth)?;
         Some((Met { cancel, place, job: row.job }, row.key))
     });
     Ok(rows.unzip())

@@ -3,7 +3,6 @@
 //! or held by somebody else for a moment, is left out, and to be applied alone.
 
 mod cancel;
-mod end;
 mod plan;
 mod start;
 
@@ -34,23 +33,20 @@ impl<T> Clone for Commanded<'_, T> {
 struct Lookups<'a> {
     given: Vec<Option<&'a str>>,
     keys: Vec<Option<String>>,
-    seen: HashSet<Lookup<'a>>,
+    seen: HashSet<(Option<&'a str>, Option<String>)>,
 }
 
 impl<'a> Lookups<'a> {
     /// False for a second command of one identifier: it is to find the answer to the first.
     fn add(&mut self, kind: CommandKind, command: Option<&'a CommandIdentity>) -> bool {
-        let lookup = command.map(|command| command.lookup(kind));
-        if let Some(lookup) = &lookup
-            && !self.seen.insert(lookup.clone())
-        {
-            return false;
-        }
-        let (given, key) = match lookup {
+        let (given, key) = match command.map(|command| command.lookup(kind)) {
             None => (None, None),
-            Some(Lookup::OfTenant(id)) => (Some(id), None),
+            Some(Lookup::OfTenant(_, id)) => (Some(id), None),
             Some(Lookup::Key(key)) => (None, Some(key)),
         };
+        if command.is_some() && !self.seen.insert((given, key.clone())) {
+            return false;
+        }
         self.given.push(given);
         self.keys.push(key);
         true
@@ -62,7 +58,7 @@ fn number<T>(items: &[T]) -> i64 {
     i64::try_from(items.len()).unwrap_or(i64::MAX)
 }
 
-/// Those at these places, counted from 1.
-fn at<T: Copy>(items: &[T], nth: i64) -> Option<T> {
-    items.get(usize::try_from(nth).ok()?.checked_sub(1)?).copied()
+/// The one at this place, counted from 1.
+fn at<T>(items: &[T], nth: i64) -> Option<&T> {
+    items.get(usize::try_from(nth).ok()?.checked_sub(1)?)
 }

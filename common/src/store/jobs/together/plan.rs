@@ -1,15 +1,15 @@
 //! Several pending jobs at once.
 
-use super::super::super::{Store, StoreError};
+use super::super::super::{Store, StoreError, events};
 use super::super::plan::{Known, Plan, Plannable, Shown, TimeIs, TotalIs};
 use super::number;
 use crate::contract::EventKind;
 use crate::ids::{ConnectionId, JobId, TenantId};
-use crate::job::{JobMode, JobStatus};
+use crate::job::JobMode;
 use crate::slice::Span;
 use crate::store::pool::Session;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 type Time = Option<DateTime<Utc>>;
@@ -105,9 +105,11 @@ impl Store {
         }
         version(&mut transaction, &planned).await?;
         let made = make(&mut transaction, &planned).await?;
+        let told =
+            made.iter().map(|(job, _, slices)| (*job, EventKind::Started, json!({ "slices": slices })));
+        events::record_each(&mut transaction, told.collect()).await?;
         self.commit_told(transaction).await?;
-        let tenant = |job| planned.iter().find(|(it, _)| it.job == job).map(|(it, _)| (job, it.tenant));
-        Ok(made.into_iter().filter_map(tenant).collect())
+        Ok(made.into_iter().map(|(job, tenant, _)| (job, tenant)).collect())
     }
 }
 
@@ -162,8 +164,12 @@ async fn version(transaction: &mut Session, planned: &[(Plannable, Plan)]) -> Re
     Ok(())
 }
 
-/// Notes on the jobs what they are planned with, and makes their slices.
-async fn make(transaction: &mut Session, planned: &[(Plannable, Plan)]) -> Result<Vec<JobId>, StoreError> {
+/// Notes on the jobs what they are planned with, and makes their slices. Those that are planned, their tenants, and how
+/// many slices they have.
+async fn make(
+    transaction: &mut Session,
+    planned: &[(Plannable, Plan)],
+) -> Result<Vec<(JobId, TenantId, i64)>, StoreError> {
     let mut parts: Vec<(i32, i32)> = Vec::with_capacity(planned.len());
     let mut spans: Vec<Span> = Vec::new();
     let place = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
@@ -174,7 +180,7 @@ async fn make(transaction: &mut Session, planned: &[(Plannable, Plan)]) -> Resul
     }
     let plans = || planned.iter().map(|(_, plan)| plan);
     let begins = |(it, plan): &(Plannable, Plan)| plan.spans.first().map_or(it.span.from, |span| span.from);
-    let rows = sqlx::query_file_scalar!(
+    let rows = sqlx::query_file!(
         "src/store/sql/plan_together.sql",
         &planned.iter().map(|(it, _)| it.job.0).collect::<Vec<_>>(),
         &plans().map(|it| it.fingerprint.as_str()).collect::<Vec<_>>() as &[&str],
@@ -194,11 +200,9 @@ async fn make(transaction: &mut Session, planned: &[(Plannable, Plan)]) -> Resul
         &parts.iter().map(|(_, last)| *last).collect::<Vec<_>>(),
         spans.iter().map(|span| span.from).collect::<Vec<_>>() as Vec<Time>,
         &spans.iter().map(|span| span.to).collect::<Vec<_>>(),
-        EventKind::Started.word(),
-        JobStatus::Running as JobStatus,
         number(planned)
     )
     .fetch_all(transaction)
     .await?;
-    Ok(rows)
+    Ok(rows.into_iter().map(|row| (row.job, row.tenant, row.slices)).collect())
 }

@@ -1,12 +1,12 @@
 //! Several starts at once.
 
 use super::super::super::commands::{CommandIdentity, CommandKind};
-use super::super::super::{Store, StoreError};
-use super::super::start::{StartOutcome, StartRequest};
+use super::super::super::{Store, StoreError, events};
+use super::super::start::{StartOutcome, StartRequest, accepted};
 use super::{Commanded, Lookups, at, number};
 use crate::contract::EventKind;
 use crate::ids::{JobId, TenantId};
-use crate::job::{JobMode, JobStatus};
+use crate::job::JobMode;
 use crate::store::pool::Session;
 use std::collections::HashSet;
 
@@ -35,16 +35,18 @@ impl Store {
         if met.is_empty() {
             return Ok(outcomes);
         }
+        let mut told = Vec::new();
         for (nth, known) in make(&mut transaction, &met, confirmed).await? {
-            let Some(Met { start, place, .. }) = usize::try_from(nth - 1).ok().and_then(|at| met.get(at))
-            else {
-                continue;
-            };
+            let Some(Met { start, place, .. }) = at(&met, nth) else { continue };
+            let StartRequest { job, requested_by, .. } = start.request;
+            if !known {
+                told.push((*job, EventKind::Accepted, accepted(requested_by.as_deref(), None)));
+            }
             if let Some(outcome) = outcomes.get_mut(*place) {
-                let job = start.request.job;
-                *outcome = Some(if known { StartOutcome::Known(job) } else { StartOutcome::Accepted(job) });
+                *outcome = Some(if known { StartOutcome::Known(*job) } else { StartOutcome::Accepted(*job) });
             }
         }
+        events::record_each(&mut transaction, told).await?;
         self.commit_told(transaction).await?;
         Ok(outcomes)
     }
@@ -86,7 +88,7 @@ async fn meet<'a>(
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            let (place, start) = at(&asked, row.nth)?;
+            let &(place, start) = at(&asked, row.nth)?;
             Some(Met { start, place, tenant: row.tenant, key: row.key })
         })
         .collect())
@@ -134,8 +136,6 @@ async fn make(
         &answers(StartOutcome::Accepted),
         &answers(StartOutcome::Known),
         confirmed,
-        EventKind::Accepted.word(),
-        JobStatus::Pending as JobStatus,
         number(met)
     )
     .fetch_all(transaction)
