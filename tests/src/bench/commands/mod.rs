@@ -7,12 +7,12 @@ mod ground;
 
 pub use build::Build;
 
-use super::{Outcome, say};
+use super::throughput::meter::median;
+use super::{Outcome, Series, say};
 use anyhow::Result;
 use ground::Ground;
 use serde_json::{Value, json};
 use std::fmt;
-use std::time::Duration;
 
 /// How much is sent at once, and how often all of it is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -29,38 +29,8 @@ pub struct Plan {
     pub rounds: usize,
 }
 
-/// What one round measured.
-#[derive(Clone, Debug)]
-pub struct Round {
-    /// Starts that were accepted and planned, per second.
-    pub starts_per_second: f64,
-    /// From the publish of each cancel to the end of its job.
-    pub cancels: Times,
-    /// From each HTTP call that starts a job to its answer.
-    pub http_starts: Times,
-    /// The same of cancels.
-    pub http_cancels: Times,
-}
-
-/// Half of some times are no longer than this, and 99 of 100.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Half of them.
-    pub p50: Duration,
-    /// 99 of 100.
-    pub p99: Duration,
-}
-
-impl Times {
-    fn of(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        let at = |percent: usize| {
-            let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
-            times.get(place).copied().unwrap_or_default()
-        };
-        Self { p50: at(50), p99: at(99) }
-    }
-}
+/// What one round measured: what is said of each figure, and the figure.
+type Round = Vec<(String, f64)>;
 
 /// The rounds of each build.
 #[derive(Debug)]
@@ -80,10 +50,9 @@ pub async fn measure(builds: Vec<Build>, plan: Plan) -> Result<Compared> {
         for (build, rounds) in &mut compared.builds {
             say(format_args!("round {number} of {}: {}", plan.rounds, build.name));
             let round = Box::pin(round(build, plan)).await?;
-            say(format_args!(
-                "  {:.0} starts/s; cancels {:?}; HTTP starts {:?}, cancels {:?}",
-                round.starts_per_second, round.cancels, round.http_starts, round.http_cancels
-            ));
+            for (what, figure) in &round {
+                say(format_args!("  {what:<42}{figure:>12.1}"));
+            }
             rounds.push(round);
         }
     }
@@ -95,43 +64,35 @@ async fn round(build: &Build, plan: Plan) -> Result<Round> {
     let ground = Box::pin(Ground::prepare(build, most, plan.cancels)).await?;
     let starts_per_second = burst::starts(&ground, plan.starts).await?;
     ground.end_all().await?;
-    let cancels = Times::of(burst::cancels(&ground, plan.cancels).await?);
+    let cancels = burst::cancels(&ground, plan.cancels).await?;
     ground.end_all().await?;
-    let (starts, cancels_over_http) = burst::over_http(&ground, plan).await?;
-    Ok(Round {
-        starts_per_second,
-        cancels,
-        http_starts: Times::of(starts),
-        http_cancels: Times::of(cancels_over_http),
-    })
+    let (http_starts, http_cancels) = burst::over_http(&ground, plan).await?;
+    let mut figures = vec![("starts accepted and planned, per second".to_owned(), starts_per_second)];
+    for (what, times) in [
+        ("cancel by message → cancelled", cancels),
+        ("start over HTTP → answer", http_starts),
+        ("cancel over HTTP → answer", http_cancels),
+    ] {
+        let times = Series::new(what, None, times);
+        for percent in [50, 99] {
+            let ms = times.percentile(percent).unwrap_or_default().as_secs_f64() * 1e3;
+            figures.push((format!("{what}, p{percent} ms"), ms));
+        }
+    }
+    Ok(figures)
 }
-
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-type Figure = (&'static str, fn(&Round) -> f64);
-
-const FIGURES: [Figure; 7] = [
-    ("starts accepted and planned, per second", |round| round.starts_per_second),
-    ("cancel by message → cancelled, p50 ms", |round| round.cancels.p50.as_secs_f64() * 1e3),
-    ("cancel by message → cancelled, p99 ms", |round| round.cancels.p99.as_secs_f64() * 1e3),
-    ("start over HTTP → answer, p50 ms", |round| round.http_starts.p50.as_secs_f64() * 1e3),
-    ("start over HTTP → answer, p99 ms", |round| round.http_starts.p99.as_secs_f64() * 1e3),
-    ("cancel over HTTP → answer, p50 ms", |round| round.http_cancels.p50.as_secs_f64() * 1e3),
-    ("cancel over HTTP → answer, p99 ms", |round| round.http_cancels.p99.as_secs_f64() * 1e3),
-];
 
 impl Compared {
-    /// What is said of a figure, and its median in each build.
-    fn rows(&self) -> impl Iterator<Item = (&'static str, Vec<f64>)> {
-        FIGURES.iter().map(|(what, figure)| {
-            (
-                *what,
-                self.builds.iter().map(|(_, rounds)| median(rounds.iter().map(figure).collect())).collect(),
-            )
-        })
+    /// What is said of each figure, and its median in each build.
+    fn rows(&self) -> Vec<(&str, Vec<f64>)> {
+        let Some(first) = self.builds.first().and_then(|(_, rounds)| rounds.first()) else {
+            return Vec::new();
+        };
+        let medians = |place: usize| {
+            let of = |rounds: &Vec<Round>| median(rounds.iter().map(|figures| figures[place].1).collect());
+            self.builds.iter().map(|(_, rounds)| of(rounds)).collect()
+        };
+        first.iter().enumerate().map(|(place, (what, _))| (what.as_str(), medians(place))).collect()
     }
 }
 
@@ -168,8 +129,11 @@ impl fmt::Display for Compared {
 impl Outcome for Compared {
     fn json(&self) -> Value {
         let names: Vec<_> = self.builds.iter().map(|(build, _)| &build.name).collect();
-        let rows: Vec<_> =
-            self.rows().map(|(what, medians)| json!({ "what": what, "medians": medians })).collect();
+        let rows: Vec<_> = self
+            .rows()
+            .into_iter()
+            .map(|(what, medians)| json!({ "what": what, "medians": medians }))
+            .collect();
         json!({ "builds": names, "rounds": self.plan.rounds, "figures": rows })
     }
 
