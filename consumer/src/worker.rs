@@ -5,7 +5,7 @@ use crate::canary::Canary;
 use crate::commands::Commands;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
-use crate::page::{Claimer, Leaver, PageHandler, Settler};
+use crate::page::{Claimer, PageHandler, Releaser, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
 use crate::slots::Slots;
@@ -88,7 +88,7 @@ impl Worker {
             store: for_pages.clone(),
             claimer: Claimer::new(for_pages.clone(), &settings.database),
             settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
-            leaver: Leaver::new(for_pages.clone()),
+            releaser: Releaser::new(for_pages.clone()),
             bell: bell.clone(),
             fetcher,
             sources: Sources::new(keyring),

@@ -57,8 +57,8 @@ impl<T> Batcher<T> {
     }
 }
 
-/// Whoever works on what waits in a batcher.
-pub trait Works: Send + Sync + 'static {
+/// Work that is done in batches.
+pub trait Batched: Send + Sync + 'static {
     /// One of those that wait.
     type Waiting: Send + 'static;
     /// What a statement is given.
@@ -78,18 +78,18 @@ pub trait Works: Send + Sync + 'static {
 }
 
 /// Adds one to those that wait, and sees to it that somebody works.
-pub fn wait<W: Works>(works: &Arc<W>, one: W::Waiting) {
-    if works.batcher().join(one, W::is_too_much) {
-        tokio::spawn(run(Arc::clone(works)));
+pub fn submit<B: Batched>(batched: &Arc<B>, one: B::Waiting) {
+    if batched.batcher().join(one, B::is_too_much) {
+        tokio::spawn(run(Arc::clone(batched)));
     }
 }
 
 /// Until nothing waits.
-fn run<W: Works>(works: Arc<W>) -> BoxFuture<'static, ()> {
+fn run<B: Batched>(batched: Arc<B>) -> BoxFuture<'static, ()> {
     Box::pin(async move {
-        while let Some(batch) = works.batcher().next(W::take) {
-            let stand_in = || drop(tokio::spawn(run(Arc::clone(&works))));
-            if stood_in(works.work(batch), stand_in).await {
+        while let Some(batch) = batched.batcher().next(B::take) {
+            let stand_in = || drop(tokio::spawn(run(Arc::clone(&batched))));
+            if stood_in(batched.work(batch), stand_in).await {
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! Commands that wait for a session are applied together. Those with one subject keep their order.
 
-use super::batcher::{Batcher, Works, wait};
+use super::batcher::{Batched, Batcher, submit};
 use super::kinds::Kind;
 use crate::store::StoreError;
 use crate::store::jobs::Commanded;
@@ -53,12 +53,12 @@ impl<K: Kind> Batches<K> {
     /// When the database cannot be written; the command may or may not have been applied, and may be repeated.
     pub async fn apply(&self, request: K::Request) -> Result<K::Outcome, StoreError> {
         let (answer, answered) = oneshot::channel();
-        wait(&self.shared, Waiting { request, trace: trace::current(), answer });
+        submit(&self.shared, Waiting { request, trace: trace::current(), answer });
         answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
     }
 }
 
-impl<K: Kind> Works for Shared<K> {
+impl<K: Kind> Batched for Shared<K> {
     type Waiting = Waiting<K>;
     type Batch = Vec<Waiting<K>>;
 

@@ -5,6 +5,6 @@ mod batcher;
 mod commands;
 mod kinds;
 
-pub use batcher::{Batcher, Works, wait};
+pub use batcher::{Batched, Batcher, submit};
 pub use commands::Batches;
 pub use kinds::{Cancels, Confirms, Kind, Starts};

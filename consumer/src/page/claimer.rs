@@ -1,7 +1,7 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
 //! costs less than a statement to begin and end.
 
-use common::batches::{Batcher, Works, wait};
+use common::batches::{Batched, Batcher, submit};
 use common::config::DatabaseConfig;
 use common::store::slices::{Claim, ClaimRequest};
 use common::store::{Store, StoreError};
@@ -49,12 +49,12 @@ impl Claimer {
             return self.shared.store.claim(&request).await;
         }
         let (answer, answered) = oneshot::channel();
-        wait(&self.shared, Waiting { request, answer });
+        submit(&self.shared, Waiting { request, answer });
         answered.await.unwrap_or_else(|_gone| Err(StoreError::unanswered()))
     }
 }
 
-impl Works for Shared {
+impl Batched for Shared {
     type Waiting = Waiting;
     type Batch = Vec<Waiting>;
 

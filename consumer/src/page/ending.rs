@@ -160,7 +160,7 @@ impl PageHandler {
 
     /// The fence did not hold: the slice was closed under us, or is somebody else's by now.
     pub(super) async fn abandon(&self, lease: &Lease) -> Result<Next, StoreError> {
-        if !self.leaver.leave(lease).await? {
+        if !self.releaser.release(lease).await? {
             // If we were taken for dead, we were not.
             self.store.give_back_charge(lease).await?;
             counter!("pages_fenced_total").increment(1);

@@ -12,8 +12,8 @@ mod closing;
 mod documents;
 mod ending;
 mod judged;
-mod leaver;
 mod poison;
+mod releaser;
 mod settle;
 mod settler;
 
@@ -36,9 +36,9 @@ use common::store::{Store, StoreError};
 use common::walk::Walk;
 use common::warn_unless_outage;
 use ending::{Failure, Fault, Rest};
-pub use leaver::Leaver;
 use metrics::{counter, histogram};
 use poison::Poison;
+pub use releaser::Releaser;
 pub use settler::Settler;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ pub struct PageHandler {
     /// Settles.
     pub settler: Settler,
     /// Releases.
-    pub leaver: Leaver,
+    pub releaser: Releaser,
     /// Rings, and pushes aborts.
     pub bell: Bell,
     /// The process's HTTP client.

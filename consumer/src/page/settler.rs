@@ -1,7 +1,7 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
 //! a small page, and a fifth of a full one.
 
-use common::batches::{Batcher, Works, wait};
+use common::batches::{Batched, Batcher, submit};
 use common::config::{DatabaseConfig, LeasesConfig};
 use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
 use common::store::{Store, StoreError};
@@ -73,12 +73,12 @@ impl Settler {
             return Ok(self.shared.alone(lease, page).await);
         }
         let (answer, answered) = oneshot::channel();
-        wait(&self.shared, Waiting { lease, page, bytes, answer });
+        submit(&self.shared, Waiting { lease, page, bytes, answer });
         answered.await.map_err(|_gone| StoreError::unanswered())
     }
 }
 
-impl Works for Shared {
+impl Batched for Shared {
     type Waiting = Waiting;
     type Batch = (Together, Vec<oneshot::Sender<Answer>>);
 

@@ -12,32 +12,32 @@ use uuid::Uuid;
 
 /// Releases the pages of a process.
 #[derive(Clone, Debug)]
-pub struct Leaver {
-    batches: Batches<Leaves>,
+pub struct Releaser {
+    batches: Batches<Releases>,
 }
 
 #[derive(Debug)]
-struct Leaves {
+struct Releases {
     store: Store,
 }
 
-impl Leaver {
+impl Releaser {
     /// Releases with one of the store's sessions.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { batches: Batches::new(Leaves { store }) }
+        Self { batches: Batches::new(Releases { store }) }
     }
 
     /// Ends a lease without a result, and the cancel of its job if it was the last one. True if it was ours.
     ///
     /// # Errors
     /// When the database cannot be written; the lease then expires by itself.
-    pub(super) async fn leave(&self, lease: &Lease) -> Result<bool, StoreError> {
+    pub(super) async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
         self.batches.apply(lease.held()).await
     }
 }
 
-impl Kind for Leaves {
+impl Kind for Releases {
     type Request = (JobId, i32, LeaseToken);
     type Outcome = bool;
     const WORD: &'static str = "release";
@@ -71,7 +71,7 @@ impl Kind for Leaves {
     }
 }
 
-impl Leaves {
+impl Releases {
     /// After the commit of the releases: cancels may have come to their end.
     async fn end(&self, jobs: &[JobId]) {
         match self.store.end_cancels(jobs).await {
