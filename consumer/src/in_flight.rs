@@ -21,13 +21,13 @@ pub enum Abort {
 struct Entry {
     job: JobId,
     slice: i32,
-    suspect: bool,
     abort: watch::Sender<Option<Abort>>,
 }
 
 #[derive(Debug, Default)]
 struct Pages {
     held: HashMap<LeaseToken, Entry>,
+    suspect_place_taken: bool,
     handing_back: bool,
 }
 
@@ -36,18 +36,15 @@ struct Pages {
 pub struct InFlight(Arc<Mutex<Pages>>);
 
 impl InFlight {
-    /// Registers a page for as long as the guard lives. `None` if it is a suspect and the process holds one already.
+    /// Registers a page for as long as the guard lives.
     #[must_use]
-    pub fn enter(&self, lease: &Lease, suspect: bool) -> Option<Held> {
+    pub fn enter(&self, lease: &Lease) -> Held {
         let mut pages = self.lock();
-        if suspect && pages.held.values().any(|entry| entry.suspect) {
-            return None;
-        }
         let (abort, aborted) = watch::channel(pages.handing_back.then_some(Abort::HandBack));
-        let entry = Entry { job: lease.job(), slice: lease.slice(), suspect, abort };
+        let entry = Entry { job: lease.job(), slice: lease.slice(), abort };
         pages.held.insert(lease.token(), entry);
         metrics::gauge!("pages_in_flight").increment(1.0);
-        Some(Held { pages: self.clone(), token: lease.token(), aborted })
+        Held { pages: self.clone(), token: lease.token(), aborted }
     }
 
     /// Resolves when no page of this slice is held (any more).
@@ -68,10 +65,11 @@ impl InFlight {
         }
     }
 
-    /// Whether one of the pages is a suspect.
+    /// Takes the place for the one suspect that the process may hold, for as long as the guard lives. `None` if it is taken.
     #[must_use]
-    pub fn holds_suspect(&self) -> bool {
-        self.lock().held.values().any(|entry| entry.suspect)
+    pub fn take_suspect_place(&self) -> Option<SuspectPlace> {
+        let taken = std::mem::replace(&mut self.lock().suspect_place_taken, true);
+        (!taken).then(|| SuspectPlace(self.clone()))
     }
 
     /// What a renewal names: the pages in progress, never "all of this worker's".
@@ -109,6 +107,17 @@ impl InFlight {
     fn lock(&self) -> MutexGuard<'_, Pages> {
         // No code that can panic runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place for the one suspect that a process may hold. It is taken before the claim: with two suspects in hand, nobody
+/// could tell which of them killed the process.
+#[derive(Debug)]
+pub struct SuspectPlace(InFlight);
+
+impl Drop for SuspectPlace {
+    fn drop(&mut self) {
+        self.0.lock().suspect_place_taken = false;
     }
 }
 

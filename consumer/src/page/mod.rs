@@ -19,7 +19,7 @@ mod settler;
 
 use crate::bell::Bell;
 use crate::disposition::Outcome;
-use crate::in_flight::{Abort, Held, InFlight};
+use crate::in_flight::{Abort, Held, InFlight, SuspectPlace};
 use crate::slots::Slots;
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use crate::sources::{Opened, Sources};
@@ -31,7 +31,7 @@ use common::credentials::Redactor;
 use common::fitness::Fitness;
 use common::ids::{LeaseToken, WorkerId};
 use common::slice::{Ring, SliceKind};
-use common::store::slices::{Attempt, Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
+use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
 use common::store::{Store, StoreError};
 use common::walk::Walk;
 use common::warn_unless_outage;
@@ -52,8 +52,6 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 /// A stint in a slot that nobody waits for lasts so many quanta at most: then its doorbell may go to another process, so
 /// that new processes get work.
 const QUANTA_UNDISTURBED: u32 = 8;
-/// How long a suspect waits when its process holds another one.
-const SUSPECT_WAIT: Duration = Duration::from_secs(5);
 
 /// Works on pages.
 #[derive(Debug)]
@@ -98,6 +96,8 @@ enum Next {
 struct Stint {
     context: PageContext,
     held: Held,
+    /// Kept until the first page is settled, if that is a suspect.
+    suspect: Option<SuspectPlace>,
     source: Arc<dyn Source>,
     redactor: Arc<Redactor>,
     started: Instant,
@@ -138,10 +138,11 @@ impl PageHandler {
                 slot = free => slot,
             };
             let asked = Instant::now();
-            let next = match self.claim(ring, redelivered).await? {
+            let (claim, place) = self.claim(ring, redelivered).await?;
+            let next = match claim {
                 Claim::Claimed(claimed) => {
                     let (lease, context) = *claimed;
-                    Box::pin(self.work(lease, context, asked, ending)).await?
+                    Box::pin(self.work(lease, context, place, asked, ending)).await?
                 }
                 Claim::SliceDone => {
                     self.finish(ring.job, None).await;
@@ -153,7 +154,7 @@ impl PageHandler {
                 }
                 Claim::Stale => Next::Over(Outcome::Stale),
                 Claim::Paused => Next::Over(Outcome::Paused),
-                Claim::SuspectElsewhere => Next::Over(Outcome::BackedOff),
+                Claim::Suspect | Claim::SuspectElsewhere => Next::Over(Outcome::BackedOff),
                 Claim::Poisoned { deaths, page, context } => {
                     self.poisoned(Ring { page, ..ring }, deaths, &context).await?
                 }
@@ -165,8 +166,28 @@ impl PageHandler {
         }
     }
 
+    /// Claims a page, and the place for a suspect first if the page is one.
+    async fn claim(
+        &self,
+        ring: Ring,
+        redelivered: bool,
+    ) -> Result<(Claim, Option<SuspectPlace>), StoreError> {
+        let claim = self.claim_with(ring, redelivered, None).await?;
+        if !matches!(claim, Claim::Suspect) {
+            return Ok((claim, None));
+        }
+        let place = self.in_flight.take_suspect_place();
+        let claim = self.claim_with(ring, redelivered, Some(place.is_some())).await?;
+        Ok((claim, place))
+    }
+
     /// Claims with one token: a claim whose answer was lost finds its own lease when it is repeated.
-    async fn claim(&self, ring: Ring, redelivered: bool) -> Result<Claim, StoreError> {
+    async fn claim_with(
+        &self,
+        ring: Ring,
+        redelivered: bool,
+        has_place: Option<bool>,
+    ) -> Result<Claim, StoreError> {
         let request = ClaimRequest {
             ring,
             redelivered,
@@ -174,7 +195,7 @@ impl PageHandler {
             token: LeaseToken::random(),
             lease: self.leases.duration,
             suspicion: Suspicion {
-                may_hold: !self.in_flight.holds_suspect(),
+                has_place,
                 suspect_after: i32::try_from(self.pages.suspect_after).unwrap_or(i32::MAX),
                 fail_after: i32::try_from(self.pages.deaths).unwrap_or(i32::MAX),
             },
@@ -193,6 +214,7 @@ impl PageHandler {
         &self,
         lease: Lease,
         context: PageContext,
+        mut suspect: Option<SuspectPlace>,
         asked: Instant,
         ending: &CancellationToken,
     ) -> Result<Next, StoreError> {
@@ -200,24 +222,36 @@ impl PageHandler {
             counter!("lease_takeovers_total").increment(1);
             tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "took a page over from a lost holder");
         }
-        let Some(held) = self.in_flight.enter(&lease, context.suspect) else {
-            let why = "a suspect page waits until this worker is done with another one";
-            self.store.back_off(&lease, SUSPECT_WAIT, Attempt::None, why).await?;
-            return Ok(Next::Over(Outcome::BackedOff));
-        };
+        let held = self.in_flight.enter(&lease);
         let Opened { source, redactor } = match self.sources.of(&context) {
             Ok(opened) => opened,
-            Err(error) => return self.fail_page(&lease, &context, error.to_string(), None).await,
+            Err(error) => {
+                let failed = self.fail_page(&lease, &context, error.to_string(), None).await?;
+                self.leave_suspect_place(&mut suspect).await?;
+                return Ok(failed);
+            }
         };
         let clock = Reading::new(context.read_at, asked);
-        let mut stint = Stint { context, held, source, redactor, started: Instant::now(), clock };
+        let mut stint = Stint { context, held, suspect, source, redactor, started: Instant::now(), clock };
         let mut lease = lease;
         loop {
             match self.page(lease, &mut stint, ending).await? {
                 Ok(kept) => lease = kept,
-                Err(next) => return Ok(next),
+                Err(next) => {
+                    self.leave_suspect_place(&mut stint.suspect).await?;
+                    return Ok(next);
+                }
             }
         }
+    }
+
+    /// A suspect is settled, or no longer in hand: what this worker holds besides is to blame again if it dies.
+    async fn leave_suspect_place(&self, suspect: &mut Option<SuspectPlace>) -> Result<(), StoreError> {
+        if suspect.is_some() {
+            self.store.suspect_cleared(self.worker).await?;
+            *suspect = None;
+        }
+        Ok(())
     }
 
     /// One page of a stint: its lease for the next one, or how the stint ends.

@@ -31,10 +31,6 @@ impl PageHandler {
     ) -> Result<Next, StoreError> {
         let place = Ring { job: lease.job(), slice: lease.slice(), page: lease.page(), ring: 0 };
         if let Some(next) = self.skipped(place, context, &poison).await? {
-            if context.suspect {
-                // It did not kill us after all.
-                self.store.suspect_cleared(self.worker).await?;
-            }
             return Ok(next);
         }
         self.fail_page(lease, context, poison.cause, poison.body).await

@@ -174,11 +174,8 @@ impl PageHandler {
         state: State,
         asked: Instant,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        if stint.context.suspect {
-            // It did not kill us after all.
-            stint.context.suspect = false;
-            self.store.suspect_cleared(self.worker).await?;
-        }
+        // The page did not kill us after all.
+        self.leave_suspect_place(&mut stint.suspect).await?;
         Ok(match settled {
             Settled::Kept(lease, tally, at) => {
                 count(&tally);

@@ -196,7 +196,7 @@ async fn a_cancel_is_repeatable_until_the_job_is_over() -> Result<()> {
     let ring =
         fixture.store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let token = LeaseToken::random();
-    let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
+    let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let claim =
         ClaimRequest { ring, redelivered: false, worker: WorkerId::random(), token, lease: LEASE, suspicion };
     let claimed = fixture.store.claim(&claim).await?;

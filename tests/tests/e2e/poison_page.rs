@@ -1,9 +1,10 @@
 //! A page that kills every process that works on it: after five deaths its job fails, in those words, and the other jobs of
-//! the fleet go on.
+//! the fleet go on. A process holds one suspect at a time, so that its death tells which page is to blame.
 
 use anyhow::{Context, Result};
 use common::job::JobStatus;
 use harness::fixture::Fixture;
+use harness::plan::plan;
 use harness::sample_upstream::{Options, TenantOptions};
 use serde_json::json;
 use std::time::Duration;
@@ -53,4 +54,42 @@ async fn fails_its_job_and_no_other() -> Result<()> {
     doomed.terminate()?;
     assert!(doomed.exit().await?.success());
     fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn of_two_suspects_a_process_holds_one() -> Result<()> {
+    let fixture =
+        Fixture::start(Options::new([TenantOptions::new("left", 30), TenantOptions::new("right", 30)]))
+            .await?;
+    fixture.upstream.hold_if(|_| true);
+    let left = fixture.account("left", json!({})).await?;
+    let right = fixture.account("right", json!({})).await?;
+    let jobs = [fixture.accept(left.connection).await?, fixture.accept(right.connection).await?];
+    for job in jobs {
+        let plannable = fixture.store.plannable(job).await?.context("a pending job")?;
+        assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
+    }
+    fixture
+        .database
+        .execute("update slices set charges = array[gen_random_uuid(), gen_random_uuid()]")
+        .await?;
+
+    let consumer = fixture.consumer().await?;
+    fixture.upstream.until(|seen| seen.held == 1).await;
+    fixture.until_sql("select exists (select from slices where status = 'waiting')").await?;
+    fixture
+        .until_sql(
+            "select (w.suspect_job, w.suspect_slice) = (s.job_id, s.slice) from workers w, slices s \
+             where s.lease_token is not null",
+        )
+        .await?;
+    fixture.upstream.release();
+    fixture.database.execute("update slices set not_before = now() where status = 'waiting'").await?;
+    for job in jobs {
+        fixture.until_over(job, JobStatus::Completed).await?;
+    }
+    fixture.until_sql("select bool_and(suspect_job is null) from workers").await?;
+    fixture.exact(left, "left").await?;
+    fixture.exact(right, "right").await?;
+    fixture.finish([consumer]).await
 }

@@ -185,7 +185,7 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
                 worker: WorkerId::random(),
                 token: LeaseToken::random(),
                 lease: LEASE,
-                suspicion: Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 },
+                suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
             };
             let Claim::Claimed(claimed) = fixture.store.claim(&request).await? else {
                 anyhow::bail!("not claimed");

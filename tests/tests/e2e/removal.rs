@@ -144,7 +144,7 @@ async fn nothing_is_removed_while_a_lease_lives() -> Result<()> {
     assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
     let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
-    let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
+    let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let lease = Duration::from_secs(60);
     let claim = ClaimRequest { ring, redelivered: false, worker, token, lease, suspicion };
     let Claim::Claimed(claimed) = store.claim(&claim).await? else { bail!("not claimed") };

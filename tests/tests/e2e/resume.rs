@@ -190,7 +190,7 @@ async fn nothing_done_and_all_done_are_checkpoints() -> Result<()> {
     assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
     let ring = fixture.store.refill(account.tenant, LEASE).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
-    let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
+    let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let claim = ClaimRequest { ring, redelivered: false, worker, token, lease: LEASE, suspicion };
     let Claim::Claimed(claimed) = fixture.store.claim(&claim).await? else { bail!("not claimed") };
     let page = Settlement { go_on: false, whole: true, ..Settlement::default() };

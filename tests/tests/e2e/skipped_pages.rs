@@ -250,7 +250,7 @@ async fn a_skip_is_fenced() -> Result<()> {
     let plannable = store.plannable(job).await?.context("pending")?;
     assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
     let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
-    let suspicion = Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 };
+    let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let (worker, lease) = (WorkerId::random(), Duration::from_secs(60));
     let request = |ring, redelivered| ClaimRequest {
         ring,

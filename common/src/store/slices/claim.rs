@@ -35,8 +35,9 @@ pub struct ClaimRequest {
 /// When a page is suspected of killing the processes that work on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspicion {
-    /// Whether this worker may take a suspect: it holds at most one.
-    pub may_hold: bool,
+    /// Whether the place for the one suspect that a worker may hold is kept for this claim. `None` if nobody has asked for
+    /// it yet: a suspect is then left as it is, and the answer is [`Claim::Suspect`].
+    pub has_place: Option<bool>,
     /// Charges that make a suspect.
     pub suspect_after: i32,
     /// Charges that fail the job.
@@ -56,6 +57,8 @@ pub enum Claim {
     Stale,
     /// The job or its connection is paused; refill rings the slice when the pause ends.
     Paused,
+    /// A suspect, left as it is: see whether this worker has a place for it, and claim again.
+    Suspect,
     /// A suspect, and this worker holds one already: it waits for a few seconds.
     SuspectElsewhere,
     /// The page was being worked on each time when its process died, too often. The job is to be failed.
@@ -94,8 +97,6 @@ pub struct PageContext {
     pub cursor: Option<String>,
     /// An earlier cursor: meeting it again is a loop.
     pub anchor: Option<String>,
-    /// Whether this page is a suspect.
-    pub suspect: bool,
     /// Whether the lease was taken over from a lost holder.
     pub taken_over: bool,
     /// The slice's span.
@@ -179,6 +180,7 @@ enum Verdict {
     Stale,
     Paused,
     Suspect,
+    Elsewhere,
     Poisoned,
 }
 
@@ -200,7 +202,7 @@ impl Store {
             request.worker.0,
             request.token.0,
             request.lease.as_secs_f64() * 1000.0,
-            request.suspicion.may_hold,
+            request.suspicion.has_place,
             request.suspicion.suspect_after,
             request.suspicion.fail_after
         )
@@ -278,7 +280,6 @@ impl Row {
         let context = PageContext {
             cursor: self.cursor,
             anchor: self.anchor,
-            suspect: self.charges >= request.suspicion.suspect_after,
             taken_over: self.taken_over && matches!(self.verdict, Verdict::Claimed),
             span: Span { from: self.span_from, to: self.span_to },
             tenant: self.tenant_id,
@@ -319,7 +320,8 @@ impl Row {
             Verdict::Released => Claim::LeaseEnded,
             Verdict::Stale => Claim::Stale,
             Verdict::Paused => Claim::Paused,
-            Verdict::Suspect => Claim::SuspectElsewhere,
+            Verdict::Suspect => Claim::Suspect,
+            Verdict::Elsewhere => Claim::SuspectElsewhere,
             Verdict::Poisoned => {
                 Claim::Poisoned { deaths: self.charges, page: self.page, context: Box::new(context) }
             }

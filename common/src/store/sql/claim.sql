@@ -1,7 +1,7 @@
 -- Claim: what a delivery of a page message may do, decided and done in one statement.
 -- $1 job, $2 slice, $3 page and $4 ring of the delivery, $5 redelivered, $6 worker, $7 token (made before, so that a
--- claim repeated because its answer was lost finds its own lease), $8 lease in ms, $9 this worker may hold a suspect,
--- $10 charges that make a suspect, $11 charges that fail the job.
+-- claim repeated because its answer was lost finds its own lease), $8 lease in ms, $9 this worker has a place for a
+-- suspect, null if that was not asked, $10 charges that make a suspect, $11 charges that fail the job.
 with settings as materialized (
     -- A claim lost in a database crash is harmless: its token is gone with it, so its settle is fenced. No disk wait.
     select set_config('synchronous_commit', 'off', true) as off
@@ -48,7 +48,8 @@ with settings as materialized (
                when j.status <> 'running' or c.deleted_at is not null then 'stale'
                when j.paused or c.paused_until > now() then 'paused'
                when cardinality(s.charged) >= $11 then 'poisoned'
-               when cardinality(s.charged) >= $10 and not $9 then 'suspect'
+               when cardinality(s.charged) >= $10 and $9::bool is null then 'suspect'
+               when cardinality(s.charged) >= $10 and not $9 then 'elsewhere'
                else 'claimed'
            end as verdict
       from seen s join jobs j on j.id = s.job_id join connections c on c.id = s.connection_id
@@ -67,12 +68,12 @@ with settings as materialized (
            charges = d.charged,
            -- From the row that is locked, never from s: Postgres checks the constraints on what it makes of the row that the
            -- statement began with, before it finds that there is a newer one.
-           status = case d.verdict when 'paused' then 'queued' when 'suspect' then 'waiting' else d.status end,
+           status = case d.verdict when 'paused' then 'queued' when 'elsewhere' then 'waiting' else d.status end,
            rung_at = d.rung_at, rung_marker = d.rung_marker,
-           not_before = case when d.verdict = 'suspect' then now() + interval '5 s' end
+           not_before = case when d.verdict = 'elsewhere' then now() + interval '5 s' end
       from decided d
      where s.job_id = d.job_id and s.slice = d.slice
-       and d.verdict in ('claimed', 'paused', 'poisoned', 'suspect', 'released')
+       and d.verdict in ('claimed', 'paused', 'poisoned', 'elsewhere', 'released')
 )
 select 1::bigint as "nth!", verdict as "verdict!: Verdict", page as "page!", cursor, anchor,
        cardinality(charged) as "charges!", lease_token is not null as "taken_over!",

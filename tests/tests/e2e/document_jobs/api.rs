@@ -277,7 +277,7 @@ impl World {
             worker: WorkerId::random(),
             token: LeaseToken::random(),
             lease: Duration::from_secs(300),
-            suspicion: Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 },
+            suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
         };
         let claimed = store.claim(&claim).await?;
         let Claim::Claimed(claimed) = claimed else { anyhow::bail!("not claimed: {claimed:?}") };

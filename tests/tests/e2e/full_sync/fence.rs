@@ -40,7 +40,7 @@ async fn claim(world: &World, redelivered: bool) -> Result<(Lease, PageContext)>
         worker: WorkerId::random(),
         token: LeaseToken::random(),
         lease: LEASE,
-        suspicion: Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 },
+        suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
     };
     let Claim::Claimed(claimed) = store.claim(&request).await? else { bail!("not claimed") };
     Ok(*claimed)

@@ -211,7 +211,7 @@ impl Agency {
             worker: WorkerId::random(),
             token: LeaseToken::random(),
             lease: Duration::from_secs(20),
-            suspicion: Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 },
+            suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
         };
         let claimed = store.claim(&claim).await?;
         ensure!(matches!(claimed, Claim::Claimed(_)), "{claimed:?}");

@@ -131,7 +131,7 @@ impl World {
                 worker: WorkerId::random(),
                 token: LeaseToken::random(),
                 lease: LEASE,
-                suspicion: Suspicion { may_hold: true, suspect_after: 2, fail_after: 5 },
+                suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
             };
             let Claim::Claimed(claimed) = self.store.claim(&request).await? else { bail!("not claimed") };
             leases.push(claimed.0);

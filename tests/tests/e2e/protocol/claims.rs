@@ -21,8 +21,8 @@ async fn traces(together: bool) -> Result<(String, String)> {
     for (claim, request) in claims.into_iter().zip(&requests) {
         let (lease, context) = claimed(claim)?;
         assert_eq!((lease.slice(), lease.page(), lease.token()), (request.ring.slice, 0, request.token));
-        let PageContext { cursor, anchor, suspect, taken_over, span, source, base_url, .. } = &context;
-        said += &format!("{cursor:?} {anchor:?} {suspect} {taken_over} {span:?} {source} {base_url} ");
+        let PageContext { cursor, anchor, taken_over, span, source, base_url, .. } = &context;
+        said += &format!("{cursor:?} {anchor:?} {taken_over} {span:?} {source} {base_url} ");
         said += &format!(
             "{:?} {} {} {}\n",
             context.settings,
