@@ -1,6 +1,6 @@
 //! The sources of connections in use, opened once and kept while the connection's row stays the same.
 
-use crate::source::{self, Endpoint, Source, SourceError};
+use crate::source::{Endpoint, Source, SourceError};
 use common::credentials::{Keyring, Redactor, Sealed};
 use common::ids::ConnectionId;
 use common::store::slices::{PageContext, Planned};
@@ -12,6 +12,9 @@ use url::Url;
 
 /// More connections than this in use at once, and the cache starts anew.
 const MOST: usize = 1024;
+
+/// Opens sources: [`crate::source::open`], unless others are wanted.
+pub type Opener = fn(&Endpoint) -> Result<Box<dyn Source>, SourceError>;
 
 /// An opened source.
 #[derive(Clone, Debug)]
@@ -44,14 +47,15 @@ impl std::fmt::Debug for Open {
 #[derive(Debug)]
 pub struct Sources {
     keyring: Keyring,
+    opener: Opener,
     open: Mutex<HashMap<ConnectionId, Open>>,
 }
 
 impl Sources {
     /// No source is open yet.
     #[must_use]
-    pub fn new(keyring: Keyring) -> Self {
-        Self { keyring, open: Mutex::default() }
+    pub fn new(keyring: Keyring, opener: Opener) -> Self {
+        Self { keyring, opener, open: Mutex::default() }
     }
 
     /// The source of a page's connection.
@@ -77,7 +81,7 @@ impl Sources {
         let address = parsed(&base_url)?;
         let credentials = self
             .keyring
-            .open(page.connection, page.credentials.as_ref())
+            .open(&page.bound(), page.credentials.as_ref())
             .map_err(|error| SourceError::Credentials { reason: error.to_string() })?;
         let redactor = Arc::new(Redactor::of(&credentials));
         let endpoint = Endpoint {
@@ -86,7 +90,7 @@ impl Sources {
             credentials,
             settings: settings.into_owned(),
         };
-        let opened = Opened { source: Arc::from(source::open(&endpoint)?), redactor };
+        let opened = Opened { source: Arc::from((self.opener)(&endpoint)?), redactor };
         if open.len() >= MOST {
             open.clear();
         }

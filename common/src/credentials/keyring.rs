@@ -1,4 +1,4 @@
-//! Sealing and opening: XChaCha20-Poly1305, a random nonce each time, bound to the connection.
+//! Sealing and opening: XChaCha20-Poly1305, a random nonce each time, bound to the connection and where it sends them.
 
 use super::{Key, KeyId};
 use crate::ids::ConnectionId;
@@ -6,6 +6,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use serde_json::Value;
 use std::fmt;
+use url::Url;
 use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 24;
@@ -67,8 +68,8 @@ pub enum CannotOpen {
     },
     /// The key is right, and the bytes are not what it sealed for this connection.
     #[error(
-        "what is stored was changed, or belongs to another connection: key {key} does not open it; give the credentials \
-         again (`backhaul admin connection put`)"
+        "what is stored was changed, or belongs to another connection, address or `auth`: key {key} does not open it; give \
+         the credentials again (`backhaul admin connection put`)"
     )]
     Tampered {
         /// The key it claims.
@@ -105,24 +106,24 @@ impl Keyring {
         self.current.iter().chain(&self.old)
     }
 
-    /// Seals credentials for one connection; `None` for an empty object or null, which are no secret and need no key.
+    /// Seals credentials for one connection and where it sends them; `None` for an empty object or null, which are no secret and need no key.
     ///
     /// # Errors
     /// When no key is configured.
-    pub fn seal(&self, connection: ConnectionId, credentials: &Value) -> Result<Option<Sealed>, CannotSeal> {
+    pub fn seal(&self, bound: &Bound<'_>, credentials: &Value) -> Result<Option<Sealed>, CannotSeal> {
         if credentials.is_null() || credentials.as_object().is_some_and(serde_json::Map::is_empty) {
             return Ok(None);
         }
-        self.seal_text(connection, Zeroizing::new(credentials.to_string()).as_bytes()).map(Some)
+        self.seal_text(bound, Zeroizing::new(credentials.to_string()).as_bytes()).map(Some)
     }
 
-    /// Opens what [`Self::seal`] made for this connection. Nothing stored is an empty object.
+    /// Opens what [`Self::seal`] made for this connection and address. Nothing stored is an empty object.
     ///
     /// # Errors
     /// When no configured key opens it.
-    pub fn open(&self, connection: ConnectionId, sealed: Option<&Sealed>) -> Result<Value, CannotOpen> {
+    pub fn open(&self, bound: &Bound<'_>, sealed: Option<&Sealed>) -> Result<Value, CannotOpen> {
         let Some(sealed) = sealed else { return Ok(Value::Object(serde_json::Map::new())) };
-        let text = self.open_text(connection, sealed)?;
+        let text = self.open_text(bound, sealed)?;
         // The tag fits, so we wrote it, and we write JSON only.
         serde_json::from_slice(&text).map_err(|_never| CannotOpen::Tampered { key: sealed.key })
     }
@@ -131,24 +132,24 @@ impl Keyring {
     ///
     /// # Errors
     /// When they cannot be opened; a missing current key counts as one that is not known.
-    pub fn reseal(&self, connection: ConnectionId, sealed: &Sealed) -> Result<Sealed, CannotOpen> {
-        let text = self.open_text(connection, sealed)?;
-        self.seal_text(connection, &text).map_err(|_no_key| self.unknown(sealed.key))
+    pub fn reseal(&self, bound: &Bound<'_>, sealed: &Sealed) -> Result<Sealed, CannotOpen> {
+        let text = self.open_text(bound, sealed)?;
+        self.seal_text(bound, &text).map_err(|_no_key| self.unknown(sealed.key))
     }
 
-    fn seal_text(&self, connection: ConnectionId, text: &[u8]) -> Result<Sealed, CannotSeal> {
+    fn seal_text(&self, bound: &Bound<'_>, text: &[u8]) -> Result<Sealed, CannotSeal> {
         let key = self.current.as_ref().ok_or(CannotSeal::NoKey)?;
         let nonce: [u8; NONCE_BYTES] = rand::random();
-        let associated = associated(connection);
+        let associated = bound.associated();
         let payload = Payload { msg: text, aad: &associated };
         let ciphertext =
             cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_unspecific| CannotSeal::Refused)?;
         Ok(Sealed { key: key.id(), nonce, ciphertext })
     }
 
-    fn open_text(&self, connection: ConnectionId, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
+    fn open_text(&self, bound: &Bound<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
         let key = self.keys().find(|key| key.id() == sealed.key).ok_or_else(|| self.unknown(sealed.key))?;
-        let associated = associated(connection);
+        let associated = bound.associated();
         let payload = Payload { msg: &sealed.ciphertext, aad: &associated };
         cipher(key)
             .decrypt(&XNonce::from(sealed.nonce), payload)
@@ -167,9 +168,28 @@ fn cipher(key: &Key) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.bytes().into())
 }
 
-/// What the tag covers beside the text: a sealed value that is copied to another connection's row does not open there.
-fn associated(connection: ConnectionId) -> Vec<u8> {
-    [PURPOSE, connection.0.as_bytes()].concat()
+/// To what credentials are bound: they open for this connection only, and only while it sends them where it did when they
+/// were sealed. Whoever can write the database, and not seal, cannot have them sent elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound<'a> {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The upstream's address, of which scheme, host and port count.
+    pub base_url: &'a str,
+    /// The connection's settings, of which `auth` counts: how the credentials are sent.
+    pub settings: &'a Value,
+}
+
+impl Bound<'_> {
+    /// What the tag covers beside the text.
+    fn associated(&self) -> Vec<u8> {
+        let origin = match Url::parse(self.base_url) {
+            Ok(url) => url.origin().ascii_serialization(),
+            Err(_unusable) => self.base_url.to_owned(),
+        };
+        let auth = self.settings.get("auth").unwrap_or(&Value::Null).to_string();
+        [PURPOSE, self.connection.0.as_bytes(), origin.as_bytes(), b"\0", auth.as_bytes()].concat()
+    }
 }
 
 #[cfg(test)]
@@ -177,19 +197,50 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn at(connection: ConnectionId) -> Bound<'static> {
+        Bound { connection, base_url: "https://api.example.org/v1", settings: &Value::Null }
+    }
+
     fn sealed_with(keyring: &Keyring, connection: ConnectionId) -> Sealed {
-        keyring.seal(connection, &json!({"api_key": "s3cret-value"})).unwrap().unwrap()
+        keyring.seal(&at(connection), &json!({"api_key": "s3cret-value"})).unwrap().unwrap()
     }
 
     #[test]
     fn what_is_sealed_opens_for_its_connection_only() {
         let (keyring, connection) = (Keyring::new(Some(Key::generate()), Vec::new()), ConnectionId::random());
         let sealed = sealed_with(&keyring, connection);
-        assert_eq!(keyring.open(connection, Some(&sealed)).unwrap(), json!({"api_key": "s3cret-value"}));
+        assert_eq!(keyring.open(&at(connection), Some(&sealed)).unwrap(), json!({"api_key": "s3cret-value"}));
         assert!(!sealed.ciphertext.windows(6).any(|window| window == b"s3cret"));
         assert_ne!(sealed, sealed_with(&keyring, connection), "a nonce is never used twice");
-        let elsewhere = keyring.open(ConnectionId::random(), Some(&sealed));
+        let elsewhere = keyring.open(&at(ConnectionId::random()), Some(&sealed));
         assert_eq!(elsewhere, Err(CannotOpen::Tampered { key: sealed.key }));
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_while_it_is_sent_to_the_same_place_in_the_same_way() {
+        let (keyring, connection) = (Keyring::new(Some(Key::generate()), Vec::new()), ConnectionId::random());
+        let settings = json!({ "auth": { "header": "x-key" }, "page_size": 10 });
+        let bound = Bound { connection, base_url: "https://api.example.org/v1", settings: &settings };
+        let sealed = keyring.seal(&bound, &json!({"api_key": "s3cret-value"})).unwrap().unwrap();
+        let elsewhere = json!({ "auth": { "header": "x-other" }, "page_size": 10 });
+        let other_pages = json!({ "page_size": 50, "auth": { "header": "x-key" } });
+        for same in [
+            Bound { settings: &other_pages, ..bound },
+            Bound { base_url: "https://api.example.org:443/v2", ..bound },
+        ] {
+            assert!(keyring.open(&same, Some(&sealed)).is_ok(), "{same:?}");
+        }
+        for other in [
+            Bound { base_url: "http://api.example.org/v1", ..bound },
+            Bound { base_url: "https://api.example.com/v1", ..bound },
+            Bound { base_url: "https://api.example.org:8443/v1", ..bound },
+            Bound { base_url: "", ..bound },
+            Bound { settings: &elsewhere, ..bound },
+            Bound { settings: &Value::Null, ..bound },
+        ] {
+            let opened = keyring.open(&other, Some(&sealed));
+            assert_eq!(opened, Err(CannotOpen::Tampered { key: sealed.key }), "{other:?}");
+        }
     }
 
     #[test]
@@ -199,20 +250,20 @@ mod tests {
         for byte in 0..sealed.ciphertext.len() {
             let mut changed = sealed.clone();
             changed.ciphertext[byte] ^= 1;
-            assert!(keyring.open(connection, Some(&changed)).is_err(), "byte {byte}");
+            assert!(keyring.open(&at(connection), Some(&changed)).is_err(), "byte {byte}");
         }
         let cut = Sealed { ciphertext: sealed.ciphertext[..7].to_vec(), ..sealed.clone() };
-        assert!(keyring.open(connection, Some(&cut)).is_err());
+        assert!(keyring.open(&at(connection), Some(&cut)).is_err());
         let nonce = Sealed { nonce: [0; NONCE_BYTES], ..sealed };
-        assert!(keyring.open(connection, Some(&nonce)).is_err());
+        assert!(keyring.open(&at(connection), Some(&nonce)).is_err());
     }
 
     #[test]
     fn no_credentials_need_no_key_and_others_do() {
         let (none, connection) = (Keyring::default(), ConnectionId::random());
-        assert!(none.seal(connection, &json!({})).unwrap().is_none());
-        assert_eq!(none.open(connection, None).unwrap(), json!({}));
-        let refused = none.seal(connection, &json!({"api_key": "s3cret"})).unwrap_err().to_string();
+        assert!(none.seal(&at(connection), &json!({})).unwrap().is_none());
+        assert_eq!(none.open(&at(connection), None).unwrap(), json!({}));
+        let refused = none.seal(&at(connection), &json!({"api_key": "s3cret"})).unwrap_err().to_string();
         assert!(refused.contains("generate-key") && !refused.contains("s3cret"), "{refused}");
     }
 
@@ -221,12 +272,12 @@ mod tests {
         let (old, new, connection) = (Key::generate(), Key::generate(), ConnectionId::random());
         let before = sealed_with(&Keyring::new(Some(old.clone()), Vec::new()), connection);
         let rotating = Keyring::new(Some(new.clone()), vec![old.clone()]);
-        let after = rotating.reseal(connection, &before).unwrap();
+        let after = rotating.reseal(&at(connection), &before).unwrap();
         assert_eq!((before.key, after.key), (old.id(), new.id()));
-        assert!(rotating.open(connection, Some(&before)).is_ok());
+        assert!(rotating.open(&at(connection), Some(&before)).is_ok());
         let rotated = Keyring::new(Some(new.clone()), Vec::new());
-        assert!(rotated.open(connection, Some(&after)).is_ok());
-        let said = rotated.open(connection, Some(&before)).unwrap_err().to_string();
+        assert!(rotated.open(&at(connection), Some(&after)).is_ok());
+        let said = rotated.open(&at(connection), Some(&before)).unwrap_err().to_string();
         assert!(said.contains(&old.id().to_string()) && said.contains(&new.id().to_string()), "{said}");
     }
 }

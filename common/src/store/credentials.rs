@@ -1,8 +1,9 @@
 //! Sealed credentials, as the rotation of keys sees them. The store never holds a key.
 
 use super::{Store, StoreError};
-use crate::credentials::{KeyId, Sealed};
+use crate::credentials::{Bound, KeyId, Sealed};
 use crate::ids::ConnectionId;
+use serde_json::Value;
 
 /// The sealed credentials of one connection.
 #[derive(Clone, Debug)]
@@ -11,8 +12,20 @@ pub struct SealedRow {
     pub connection: ConnectionId,
     /// `tenant/connection`, for people.
     pub name: String,
+    /// Where it sends them.
+    pub base_url: String,
+    /// Its settings, of which `auth` says how.
+    pub settings: Value,
     /// What is stored.
     pub sealed: Sealed,
+}
+
+impl SealedRow {
+    /// To what they are bound.
+    #[must_use]
+    pub const fn bound(&self) -> Bound<'_> {
+        Bound { connection: self.connection, base_url: self.base_url.as_str(), settings: &self.settings }
+    }
 }
 
 /// One connection's change to another key.
@@ -67,7 +80,7 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<SealedRow>, StoreError> {
         let rows = sqlx::query!(
-            r#"select c.id as "id: ConnectionId", t.name || '/' || c.name as "name!", credentials_key as "key!",
+            r#"select c.id as "id: ConnectionId", t.name || '/' || c.name as "name!", base_url, settings, credentials_key as "key!",
                       credentials_nonce as "nonce!", credentials as "ciphertext!"
                  from connections c join tenants t on t.id = c.tenant_id
                 where credentials_key <> $1 and ($2::uuid is null or c.id > $2)
@@ -80,7 +93,8 @@ impl Store {
         .await?;
         let sealed = rows.into_iter().filter_map(|row| {
             let sealed = Sealed::from_columns(&row.key, &row.nonce, row.ciphertext)?;
-            Some(SealedRow { connection: row.id, name: row.name, sealed })
+            let (base_url, settings) = (row.base_url, row.settings);
+            Some(SealedRow { connection: row.id, name: row.name, base_url, settings, sealed })
         });
         Ok(sealed.collect())
     }
