@@ -45,12 +45,36 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The hash under which a presented key would be stored; none for what no [`ApiKey`] looks like.
-#[must_use]
-pub fn hash(presented: &str) -> Option<[u8; 32]> {
-    let random = presented.strip_prefix(MARK)?;
-    let hex = random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (random.len() == RANDOM_CHARS && hex).then(|| digest(presented))
+/// A key that somebody presents, if it looks like one. `Debug` shows its prefix only.
+#[derive(Clone, Copy)]
+pub struct Presented<'a>(&'a str);
+
+impl<'a> Presented<'a> {
+    /// `None` for what no [`ApiKey`] looks like.
+    #[must_use]
+    pub fn read(presented: &'a str) -> Option<Self> {
+        let random = presented.strip_prefix(MARK)?;
+        let hex = random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (random.len() == RANDOM_CHARS && hex).then_some(Self(presented))
+    }
+
+    /// The part that is stored in clear.
+    #[must_use]
+    pub fn prefix(self) -> &'a str {
+        self.0.get(..PREFIX_CHARS).unwrap_or_default()
+    }
+
+    /// What is stored instead of the key.
+    #[must_use]
+    pub fn hash(self) -> [u8; 32] {
+        digest(self.0)
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Presented({}…)", self.prefix())
+    }
 }
 
 /// A fast hash is enough: the keys are random, not chosen.
@@ -68,18 +92,19 @@ mod tests {
         assert_ne!(one.expose(), other.expose());
         assert_eq!(one.expose().len(), 3 + 64);
         assert!(one.expose().starts_with(one.prefix()));
-        assert_eq!(Some(one.hash()), hash(one.expose()));
+        let presented = Presented::read(one.expose()).unwrap();
+        assert_eq!((presented.hash(), presented.prefix()), (one.hash(), one.prefix()));
         assert!(!format!("{one:?}").contains(one.expose()));
     }
 
     #[test]
-    fn what_cannot_be_a_key_has_no_hash() {
+    fn what_cannot_be_a_key_is_not_read_as_one() {
         let key = ApiKey::generate();
         let key = key.expose();
         for text in
             ["", "bh_", "bh_1", "a.b.c", &key[1..], &key[..66], &format!("{key}0"), &key.to_uppercase()]
         {
-            assert_eq!(hash(text), None, "{text}");
+            assert!(Presented::read(text).is_none(), "{text}");
         }
     }
 }

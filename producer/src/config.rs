@@ -19,8 +19,8 @@ pub struct ApiConfig {
     /// What each API key and each user may ask for (`each_caller.per_second`, default 100; 0 is no limit;
     /// `each_caller.burst`, default 500), of each producer. More is answered with 429.
     pub each_caller: Rate,
-    /// What keys and tokens that are not known may ask for, all together (`unknown_callers.per_second`, default 10;
-    /// `unknown_callers.burst`, default 100): it makes guessing slow.
+    /// How many keys that are not known may be tried from one address, for each way in which keys begin
+    /// (`unknown_callers.per_second`, default 10; `unknown_callers.burst`, default 100): it makes guessing slow.
     pub unknown_callers: Rate,
     /// Where people reach this installation, without a slash at the end (`public_url`, default none): links for them are
     /// made of it, and are null without it.

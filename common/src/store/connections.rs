@@ -2,11 +2,12 @@
 
 use super::slices::PoisonPolicy;
 use super::{Store, StoreError};
-use crate::credentials::{KeyId, Sealed};
+use crate::credentials::{Bound, KeyId, Sealed};
 use crate::ids::{ConnectionId, TenantId};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// A tenant.
@@ -37,6 +38,14 @@ pub struct NewConnection {
     pub settings: Value,
 }
 
+impl NewConnection {
+    /// To what its credentials are bound, once it has an id.
+    #[must_use]
+    pub const fn bound(&self, connection: ConnectionId) -> Bound<'_> {
+        Bound { connection, base_url: self.base_url.as_str(), settings: &self.settings }
+    }
+}
+
 /// What whoever puts a connection says about its account at the upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccountChange {
@@ -57,6 +66,14 @@ pub enum AccountChange {
 /// None.
 pub const fn no_credentials(_connection: ConnectionId) -> Result<Option<Sealed>, StoreError> {
     Ok(None)
+}
+
+impl ConnectionView {
+    /// To what its credentials are bound.
+    #[must_use]
+    pub const fn bound(&self) -> Bound<'_> {
+        Bound { connection: self.id, base_url: self.base_url.as_str(), settings: &self.settings }
+    }
 }
 
 /// A connection, without its credentials.
@@ -184,6 +201,31 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?)
+    }
+
+    /// The parts in clear of every API key that is not revoked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn key_prefixes(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar!("select prefix from api_keys where revoked_at is null")
+            .fetch_all(&self.pool)
+            .await?)
+    }
+
+    /// Those of these API keys, by their hashes, that are not revoked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn good_keys(&self, hashes: &[[u8; 32]]) -> Result<HashSet<[u8; 32]>, StoreError> {
+        let asked: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
+        let good = sqlx::query_scalar!(
+            "select hash from api_keys where hash = any($1) and revoked_at is null",
+            asked.as_slice()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(good.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
     }
 
     /// The API keys of a tenant.
@@ -345,6 +387,37 @@ impl Store {
         tenant: TenantId,
     ) -> Result<Option<ConnectionView>, StoreError> {
         Ok(self.read_connections(Some(tenant), Some(connection)).await?.pop())
+    }
+
+    /// Connections of a tenant by name, after the one of a name if there is one: at most so many, and, since settings may be
+    /// long, without them if they are not wanted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn connections_by_name(
+        &self,
+        tenant: TenantId,
+        after: Option<&str>,
+        limit: i64,
+        with_settings: bool,
+    ) -> Result<Vec<ConnectionView>, StoreError> {
+        Ok(sqlx::query_as!(
+            ConnectionView,
+            r#"select id as "id: ConnectionId", tenant_id as "tenant_id: TenantId", name, source, base_url,
+                      case when $4 then settings else '{}' end as "settings!",
+                      credentials_key as "credentials_key: KeyId", paused_until, historical_sync, account, account_doubted_at,
+                      max_pages_in_flight, requests_per_second, on_poison_page as "on_poison_page: PoisonPolicy",
+                      created_at
+                 from connections
+                where deleted_at is null and tenant_id = $1 and ($2::text is null or name > $2)
+                order by name limit $3"#,
+            tenant.0,
+            after,
+            limit,
+            with_settings
+        )
+        .fetch_all(&self.pool)
+        .await?)
     }
 
     async fn read_connections(

@@ -248,7 +248,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn events_of(&self, job: JobId) -> Result<Vec<JobEventRow>, StoreError> {
-        self.events_after(job, 0, i64::MAX).await
+        self.events_after(job, None, 0, i64::MAX).await
     }
 
     /// The events of a job after the one with this id (0: from the first), oldest first, at most `limit`.
@@ -261,6 +261,7 @@ impl Store {
     pub async fn events_after(
         &self,
         job: JobId,
+        tenant: Option<TenantId>,
         after: i64,
         limit: i64,
     ) -> Result<Vec<JobEventRow>, StoreError> {
@@ -271,10 +272,14 @@ impl Store {
                       e.status as "status: JobStatus", e.counters as "counters: Json<StoredCounters>",
                       e.traceparent
                  from job_events e left join jobs j on j.id = e.job_id
-                where e.job_id = $1 and e.id > $2 order by e.id limit $3"#,
+                where e.job_id = $1 and e.id > $2
+                  -- The refusal of somebody else's start, who chose the same id, is not for this tenant.
+                  and ($4::uuid is null or coalesce(e.tenant_id, j.tenant_id) = $4)
+                order by e.id limit $3"#,
             job.0,
             after,
-            limit
+            limit,
+            tenant.map(|tenant| tenant.0)
         )
         .fetch_all(&self.pool)
         .await?)

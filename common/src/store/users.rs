@@ -4,6 +4,7 @@ use super::{Store, StoreError};
 use crate::ids::TenantId;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// The longest subject, in characters. (The schema says the same.)
@@ -100,6 +101,21 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?)
+    }
+
+    /// The tenants of those of these users, by subject, that are not disabled and have one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn good_users(&self, subjects: &[String]) -> Result<HashMap<String, TenantId>, StoreError> {
+        let users = sqlx::query!(
+            r#"select subject, tenant_id as "tenant!: TenantId" from users
+                where subject = any($1) and disabled_at is null and tenant_id is not null"#,
+            subjects
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(users.into_iter().map(|user| (user.subject, user.tenant)).collect())
     }
 
     /// The users of a tenant, or all, by subject.

@@ -17,6 +17,8 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use key_set::Key;
 use serde::Deserialize;
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
 
 /// No issuer needs more; what is longer is not looked at.
 const LONGEST_TOKEN: usize = 8 * 1024;
@@ -51,9 +53,20 @@ pub struct Tokens {
     keys: Option<Issuer>,
 }
 
+/// A token that is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its `sub`: whom it speaks for.
+    pub subject: String,
+    /// When it is not believed any more: its `exp`, and the leeway.
+    pub expires: SystemTime,
+}
+
 #[derive(Debug, Deserialize)]
 struct Claims {
     sub: Option<String>,
+    // Whether it can be read is the library's to say.
+    exp: Option<Value>,
     // Also to refuse a list of issuers, which the checks of the library would take.
     #[serde(rename = "iss")]
     _iss: Option<String>,
@@ -92,11 +105,11 @@ impl Tokens {
         Ok(Self { issuer, audience, leeway_seconds: config.leeway.as_secs(), secret, keys })
     }
 
-    /// Whose token it is: its `sub`, once the signature, `exp`, `nbf`, `aud` and `iss` are right.
+    /// What a token says, once the signature, `exp`, `nbf`, `aud` and `iss` are right.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn subject(&self, token: &str) -> Result<String, TokenError> {
+    pub async fn read(&self, token: &str) -> Result<Token, TokenError> {
         if self.secret.is_none() && self.keys.is_none() {
             return Err(TokenError::Closed);
         }
@@ -128,7 +141,7 @@ impl Tokens {
         }
     }
 
-    fn check(&self, token: &str, key: &Key) -> Result<String, TokenError> {
+    fn check(&self, token: &str, key: &Key) -> Result<Token, TokenError> {
         let mut validation = Validation::new(key.algorithm);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.set_audience(&[&self.audience]);
@@ -142,10 +155,22 @@ impl Tokens {
                 && subject.chars().count() <= MAX_SUBJECT_CHARS
                 && !subject.chars().any(char::is_control)
         };
-        claims
+        let subject = claims
             .sub
             .filter(usable)
-            .ok_or_else(|| TokenError::refused("the token's `sub` cannot be a user of ours"))
+            .ok_or_else(|| TokenError::refused("the token's `sub` cannot be a user of ours"))?;
+        let ends = claims.exp.as_ref().and_then(Value::as_f64);
+        let expires = ends.and_then(|ends| self.end(ends));
+        expires
+            .map(|expires| Token { subject, expires })
+            .ok_or_else(|| TokenError::refused("the token has no usable `exp`"))
+    }
+
+    /// `exp`, in seconds since 1970, and the leeway.
+    fn end(&self, exp: f64) -> Option<SystemTime> {
+        let end =
+            Duration::try_from_secs_f64(exp).ok()?.checked_add(Duration::from_secs(self.leeway_seconds))?;
+        SystemTime::UNIX_EPOCH.checked_add(end)
     }
 }
 

@@ -59,7 +59,7 @@ impl Engine {
             settings: Value::Object(draft.settings),
         };
         let id = ConnectionId::random();
-        let sealed = self.keyring.seal(id, &Value::Object(draft.credentials))?;
+        let sealed = self.keyring.seal(&new.bound(id), &Value::Object(draft.credentials))?;
         if !self.store.create_connection(id, &new, Some(by), sealed.as_ref()).await? {
             let reason =
                 format!("there is a connection of the name {:?} already; choose another name", new.name);
@@ -68,12 +68,23 @@ impl Engine {
         self.connection(tenant, id).await
     }
 
-    /// The tenant's connections, by name.
+    /// The tenant's connections by name, after the one of a name if there is one, and whether there are more.
     ///
     /// # Errors
     /// [`EngineError::Store`].
-    pub async fn connections(&self, tenant: TenantId) -> Result<Vec<ConnectionView>, EngineError> {
-        Ok(self.store.connections(Some(tenant)).await?)
+    pub async fn connections(
+        &self,
+        tenant: TenantId,
+        after: Option<&str>,
+        limit: u16,
+        with_settings: bool,
+    ) -> Result<(Vec<ConnectionView>, bool), EngineError> {
+        // One more than asked for tells whether there are more.
+        let most = i64::from(limit) + 1;
+        let mut found = self.store.connections_by_name(tenant, after, most, with_settings).await?;
+        let more = found.len() > usize::from(limit);
+        found.truncate(usize::from(limit));
+        Ok((found, more))
     }
 
     /// One connection of the tenant.

@@ -1,6 +1,7 @@
 //! What happened to a job: its events as a list, and followed as they come.
 
-use super::{Engine, EngineError};
+use super::followers::{Following, NoPlace};
+use super::{Engine, EngineError, Identity};
 use common::contract::{EventData, EventKind, EventMessage, JobCounters};
 use common::ids::{JobId, TenantId};
 use common::job::JobStatus;
@@ -12,11 +13,8 @@ use futures::stream::unfold;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
-/// Jobs that are followed at a time, in one process.
-pub(super) const MOST_FOLLOWERS: usize = 100;
 /// Between two looks of a follower.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Progress is told this often at most.
@@ -56,26 +54,30 @@ impl Engine {
     ) -> Result<EventPage, EngineError> {
         self.job(tenant, job).await?;
         // One more than asked for tells whether the list goes on.
-        let mut rows = self.store.events_after(job, after, i64::from(limit) + 1).await?;
+        let mut rows = self.store.events_after(job, Some(tenant), after, i64::from(limit) + 1).await?;
         let goes_on = rows.len() > usize::from(limit);
         rows.truncate(usize::from(limit));
         let next = rows.last().filter(|_| goes_on).map(|row| row.id);
         Ok(EventPage { events: rows.iter().filter_map(told).collect(), next })
     }
 
-    /// The same, then each event as it comes and the progress in between, up to the end of the job. `None` while too many
-    /// are followed. Ends early only if the job is removed.
+    /// The same, then each event as it comes and the progress in between, up to the end of the job; with the place that it
+    /// takes, or why there is none. Ends early only if the job is removed.
     ///
     /// # Errors
     /// As [`Engine::job`].
     pub async fn follow(
         self: Arc<Self>,
-        tenant: TenantId,
+        identity: &Identity,
         job: JobId,
         after: i64,
-    ) -> Result<Option<impl Stream<Item = Told> + use<>>, EngineError> {
+    ) -> Result<Result<(impl Stream<Item = Told> + use<>, Following), NoPlace>, EngineError> {
+        let tenant = identity.tenant;
         self.job(tenant, job).await?;
-        let Ok(slot) = Arc::clone(&self.followers).try_acquire_owned() else { return Ok(None) };
+        let following = match self.followers.admit(identity, &self.store) {
+            Ok(following) => following,
+            Err(none) => return Ok(Err(none)),
+        };
         let follower = Follower {
             engine: self,
             tenant,
@@ -85,9 +87,8 @@ impl Engine {
             next_progress: Instant::now(),
             ready: VecDeque::new(),
             state: State::New,
-            _slot: slot,
         };
-        Ok(Some(unfold(follower, Follower::next)))
+        Ok(Ok((unfold(follower, Follower::next), following)))
     }
 }
 
@@ -107,7 +108,6 @@ struct Follower {
     next_progress: Instant,
     ready: VecDeque<Told>,
     state: State,
-    _slot: OwnedSemaphorePermit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Follower {
 
     async fn look(&mut self) -> Result<(), StoreError> {
         let store = &self.engine.store;
-        let rows = store.events_after(self.job, self.last, i64::from(BATCH)).await?;
+        let rows = store.events_after(self.job, Some(self.tenant), self.last, i64::from(BATCH)).await?;
         if let Some(newest) = rows.last() {
             self.last = newest.id;
             self.ready.extend(rows.iter().filter_map(told));

@@ -1,11 +1,13 @@
 //! Who calls: an API key, or a user behind a token.
 
-use super::limits::Caller;
+use super::limits::{Caller, Guesser};
 use super::{Engine, EngineError};
-use crate::api_key;
-use crate::auth::TokenError;
+use crate::api_key::Presented;
+use crate::auth::{Token, TokenError};
 use common::ids::{JobId, TenantId};
 use common::store::jobs::JobView;
+use std::net::IpAddr;
+use std::time::SystemTime;
 
 /// A caller who is known and has a tenant: it may read all that is the tenant's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub struct Identity {
     /// The user; a key is nobody in particular.
     pub user: Option<String>,
     may_change: bool,
+    /// By what they are known.
+    pub(super) caller: Caller,
+    /// When their token expires; a key does not.
+    pub(super) expires: Option<SystemTime>,
 }
 
 impl Identity {
@@ -28,12 +34,13 @@ impl Identity {
 }
 
 impl Engine {
-    /// Who has this API key. Counts a request.
+    /// Who has this API key, which was presented from this address. Counts a request.
     ///
     /// # Errors
     /// [`EngineError::Unauthenticated`], [`EngineError::TooManyRequests`] or [`EngineError::Store`].
-    pub async fn key_holder(&self, key: &str) -> Result<Identity, EngineError> {
-        self.holder(self.may_be_looked_up(key)?).await
+    pub async fn key_holder(&self, key: &str, peer: IpAddr) -> Result<Identity, EngineError> {
+        let admitted = self.admit(key, peer).await?;
+        self.holder(admitted).await
     }
 
     /// One job of whoever has this API key. Most calls are of this kind, so it is one statement where all is well. Counts a
@@ -41,31 +48,50 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::key_holder`] and [`Engine::job`].
-    pub async fn job_of_key_holder(&self, key: &str, job: JobId) -> Result<JobView, EngineError> {
-        let hash = self.may_be_looked_up(key)?;
-        if let Some(view) = self.store.job_of_key(job, &hash).await? {
-            self.limits.count(Caller::Key(hash))?;
+    pub async fn job_of_key_holder(
+        &self,
+        key: &str,
+        peer: IpAddr,
+        job: JobId,
+    ) -> Result<JobView, EngineError> {
+        let admitted = self.admit(key, peer).await?;
+        if let Some(view) = self.store.job_of_key(job, &admitted.hash).await? {
+            self.met(&admitted)?;
             return Ok(view);
         }
-        let holder = self.holder(hash).await?;
+        let holder = self.holder(admitted).await?;
         self.job(holder.tenant, job).await
     }
 
-    /// The hash of a key that looks like one, unless there were too many unknown ones.
-    fn may_be_looked_up(&self, key: &str) -> Result<[u8; 32], EngineError> {
-        let hash = api_key::hash(key).ok_or_else(unknown_key)?;
-        self.limits.before(&Caller::Key(hash))?;
-        Ok(hash)
+    /// Whether a key may be looked up. One that is known is counted; one that is not is asked for only if it begins like a
+    /// good one, and not too often for where it comes from.
+    async fn admit(&self, key: &str, peer: IpAddr) -> Result<Admitted, EngineError> {
+        let presented = Presented::read(key).ok_or_else(unknown_key)?;
+        let hash = presented.hash();
+        if let Some(counted) = self.limits.callers.count_known(&Caller::Key(hash)) {
+            counted?;
+            return Ok(Admitted { hash, counted: true });
+        }
+        if !self.key_prefixes.contain(&self.store, presented.prefix()).await? {
+            return Err(unknown_key());
+        }
+        self.limits.guessers.count(Guesser { peer, prefix: presented.prefix().to_owned() })?;
+        Ok(Admitted { hash, counted: false })
     }
 
-    async fn holder(&self, hash: [u8; 32]) -> Result<Identity, EngineError> {
-        let caller = Caller::Key(hash);
-        let Some(tenant) = self.store.authenticate(&hash).await? else {
-            self.limits.forget(&caller);
+    async fn holder(&self, admitted: Admitted) -> Result<Identity, EngineError> {
+        let caller = Caller::Key(admitted.hash);
+        let Some(tenant) = self.store.authenticate(&admitted.hash).await? else {
+            self.limits.callers.forget(&caller);
             return Err(unknown_key());
         };
-        self.limits.count(caller)?;
-        Ok(Identity { tenant, user: None, may_change: true })
+        self.met(&admitted)?;
+        Ok(Identity { tenant, user: None, may_change: true, caller, expires: None })
+    }
+
+    /// A key turned out to be good: from now on it has a bucket of its own.
+    fn met(&self, admitted: &Admitted) -> Result<(), EngineError> {
+        if admitted.counted { Ok(()) } else { self.limits.callers.count(Caller::Key(admitted.hash)) }
     }
 
     /// Whose token this is. Counts a request.
@@ -75,27 +101,29 @@ impl Engine {
     /// unknown or disabled; [`EngineError::TooManyRequests`], [`EngineError::NoAgency`], [`EngineError::NoKeys`] or
     /// [`EngineError::Store`].
     pub async fn token_holder(&self, token: &str) -> Result<Identity, EngineError> {
-        let subject = match self.tokens.subject(token).await {
-            Ok(subject) => subject,
+        let Token { subject, expires } = match self.tokens.read(token).await {
+            Ok(token) => token,
             Err(error @ TokenError::NoKeys) => return Err(EngineError::NoKeys(error)),
             Err(error @ (TokenError::Closed | TokenError::Refused(_))) => {
-                return Err(self.nobody(error.to_string()));
+                return Err(EngineError::Unauthenticated(error.to_string()));
             }
         };
-        let Some(user) = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none()) else {
-            self.limits.stranger()?;
-            return Err(EngineError::UnknownUser);
-        };
+        // Before the database is asked: whoever signs may know subjects that we do not.
+        let caller = Caller::User(subject.clone());
+        self.limits.callers.count(caller.clone())?;
+        let user = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none());
+        let user = user.ok_or(EngineError::UnknownUser)?;
         let tenant = user.tenant_id.ok_or(EngineError::NoAgency)?;
-        let identity = Identity { tenant, user: Some(user.subject), may_change: user.role.may_change() };
-        self.limits.count(Caller::user(&identity))?;
-        Ok(identity)
+        let may_change = user.role.may_change();
+        Ok(Identity { tenant, user: Some(user.subject), may_change, caller, expires: Some(expires) })
     }
+}
 
-    /// Somebody who is not known: 401, or a refusal of another kind once there are too many of them.
-    fn nobody(&self, why: impl Into<String>) -> EngineError {
-        self.limits.stranger().err().unwrap_or_else(|| EngineError::Unauthenticated(why.into()))
-    }
+/// A key that may be looked up.
+struct Admitted {
+    hash: [u8; 32],
+    /// Whether the request was counted to the key.
+    counted: bool,
 }
 
 fn unknown_key() -> EngineError {

@@ -1,23 +1,24 @@
 //! How many requests a caller may make. Each process counts for itself, and in memory that has a limit.
 //!
-//! A caller who is known has a bucket of their own. Keys that are not known share one: that makes guessing slow and
-//! keeps guesses away from the database, whatever addresses they come from. A key that was good a moment ago is not a
-//! guess, so its owner does not suffer from those who guess.
+//! A caller who is known has a bucket of their own: a key by its hash, a user by the subject of a token whose signature was
+//! right. A key that is not known has one per address and first characters, so that whoever guesses a key slows down nobody
+//! but themselves.
 
-use super::{EngineError, Identity};
-use common::ids::TenantId;
+use super::EngineError;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// No more callers than this are remembered.
-const MOST_CALLERS: usize = 10_000;
-/// A caller who has been silent for so long may be forgotten. By then their bucket is full again, unless it is a very slow one.
+/// No more buckets of a kind than this are remembered.
+const MOST_BUCKETS: usize = 10_000;
+/// A bucket that was not used for so long may be forgotten. By then it is full again, unless it is a very slow one.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Requests per second in the long run, and how many at once.
@@ -39,26 +40,47 @@ pub struct Exceeded {
     pub retry_after: Duration,
 }
 
-/// Who is counted: a key by its hash, or a user.
+/// Who is counted: a key by its hash, or a user by the subject of their tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Caller {
     Key([u8; 32]),
-    User(TenantId, String),
+    User(String),
 }
 
-impl Caller {
-    /// The user of an identity that a token has shown.
-    pub(super) fn user(identity: &Identity) -> Self {
-        Self::User(identity.tenant, identity.user.clone().unwrap_or_default())
+/// Somebody who presents a key that is not known: from where, and how the key begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Guesser {
+    pub(super) peer: IpAddr,
+    pub(super) prefix: String,
+}
+
+/// The limits of this process.
+#[derive(Debug)]
+pub(super) struct CallLimits {
+    /// One for each caller.
+    pub(super) callers: Buckets<Caller>,
+    /// One for each guesser.
+    pub(super) guessers: Buckets<Guesser>,
+}
+
+impl CallLimits {
+    /// `each` caller who is known, and each guesser.
+    pub(super) fn new(each: Rate, guesser: Rate) -> Self {
+        Self { callers: Buckets::new(each), guessers: Buckets::new(guesser) }
+    }
+
+    /// A limit for nobody.
+    pub(super) fn none() -> Self {
+        let none = Rate { per_second: 0, burst: 0 };
+        Self::new(none, none)
     }
 }
 
-/// The buckets of this process.
+/// Buckets of one size.
 #[derive(Debug)]
-pub(super) struct CallLimits {
-    each: Option<(Quota, u32)>,
-    unknown: Option<(DefaultDirectRateLimiter, u32)>,
-    callers: Mutex<HashMap<Caller, Bucket>>,
+pub(super) struct Buckets<K> {
+    quota: Option<(Quota, u32)>,
+    held: Mutex<HashMap<K, Bucket>>,
 }
 
 #[derive(Debug)]
@@ -67,59 +89,52 @@ struct Bucket {
     used: Instant,
 }
 
-impl CallLimits {
-    /// `each` caller who is known, and all others together.
-    pub(super) fn new(each: Rate, unknown: Rate) -> Self {
-        let unknown = quota(unknown).map(|(quota, burst)| (RateLimiter::direct(quota), burst));
-        Self { each: quota(each), unknown, callers: Mutex::default() }
+impl<K: Eq + Hash> Buckets<K> {
+    fn new(rate: Rate) -> Self {
+        Self { quota: quota(rate), held: Mutex::default() }
     }
 
-    /// A limit for nobody.
-    pub(super) fn none() -> Self {
-        let none = Rate { per_second: 0, burst: 0 };
-        Self::new(none, none)
-    }
-
-    /// Before a key is looked up: whether it may be.
-    pub(super) fn before(&self, caller: &Caller) -> Result<(), EngineError> {
-        if self.callers().contains_key(caller) { Ok(()) } else { self.stranger() }
-    }
-
-    /// Somebody is not known, or not any more.
-    pub(super) fn stranger(&self) -> Result<(), EngineError> {
-        let Some((limiter, burst)) = &self.unknown else { return Ok(()) };
-        check(limiter, *burst)
-    }
-
-    /// A key or user that is not good any more.
-    pub(super) fn forget(&self, caller: &Caller) {
-        self.callers().remove(caller);
-    }
-
-    /// Counts a request of somebody who is known.
-    pub(super) fn count(&self, caller: Caller) -> Result<(), EngineError> {
+    /// Counts a request.
+    pub(super) fn count(&self, of: K) -> Result<(), EngineError> {
         let now = Instant::now();
-        let mut callers = self.callers();
-        if callers.len() >= MOST_CALLERS && !callers.contains_key(&caller) {
-            callers.retain(|_, bucket| now.duration_since(bucket.used) < FORGOTTEN_AFTER);
-            if callers.len() >= MOST_CALLERS {
-                callers.clear();
+        let mut held = self.held();
+        if held.len() >= MOST_BUCKETS && !held.contains_key(&of) {
+            held.retain(|_, bucket| now.duration_since(bucket.used) < FORGOTTEN_AFTER);
+            if held.len() >= MOST_BUCKETS {
+                held.clear();
             }
         }
-        let each = self.each;
-        let bucket = callers.entry(caller).or_insert_with(|| Bucket {
-            limiter: each.map(|(quota, _)| RateLimiter::direct(quota)),
+        let quota = self.quota;
+        let bucket = held.entry(of).or_insert_with(|| Bucket {
+            limiter: quota.map(|(quota, _)| RateLimiter::direct(quota)),
             used: now,
         });
-        bucket.used = now;
-        match (&bucket.limiter, each) {
-            (Some(limiter), Some((_, burst))) => check(limiter, burst),
-            (None, _) | (_, None) => Ok(()),
-        }
+        bucket.check(now, quota)
     }
 
-    fn callers(&self) -> MutexGuard<'_, HashMap<Caller, Bucket>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a request of somebody who has a bucket already. `None` if they have none.
+    pub(super) fn count_known(&self, of: &K) -> Option<Result<(), EngineError>> {
+        Some(self.held().get_mut(of)?.check(Instant::now(), self.quota))
+    }
+
+    /// Somebody who is not known any more.
+    pub(super) fn forget(&self, of: &K) {
+        self.held().remove(of);
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<K, Bucket>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bucket {
+    fn check(&mut self, now: Instant, quota: Option<(Quota, u32)>) -> Result<(), EngineError> {
+        self.used = now;
+        let (Some(limiter), Some((_, limit))) = (&self.limiter, quota) else { return Ok(()) };
+        limiter.check().map_err(|not_until| {
+            let retry_after = not_until.wait_time_from(DefaultClock::default().now());
+            EngineError::TooManyRequests(Exceeded { limit, retry_after })
+        })
     }
 }
 
@@ -128,19 +143,11 @@ fn quota(rate: Rate) -> Option<(Quota, u32)> {
     Some((Quota::per_second(per_second).allow_burst(burst), burst.get()))
 }
 
-fn check(limiter: &DefaultDirectRateLimiter, limit: u32) -> Result<(), EngineError> {
-    limiter.check().map_err(|not_until| {
-        let retry_after = not_until.wait_time_from(DefaultClock::default().now());
-        EngineError::TooManyRequests(Exceeded { limit, retry_after })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SLOW: Rate = Rate { per_second: 1, burst: 3 };
-    const NONE: Rate = Rate { per_second: 0, burst: 0 };
 
     fn key(number: usize) -> Caller {
         Caller::Key(*blake3::hash(&number.to_le_bytes()).as_bytes())
@@ -156,7 +163,7 @@ mod tests {
 
     #[test]
     fn each_caller_has_a_limit_of_their_own() {
-        let limits = CallLimits::new(SLOW, NONE);
+        let limits = Buckets::new(SLOW);
         for _ in 0..3 {
             assert_eq!(exceeded(limits.count(key(1))), None);
         }
@@ -164,41 +171,56 @@ mod tests {
         assert_eq!(refused.limit, 3);
         assert!(refused.retry_after > Duration::ZERO && refused.retry_after <= Duration::from_secs(1));
         assert_eq!(exceeded(limits.count(key(2))), None);
-        let user = Caller::User(TenantId::random(), "ann".to_owned());
-        assert_eq!(exceeded(limits.count(user)), None);
+        assert_eq!(exceeded(limits.count(Caller::User("ann".to_owned()))), None);
     }
 
     #[test]
-    fn strangers_share_one_and_leave_the_known_alone() {
-        let limits = CallLimits::new(NONE, SLOW);
-        assert_eq!(exceeded(limits.before(&key(0))), None);
-        assert_eq!(exceeded(limits.count(key(0))), None);
-        for guess in 1..3 {
-            assert_eq!(exceeded(limits.before(&key(guess))), None);
+    fn whoever_has_a_bucket_is_counted_before_they_are_looked_up() {
+        let limits = Buckets::new(SLOW);
+        assert!(limits.count_known(&key(1)).is_none());
+        for _ in 0..3 {
+            assert_eq!(exceeded(limits.count(key(1))), None);
         }
-        assert!(exceeded(limits.before(&key(3))).is_some());
-        for _ in 0..10 {
-            assert_eq!(exceeded(limits.before(&key(0))), None);
+        assert!(limits.count_known(&key(1)).and_then(exceeded).is_some());
+        limits.forget(&key(1));
+        assert!(limits.count_known(&key(1)).is_none());
+    }
+
+    #[test]
+    fn a_guesser_slows_down_nobody_else() {
+        let limits = Buckets::new(SLOW);
+        let guesser = |peer: [u8; 4], prefix: &str| Guesser { peer: peer.into(), prefix: prefix.to_owned() };
+        for _ in 0..3 {
+            assert_eq!(exceeded(limits.count(guesser([192, 0, 2, 1], "bh_00000000"))), None);
         }
-        limits.forget(&key(0));
-        assert!(exceeded(limits.before(&key(0))).is_some());
+        assert!(exceeded(limits.count(guesser([192, 0, 2, 1], "bh_00000000"))).is_some());
+        assert_eq!(exceeded(limits.count(guesser([192, 0, 2, 1], "bh_00000001"))), None);
+        assert_eq!(exceeded(limits.count(guesser([192, 0, 2, 2], "bh_00000000"))), None);
+    }
+
+    #[test]
+    fn without_a_rate_nobody_is_limited() {
+        let limits = CallLimits::none();
+        for _ in 0..1000 {
+            assert_eq!(exceeded(limits.callers.count(key(1))), None);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_silent_are_forgotten_and_memory_has_an_end() {
-        let limits = CallLimits::new(SLOW, SLOW);
-        for caller in 0..MOST_CALLERS {
+        let limits = Buckets::new(SLOW);
+        for caller in 0..MOST_BUCKETS {
             assert_eq!(exceeded(limits.count(key(caller))), None);
         }
-        assert_eq!(limits.callers().len(), MOST_CALLERS);
+        assert_eq!(limits.held().len(), MOST_BUCKETS);
         tokio::time::advance(FORGOTTEN_AFTER / 2).await;
         assert_eq!(exceeded(limits.count(key(0))), None);
         tokio::time::advance(FORGOTTEN_AFTER / 2).await;
-        assert_eq!(exceeded(limits.count(key(MOST_CALLERS))), None);
-        assert_eq!(limits.callers().len(), 2, "the one that was used meanwhile, and the new one");
-        for caller in 0..=2 * MOST_CALLERS {
+        assert_eq!(exceeded(limits.count(key(MOST_BUCKETS))), None);
+        assert_eq!(limits.held().len(), 2, "the one that was used meanwhile, and the new one");
+        for caller in 0..=2 * MOST_BUCKETS {
             drop(limits.count(key(caller)));
-            assert!(limits.callers().len() <= MOST_CALLERS);
+            assert!(limits.held().len() <= MOST_BUCKETS);
         }
     }
 }

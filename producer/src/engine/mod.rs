@@ -9,8 +9,10 @@ mod cursor;
 mod error;
 mod events;
 mod final_cancel;
+mod followers;
 mod historical_sync;
 mod identity;
+mod key_prefixes;
 mod lifecycle;
 mod limits;
 mod results;
@@ -20,6 +22,7 @@ pub use connections::ConnectionDraft;
 pub use cursor::{Cursor, CursorError};
 pub use error::EngineError;
 pub use events::{EventPage, Told};
+pub use followers::{Following, NoPlace, SentAway};
 pub use identity::Identity;
 pub use limits::{Exceeded, Rate};
 pub use results::{ResultCursor, ResultPage, RowStatus, ShownRow};
@@ -39,12 +42,12 @@ use common::store::jobs::{
 };
 use common::telemetry::{CancelEnd, cancel_ended};
 use common::trace::{self, Traces};
+use followers::Followers;
+use key_prefixes::KeyPrefixes;
 use limits::CallLimits;
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Which jobs to list.
@@ -90,12 +93,12 @@ pub struct Engine {
     traces: Traces,
     tokens: Tokens,
     limits: CallLimits,
+    key_prefixes: KeyPrefixes,
     /// Seals the credentials of connections.
     keyring: Keyring,
     /// The broker did not confirm the last command. Said once per outage, not once per request.
     unconfirmed: AtomicBool,
-    /// Jobs that may still be followed.
-    followers: Arc<Semaphore>,
+    followers: Followers,
     /// Cancelled when the process is told to end.
     leaving: CancellationToken,
 }
@@ -114,17 +117,18 @@ impl Engine {
             publisher,
             tokens: Tokens::closed(),
             limits: CallLimits::none(),
+            key_prefixes: KeyPrefixes::default(),
             keyring: Keyring::default(),
             unconfirmed: AtomicBool::new(false),
-            followers: Arc::new(Semaphore::new(events::MOST_FOLLOWERS)),
+            followers: Followers::default(),
             leaving: CancellationToken::new(),
         }
     }
 
-    /// The same, with limits to the requests of each caller who is known, and of all others together.
+    /// The same, with limits to the requests of each caller who is known, and of each who presents keys that are not.
     #[must_use]
-    pub fn with_limits(self, each: Rate, unknown: Rate) -> Self {
-        Self { limits: CallLimits::new(each, unknown), ..self }
+    pub fn with_limits(self, each: Rate, guesser: Rate) -> Self {
+        Self { limits: CallLimits::new(each, guesser), ..self }
     }
 
     /// The same, believing these tokens.
@@ -326,7 +330,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::job`].
     pub async fn situation(&self, tenant: TenantId, job: JobId) -> Result<JobSituation, EngineError> {
-        self.store.situation(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
+        let mut situation = self.store.situation(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))?;
+        // Where workers run is for operators.
+        for slice in &mut situation.slices {
+            slice.host = None;
+        }
+        Ok(situation)
     }
 
     /// Jobs of the tenant, in the order of their acceptance.

@@ -5,6 +5,7 @@ mod around;
 mod auth;
 mod document_jobs;
 mod error;
+mod headers;
 mod historical_sync;
 pub mod jobs;
 mod openapi;
@@ -45,6 +46,7 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .merge(source_connections::router(Arc::clone(&engine), config.request_timeout))
         .merge(document_jobs::router(engine, config))
         .layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
+        .layer(axum::middleware::from_fn(headers::guard))
 }
 
 /// The message contract, for whoever generates a client from it. No key is needed: it is in the repository too.

@@ -196,6 +196,6 @@ impl FromRequestParts<Arc<Contract>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, contract: &Arc<Contract>) -> Result<Self, Refusal> {
-        Ok(Self(auth::by_key(&contract.engine, &parts.headers).await?))
+        Ok(Self(auth::by_key(&contract.engine, parts).await?))
     }
 }

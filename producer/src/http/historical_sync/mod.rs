@@ -141,6 +141,6 @@ impl FromRequestParts<Arc<Engine>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Refusal> {
-        Ok(Self(auth::by_token(engine, &parts.headers).await?))
+        Ok(Self(auth::by_token(engine, parts).await?))
     }
 }

@@ -1,7 +1,7 @@
 //! `GET /api/v1/jobs/{id}/events`: what happened to a job, as a list or as an event stream.
 
 use super::request::{Asked, Caller, JobPath, Parameters, limit};
-use crate::engine::{Engine, Told};
+use crate::engine::{Engine, NoPlace, SentAway, Told};
 use crate::http::error::Problem;
 use crate::http::openapi::Refusals;
 use axum::Json;
@@ -11,13 +11,13 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use common::contract::EventMessage;
 use common::ids::JobId;
-use futures::StreamExt;
 use futures::future::ready;
 use futures::stream::once;
+use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
@@ -79,7 +79,9 @@ struct EventsPagination {
 }
 
 /// What happened to a job, oldest first. With `Accept: text/event-stream` they are sent as they come, and progress in between, until the job is
-/// over; `Last-Event-ID` goes on where a broken stream ended. A stream whose process ends sends `event: moved` last: connect again.
+/// over; `Last-Event-ID` goes on where a broken stream ended. A stream whose process ends, or that has lasted ten minutes, sends `event: moved`
+/// last: connect again. One whose key is revoked or whose token expires sends `event: closed`, with a `reason`. A caller may have 20 streams, a
+/// tenant 50 and a process 100; beyond that the answer is 503 with `Retry-After`.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/events", tag = "jobs",
     operation_id = "job_events", security(("key" = [])), params(("id" = JobId, Path, description = "The job"), EventsQuery,
         EventsHeaders),
@@ -105,23 +107,44 @@ pub(super) async fn events(
         return Ok(Json(EventsBody { data, pagination }).into_response());
     }
     let after = last.unwrap_or(after);
-    let Some(told) = Arc::clone(&engine).follow(caller.tenant, job, after).await? else {
-        let detail = "too many jobs are followed here; ask again, or ask for the list";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail));
+    let (told, following) = match Arc::clone(&engine).follow(&caller, job, after).await? {
+        Ok(followed) => followed,
+        Err(none) => return Ok(no_place(none)),
     };
     let leaving = engine.leaving().clone();
+    let ended = async move {
+        tokio::select! {
+            () = leaving.cancelled() => moved(),
+            why = following.end() => match why {
+                SentAway::Age => moved(),
+                SentAway::NoLonger => closed("your API key was revoked, or your user may not read this any more"),
+                SentAway::Expired => closed("your token has expired; come again with a fresh one"),
+            },
+        }
+    };
+    // A stream that has ended because the job is over says so itself.
+    let over = Arc::new(OnceLock::new());
+    let last = Arc::clone(&over);
     let stream = told
         .map(|told| sent(&told))
-        .take_until(leaving.clone().cancelled_owned())
-        // A stream that has ended because the job is over says so itself.
-        .chain(once(async move { leaving.is_cancelled().then(moved) }).filter_map(ready))
+        .take_until(ended.map(move |event| drop(last.set(event))))
+        .chain(once(async move { over.get().cloned() }).filter_map(ready))
         .map(Ok::<_, Infallible>);
     let mut response = Sse::new(stream).keep_alive(KeepAlive::default()).into_response();
-    // Proxies must neither keep nor collect it.
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    // Proxies must not collect it.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Too many streams are open: of this caller, of this tenant, or at all.
+fn no_place(none: NoPlace) -> Response {
+    let detail = match none {
+        NoPlace::Process => "too many jobs are followed here; ask again, or ask for the list",
+        NoPlace::Tenant => "your tenant follows as many jobs as it may; end a stream, or ask for the list",
+        NoPlace::Caller => "you follow as many jobs as you may; end a stream, or ask for the list",
+    };
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail);
+    ([(header::RETRY_AFTER, HeaderValue::from_static("5"))], problem).into_response()
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -140,9 +163,14 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     id.map(Some).ok_or_else(refused)
 }
 
-/// This process ends: go on with another, after the last id.
+/// Go on with another stream, after the last id: this process ends, or this stream has lasted long enough.
 fn moved() -> Event {
     Event::default().event("moved").data("{}").retry(GO_ON_AFTER)
+}
+
+/// Nothing more is told to this caller.
+fn closed(reason: &str) -> Event {
+    Event::default().event("closed").data(json!({ "reason": reason }).to_string())
 }
 
 fn sent(told: &Told) -> Event {

@@ -90,7 +90,7 @@ pub(super) async fn show(
         if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { Json(body).into_response() };
     let headers = response.headers_mut();
     // A cache may keep the answer for this caller, and must ask before it uses it.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
     Ok(response)
 }

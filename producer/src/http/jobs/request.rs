@@ -29,7 +29,7 @@ impl FromRequestParts<Arc<Engine>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
-        Ok(Self(auth::by_key_or_token(engine, &parts.headers).await?))
+        Ok(Self(auth::by_key_or_token(engine, parts).await?))
     }
 }
 
@@ -40,7 +40,7 @@ impl FromRequestParts<Arc<Engine>> for Changer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
-        Ok(Self(auth::by_key_or_token(engine, &parts.headers).await?.to_change()?))
+        Ok(Self(auth::by_key_or_token(engine, parts).await?.to_change()?))
     }
 }
 
@@ -52,10 +52,10 @@ impl FromRequestParts<Arc<Engine>> for Shown {
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
         let path = JobPath::from_request_parts(parts, engine).await;
-        if let (Some(key), Ok(JobPath(job))) = (auth::key(&parts.headers), &path) {
-            return Ok(Self(engine.job_of_key_holder(key, *job).await?));
+        if let (Some(key), Ok(JobPath(job))) = (auth::key(&parts.headers)?, &path) {
+            return Ok(Self(engine.job_of_key_holder(key, auth::peer(parts), *job).await?));
         }
-        let caller = auth::by_key_or_token(engine, &parts.headers).await?;
+        let caller = auth::by_key_or_token(engine, parts).await?;
         let JobPath(job) = path?;
         Ok(Self(engine.job(caller.tenant, job).await?))
     }

@@ -2,7 +2,6 @@
 //! answers; what is not declared there is not served, since its route is made from the same declaration.
 
 use super::{Problem, document_jobs, historical_sync, jobs, source_connections};
-use axum::Router;
 use axum::http::Method;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, PathItem};
@@ -10,11 +9,10 @@ use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 use utoipa::{IntoResponses, Modify, OpenApi as _, PartialSchema};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// Where the document is, and where the page.
-const DOCUMENT: &str = "/openapi.json";
-const PAGE: &str = "/docs";
+mod pages;
+
+pub(super) use pages::{PAGE, pages};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -177,12 +175,6 @@ pub fn routes() -> Vec<Route> {
         operations(item).map(|(method, _)| Route { method, path: path.clone() }).collect::<Vec<_>>()
     });
     routes.collect()
-}
-
-/// The document, and a page to read it with; its scripts and styles are in this program, so it needs no other host.
-pub(super) fn pages() -> Router {
-    let config = Config::default().validator_url("none").display_request_duration(true).use_base_layout();
-    SwaggerUi::new(PAGE).url(DOCUMENT, document()).config(config).into()
 }
 
 #[cfg(test)]

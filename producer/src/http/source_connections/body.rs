@@ -50,9 +50,18 @@ pub(super) struct ConnectionBody {
     name: String,
     source: String,
     base_url: String,
-    #[schema(value_type = Object)]
-    settings: Value,
+    /// Left out of lists, unless they are asked for.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<Value>,
     created_at: DateTime<Utc>,
+}
+
+impl ConnectionBody {
+    /// The same in a list that is to be short.
+    pub(super) fn without_settings(self) -> Self {
+        Self { settings: None, ..self }
+    }
 }
 
 impl From<&ConnectionView> for ConnectionBody {
@@ -62,7 +71,7 @@ impl From<&ConnectionView> for ConnectionBody {
             name: connection.name.clone(),
             source: connection.source.clone(),
             base_url: connection.base_url.clone(),
-            settings: connection.settings.clone(),
+            settings: Some(connection.settings.clone()),
             created_at: connection.created_at,
         }
     }

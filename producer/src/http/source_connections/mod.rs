@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -24,7 +24,7 @@ use body::{ConnectionBody, CreateBody, JobBody};
 use common::ids::{ConnectionId, JobId};
 use common::short::short;
 use refusal::{Mistaken, Refusals, Unknown};
-use request::{ConnectionPath, JobPath, JobsQuery, NewConnection, RunQuery, Selection};
+use request::{ConnectionPath, ConnectionsQuery, JobPath, JobsQuery, NewConnection, RunQuery, Selection};
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::openapi::OpenApi;
@@ -83,17 +83,29 @@ async fn create(
     Ok(response)
 }
 
-/// Lists your connections, by name.
+/// Lists your connections, by name, so many at a time.
 #[utoipa::path(get, path = "", tag = "source connections", operation_id = "list_source_connections",
-    security(("header_key" = [])), responses(
-    (status = 200, description = "The connections, without their credentials", body = Vec<ConnectionBody>),
-    Refusals))]
+    security(("header_key" = [])), params(ConnectionsQuery), responses(
+    (status = 200, description = "The connections, without their credentials", body = Vec<ConnectionBody>, headers(
+        ("link" = Option<String>, description = "Where the list goes on, with `rel=\"next\"`; none at its end"))),
+    Mistaken, Refusals))]
 async fn list(
     Caller(caller): Caller,
     State(engine): State<Arc<Engine>>,
-) -> Result<Json<Vec<ConnectionBody>>, Refusal> {
-    let connections = engine.connections(caller.tenant).await?;
-    Ok(Json(connections.iter().map(ConnectionBody::from).collect()))
+    query: ConnectionsQuery,
+) -> Result<Response, Refusal> {
+    let (after, limit) = (query.after.as_deref(), query.limit);
+    let (connections, more) = engine.connections(caller.tenant, after, limit, query.settings).await?;
+    let next = connections.last().filter(|_| more).map(|last| query.following(&last.name));
+    let shown = connections.iter().map(ConnectionBody::from);
+    let bodies: Vec<_> = match query.settings {
+        true => shown.collect(),
+        false => shown.map(ConnectionBody::without_settings).collect(),
+    };
+    let mut response = Json(bodies).into_response();
+    let link = next.map(|next| HeaderValue::from_str(&format!("<{PATH}?{next}>; rel=\"next\"")));
+    response.headers_mut().extend(link.and_then(Result::ok).map(|link| (header::LINK, link)));
+    Ok(response)
 }
 
 /// Shows a connection.
@@ -201,6 +213,6 @@ impl FromRequestParts<Arc<Engine>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Refusal> {
-        Ok(Self(auth::by_header_key(engine, &parts.headers).await?))
+        Ok(Self(auth::by_header_key(engine, parts).await?))
     }
 }

@@ -51,6 +51,38 @@ impl Params {
         }
     }
 
+    /// A parameter of the query that is false unless it is set.
+    fn flag(&self, name: &'static str, wrong: &mut Vec<Wrong>) -> Option<bool> {
+        let Some(asked) = self.asked(name) else { return Some(false) };
+        match asked.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" | "t" | "y" => Some(true),
+            "false" | "0" | "off" | "no" | "f" | "n" => Some(false),
+            _ => {
+                let msg = "Input should be a valid boolean, unable to interpret input";
+                wrong.push(Wrong::new(&["query", name], "bool_parsing", msg));
+                None
+            }
+        }
+    }
+
+    /// How many are asked for.
+    fn limit(&self, wrong: &mut Vec<Wrong>) -> Option<u16> {
+        let Some(asked) = self.asked("limit") else { return Some(DEFAULT_LIMIT) };
+        let (kind, msg) = match asked.parse::<i128>() {
+            Err(_not_a_number) => (
+                "int_parsing",
+                "Input should be a valid integer, unable to parse string as an integer".to_owned(),
+            ),
+            Ok(..1) => ("greater_than_equal", "Input should be greater than or equal to 1".to_owned()),
+            Ok(limit) => match u16::try_from(limit).ok().filter(|limit| *limit <= MAX_LIMIT) {
+                Some(limit) => return Some(limit),
+                None => ("less_than_equal", format!("Input should be less than or equal to {MAX_LIMIT}")),
+            },
+        };
+        wrong.push(Wrong::new(&["query", "limit"], kind, msg));
+        None
+    }
+
     /// The last value of a parameter of the query.
     fn asked(&self, name: &str) -> Option<&str> {
         self.query.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -88,19 +120,7 @@ pub(super) struct RunQuery {
 
 impl Part for RunQuery {
     fn read(params: &Params, wrong: &mut Vec<Wrong>) -> Option<Self> {
-        let Some(asked) = params.asked("force_full_sync") else {
-            return Some(Self { force_full_sync: false });
-        };
-        let force_full_sync = match asked.to_ascii_lowercase().as_str() {
-            "true" | "1" | "on" | "yes" | "t" | "y" => true,
-            "false" | "0" | "off" | "no" | "f" | "n" => false,
-            _ => {
-                let msg = "Input should be a valid boolean, unable to interpret input";
-                wrong.push(Wrong::new(&["query", "force_full_sync"], "bool_parsing", msg));
-                return None;
-            }
-        };
-        Some(Self { force_full_sync })
+        Some(Self { force_full_sync: params.flag("force_full_sync", wrong)? })
     }
 }
 
@@ -115,20 +135,41 @@ pub(super) struct JobsQuery {
 
 impl Part for JobsQuery {
     fn read(params: &Params, wrong: &mut Vec<Wrong>) -> Option<Self> {
-        let Some(asked) = params.asked("limit") else { return Some(Self { limit: DEFAULT_LIMIT }) };
-        let (kind, msg) = match asked.parse::<i128>() {
-            Err(_not_a_number) => (
-                "int_parsing",
-                "Input should be a valid integer, unable to parse string as an integer".to_owned(),
-            ),
-            Ok(..1) => ("greater_than_equal", "Input should be greater than or equal to 1".to_owned()),
-            Ok(limit) => match u16::try_from(limit).ok().filter(|limit| *limit <= MAX_LIMIT) {
-                Some(limit) => return Some(Self { limit }),
-                None => ("less_than_equal", format!("Input should be less than or equal to {MAX_LIMIT}")),
-            },
-        };
-        wrong.push(Wrong::new(&["query", "limit"], kind, msg));
-        None
+        Some(Self { limit: params.limit(wrong)? })
+    }
+}
+
+/// The query of a list of connections.
+#[derive(Debug, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ConnectionsQuery {
+    /// How many at most.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
+    pub(super) limit: u16,
+    /// Those whose names come after this one: the `Link` header of the answer before has it.
+    #[param(required = false)]
+    pub(super) after: Option<String>,
+    /// Whether each connection is shown with its settings, which may be long.
+    #[param(required = false, default = false)]
+    pub(super) settings: bool,
+}
+
+impl ConnectionsQuery {
+    /// The query of the part that follows a name.
+    pub(super) fn following(&self, name: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &self.limit.to_string()).append_pair("after", name);
+        if self.settings {
+            query.append_pair("settings", "true");
+        }
+        query.finish()
+    }
+}
+
+impl Part for ConnectionsQuery {
+    fn read(params: &Params, wrong: &mut Vec<Wrong>) -> Option<Self> {
+        let (limit, settings) = (params.limit(wrong), params.flag("settings", wrong));
+        Some(Self { limit: limit?, after: params.asked("after").map(str::to_owned), settings: settings? })
     }
 }
 
@@ -159,7 +200,7 @@ macro_rules! extractor {
         }
     )+ };
 }
-extractor!(ConnectionPath; JobPath; Selection<A, B>, A, B);
+extractor!(ConnectionPath; JobPath; ConnectionsQuery; Selection<A, B>, A, B);
 
 /// The connection that is to be made.
 #[derive(Debug)]
