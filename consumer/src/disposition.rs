@@ -21,6 +21,8 @@ pub enum Outcome {
     GivenUp,
     /// The process ends: somebody else is to have the page, at once.
     HandedBack,
+    /// Its handler panicked: the page is charged with it, and waits.
+    Panicked,
     /// Pages were settled, but the next doorbell is not confirmed: this message must not be forgotten yet.
     Unrung,
     /// The database is away.
@@ -52,7 +54,8 @@ impl Outcome {
             | Self::BackedOff
             | Self::RateLimited
             | Self::JobFailed
-            | Self::GivenUp => Disposition::Ack,
+            | Self::GivenUp
+            | Self::Panicked => Disposition::Ack,
             Self::HandedBack | Self::Unrung => Disposition::Return,
             Self::Unavailable => Disposition::Hold,
         }
@@ -71,6 +74,7 @@ impl Outcome {
             Self::JobFailed => "job_failed",
             Self::GivenUp => "given_up",
             Self::HandedBack => "handed_back",
+            Self::Panicked => "panicked",
             Self::Unrung => "unrung",
             Self::Unavailable => "unavailable",
         }

@@ -3,6 +3,7 @@
 use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::{Carrier, CommandError, Commands};
+use crate::containment::contained;
 use crate::disposition::Disposition;
 use crate::page::PageHandler;
 use crate::renewal::Renewal;
@@ -147,12 +148,17 @@ impl ConsumerIntake {
                 redelivered,
                 wants_reply: delivery.reply_to.is_some(),
             };
-            let applied = match queue {
-                WorkQueue::Cancels => self.commands.cancel(carrier).await,
-                WorkQueue::Starts | WorkQueue::Pages | WorkQueue::Unrouted => {
-                    self.commands.start(carrier).await
+            let applying = async {
+                match queue {
+                    WorkQueue::Cancels => self.commands.cancel(carrier).await,
+                    WorkQueue::Starts | WorkQueue::Pages | WorkQueue::Unrouted => {
+                        self.commands.start(carrier).await
+                    }
                 }
             };
+            let applied = contained(applying).await.unwrap_or_else(|panicked| {
+                Err(CommandError::Dead(Undecodable { reason: "panicked", detail: panicked.to_string() }))
+            });
             // Data that Postgres refuses twice is not made good by waiting. (Once may be another transaction's doing.)
             refused += u32::from(matches!(
                 applied,

@@ -4,6 +4,7 @@ pub mod troubles;
 pub mod worker;
 
 pub mod commands;
+pub mod containment;
 pub mod disposition;
 pub mod in_flight;
 pub mod intake;

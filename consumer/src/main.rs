@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let settings = Settings::read(&loaded)?;
     let metrics = telemetry::init(&settings.log, "consumer")?;
     telemetry::install_tls_provider();
-    die_of_panics();
+    consumer::containment::die_of_other_panics();
 
     let address = settings.http.listen_or(DEFAULT_PORT);
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
@@ -40,16 +40,6 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     tokio::spawn(until_told(shutdown.clone())?);
     worker.run(listener, Health::new(metrics), shutdown).await
-}
-
-/// A panic ends the process: a page that causes one is then charged with the death like one that crashes it otherwise,
-/// and no half-dead worker keeps its leases alive.
-fn die_of_panics() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::abort();
-    }));
 }
 
 /// SIGTERM or SIGINT begins the shutdown; a second one ends it at once.

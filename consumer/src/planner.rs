@@ -1,6 +1,7 @@
 //! Planning: a pending job becomes slices, without asking the upstream anything.
 
 use crate::bell::Bell;
+use crate::containment::contained_call;
 use crate::source::{self, Planning, SourceError};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use common::batches::{Batches, Kind};
@@ -12,6 +13,7 @@ use common::store::slices::RAMP_STEP;
 use common::store::{Store, StoreError};
 use common::warn_unless_outage;
 use std::collections::{BTreeSet, HashMap};
+use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
@@ -21,17 +23,22 @@ pub struct Planner {
     batches: Batches<Plans>,
 }
 
+/// A plan of more slices takes its time: it shares no statement with others, and waits for the one before it.
+const LARGE: usize = 200;
+
 #[derive(Debug)]
 struct Plans {
     store: Store,
     bell: Bell,
+    /// For one large plan at a time, so that those of other tenants find the database free.
+    large: Semaphore,
 }
 
 impl Planner {
     /// A planner.
     #[must_use]
     pub fn new(store: Store, bell: Bell) -> Self {
-        Self { batches: Batches::new(Plans { store, bell }) }
+        Self { batches: Batches::new(Plans { store, bell, large: Semaphore::new(1) }) }
     }
 
     /// Plans a job if it is pending, and rings its first slices. Idempotent. A job whose connection cannot be worked
@@ -56,9 +63,12 @@ impl Kind for Plans {
     async fn together(&self, jobs: &[Commanded<'_, JobId>]) -> Result<Vec<Option<()>>, StoreError> {
         let jobs: Vec<JobId> = jobs.iter().map(|job| *job.request).collect();
         let plan = |plannable: &Plannable, shown: &ShownIn| {
-            let (planning, scope) = look(plannable).ok()?;
-            let shown = shown.scope(&scope.fingerprint);
-            made(plannable, planning, scope, shown).ok()
+            let plan = || {
+                let (planning, scope) = look(plannable).ok()?;
+                let shown = shown.scope(&scope.fingerprint);
+                made(plannable, planning, scope, shown).ok().filter(|plan| plan.spans.len() <= LARGE)
+            };
+            contained_call(plan).ok().flatten()
         };
         let planned: HashMap<JobId, TenantId> =
             self.store.plan_together(&jobs, plan).await?.into_iter().collect();
@@ -73,18 +83,22 @@ impl Kind for Plans {
     async fn alone(&self, job: &JobId) -> Result<(), StoreError> {
         let job = *job;
         let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
-        let (planning, scope) = match look(&plannable) {
-            Ok(looked) => looked,
-            Err(error) => return self.fail(job, error.to_string()).await,
+        let (planning, scope) = match contained_call(|| look(&plannable)) {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(error)) => return self.fail(job, error.to_string()).await,
+            Err(panicked) => return self.fail(job, panicked.to_string()).await,
         };
         let shown = match plannable.mode {
             JobMode::Incremental => self.store.shown(plannable.connection, &scope.fingerprint).await?,
             JobMode::Range | JobMode::Full => Shown::default(),
         };
-        let plan = match made(&plannable, planning, scope, shown) {
-            Ok(plan) => plan,
-            Err(cause) => return self.fail(job, cause).await,
+        let plan = match contained_call(|| made(&plannable, planning, scope, shown)) {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(cause)) => return self.fail(job, cause).await,
+            Err(panicked) => return self.fail(job, panicked.to_string()).await,
         };
+        // The semaphore is never closed.
+        let _turn = if plan.spans.len() > LARGE { self.large.acquire().await.ok() } else { None };
         if self.store.plan(&plannable, &plan).await? {
             tracing::info!(%job, "a job is planned");
             self.ring(&[plannable.tenant]).await?;

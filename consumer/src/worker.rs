@@ -10,7 +10,7 @@ use crate::planner::Planner;
 use crate::renewal::Renewal;
 use crate::slots::Slots;
 use crate::source::Fetcher;
-use crate::sources::Sources;
+use crate::sources::{Opener, Sources};
 use crate::sweeper::Sweeper;
 use crate::troubles;
 use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus, WorkQueue};
@@ -66,6 +66,14 @@ impl Worker {
     /// # Errors
     /// When the settings cannot be worked with.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        Self::opening_with(settings, crate::source::open)
+    }
+
+    /// The same with other sources than those there are.
+    ///
+    /// # Errors
+    /// As [`Worker::new`].
+    pub fn opening_with(settings: Settings, opener: Opener) -> anyhow::Result<Self> {
         crate::warnings::describe();
         let id = WorkerId::random();
         let name = format!("backhaul/consumer {id}");
@@ -91,7 +99,7 @@ impl Worker {
             releaser: Releaser::new(for_pages.clone()),
             bell: bell.clone(),
             fetcher,
-            sources: Sources::new(keyring),
+            sources: Sources::new(keyring, opener),
             fitness: fitness.clone(),
             in_flight: in_flight.clone(),
             slots: Arc::new(Slots::new(usize::from(settings.pages.slots))),
@@ -117,6 +125,7 @@ impl Worker {
             relay,
             config: settings.sweeper.clone(),
             cancel: settings.cancel.clone(),
+            jobs: settings.jobs.clone(),
         };
         let boot = Boot {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -67,6 +67,9 @@ pub const REFERENCE: &[Entry] = &[
     key("pages.suspect_after", "Deaths of workers while they held a page that make it a suspect"),
     key("pages.deaths", "Deaths that fail its job"),
     key("pages.deletion_rows", "Rows that one page of a full sync's deletion handles at most"),
+    key("jobs.max_records", "Records that one job may have; 0 is no limit"),
+    key("jobs.max_pages", "Pages that one job may settle; 0 is no limit"),
+    key("jobs.max_age_ms", "How long one job may run; 0 is no limit"),
     key("leases.duration_ms", "How long a page stays with a silent worker; at least three renewals"),
     key("leases.renew_every_ms", "Between two renewals; a missed cancel push is seen at the next one"),
     key("cancel.deadline_ms", "Age of a cancel at which it is forced, with no worker's help"),
@@ -90,7 +93,7 @@ pub const REFERENCE: &[Entry] = &[
     key("api.each_caller.burst", "How many of them at once, after a silence"),
     key(
         "api.unknown_callers.per_second",
-        "Producer: the same of all keys and tokens together that are not known",
+        "Producer: wrong keys per second from one address, for each way in which keys begin; 0 is no limit",
     ),
     key("api.unknown_callers.burst", "How many of them at once, after a silence"),
     key("api.public_url", "Producer: where people reach it, for the links of /v1/jobs; no slash at the end"),

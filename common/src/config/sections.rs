@@ -254,6 +254,30 @@ impl Default for SweeperConfig {
     }
 }
 
+/// `[jobs]`: what one job may grow to. An upstream's list that never ends would fill the database otherwise. A job that fails
+/// by a limit keeps what it has, and goes on there if it is resumed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Records, of whatever outcome. Default 1,000,000,000; 0 is no limit.
+    pub max_records: u64,
+    /// Settled pages. Default 100,000,000; 0 is no limit.
+    pub max_pages: u64,
+    /// Age since it was started (`max_age_ms`, default 90 days; 0 is no limit).
+    #[serde(rename = "max_age_ms", with = "millis")]
+    pub max_age: Duration,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            max_records: 1_000_000_000,
+            max_pages: 100_000_000,
+            max_age: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}
+
 /// `[fairness]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use super::{
     CancelConfig, ConfigError, CredentialsConfig, DatabaseConfig, FairnessConfig, FetchConfig, HttpConfig,
-    LeasesConfig, Loaded, LogConfig, PagesConfig, ShutdownConfig, SweeperConfig,
+    JobsConfig, LeasesConfig, Loaded, LogConfig, PagesConfig, ShutdownConfig, SweeperConfig,
 };
 use crate::amqp::AmqpConfig;
 use serde::Serialize;
@@ -16,6 +16,7 @@ pub struct Settings {
     pub http: HttpConfig,
     pub log: LogConfig,
     pub pages: PagesConfig,
+    pub jobs: JobsConfig,
     pub leases: LeasesConfig,
     pub cancel: CancelConfig,
     pub sweeper: SweeperConfig,
@@ -50,6 +51,7 @@ impl Settings {
             http: loaded.section("http")?,
             log: loaded.section("log")?,
             pages: loaded.section("pages")?,
+            jobs: loaded.section("jobs")?,
             leases: loaded.section("leases")?,
             cancel: loaded.section("cancel")?,
             sweeper: loaded.section("sweeper")?,

@@ -2,6 +2,7 @@
 //! another process is at are skipped, and a batch bounds each.
 
 use super::{Store, StoreError};
+use crate::config::JobsConfig;
 use crate::ids::{JobId, TenantId, WorkerId};
 use crate::slice::Ring;
 use chrono::{DateTime, Utc};
@@ -135,6 +136,42 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?)
+    }
+
+    /// Running jobs that have outgrown a limit, and which one in words. A limit of 0 is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn overgrown(
+        &self,
+        limits: &JobsConfig,
+        limit: i64,
+    ) -> Result<Vec<(JobId, String)>, StoreError> {
+        let number = |most: u64| i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = sqlx::query!(
+            r#"select id as "id: JobId", over as "over!"
+                 from (select j.id, j.created_at,
+                              case when $1::bigint > 0 and c.records > $1
+                                   then 'it has more than ' || $1 || ' records (jobs.max_records)'
+                                   when $2::bigint > 0 and c.pages > $2
+                                   then 'it has more than ' || $2 || ' pages (jobs.max_pages)'
+                                   when $3::float8 > 0 and j.started_at < now() - $3 * interval '1 ms'
+                                   then 'it began at ' || to_char(j.started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
+                                        || ' UTC, longer ago than a job may run (jobs.max_age_ms)' end as over
+                         from jobs j
+                        cross join lateral (
+                              select sum(s.inserted + s.updated + s.unchanged + s.deferred + s.failed) as records,
+                                     sum(s.page) as pages from slices s where s.job_id = j.id) c
+                        where j.status = 'running') grown
+                where over is not null order by created_at limit $4"#,
+            number(limits.max_records),
+            number(limits.max_pages),
+            limits.max_age.as_secs_f64() * 1000.0,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.over)).collect())
     }
 
     /// Pending jobs whose start command was not confirmed, or got lost after that.

@@ -18,6 +18,7 @@ mod settle;
 mod settler;
 
 use crate::bell::Bell;
+use crate::containment::{Panicked, contained};
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight, SuspectPlace};
 use crate::slots::Slots;
@@ -40,7 +41,7 @@ use metrics::{counter, histogram};
 use poison::Poison;
 pub use releaser::Releaser;
 pub use settler::Settler;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ use tokio_util::sync::CancellationToken;
 const TRIES: u32 = 3;
 /// Between those tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// How long a page waits whose handler panicked.
+const PANIC_WAIT: Duration = Duration::from_secs(1);
 /// A stint in a slot that nobody waits for lasts so many quanta at most: then its doorbell may go to another process, so
 /// that new processes get work.
 const QUANTA_UNDISTURBED: u32 = 8;
@@ -107,7 +110,15 @@ struct Stint {
 impl PageHandler {
     /// Answers one doorbell. `ending` ends the stint after the page in flight, not the page.
     pub async fn handle(&self, ring: Ring, redelivered: bool, ending: &CancellationToken) -> Outcome {
-        let outcome = match self.visit(ring, redelivered, ending).await {
+        let token = Mutex::new(None);
+        let visited = match contained(self.visit(ring, redelivered, ending, &token)).await {
+            Ok(visited) => visited,
+            Err(panicked) => {
+                let token = *token.lock().unwrap_or_else(PoisonError::into_inner);
+                self.charge(ring, token, panicked).await
+            }
+        };
+        let outcome = match visited {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.fitness.met(&error);
@@ -119,11 +130,31 @@ impl PageHandler {
         outcome
     }
 
+    /// What becomes of a page whose handler panicked while it had this token.
+    async fn charge(
+        &self,
+        ring: Ring,
+        token: Option<LeaseToken>,
+        panicked: Panicked,
+    ) -> Result<Outcome, StoreError> {
+        if let Some(place) = self.in_flight.take_suspect_place() {
+            self.leave_suspect_place(&mut Some(place)).await?;
+        }
+        let Some(token) = token else { return Ok(Outcome::Panicked) };
+        let held = (ring.job, ring.slice, token);
+        let error = panicked.to_string();
+        if self.store.charge_panic(held, PANIC_WAIT, &error).await? == Some(false) {
+            self.end_cancel(ring.job).await;
+        }
+        Ok(Outcome::Panicked)
+    }
+
     async fn visit(
         &self,
         ring: Ring,
         mut redelivered: bool,
         ending: &CancellationToken,
+        token: &Mutex<Option<LeaseToken>>,
     ) -> Result<Outcome, StoreError> {
         loop {
             let free = async {
@@ -138,7 +169,7 @@ impl PageHandler {
                 slot = free => slot,
             };
             let asked = Instant::now();
-            let (claim, place) = self.claim(ring, redelivered).await?;
+            let (claim, place) = self.claim(ring, redelivered, token).await?;
             let next = match claim {
                 Claim::Claimed(claimed) => {
                     let (lease, context) = *claimed;
@@ -171,13 +202,16 @@ impl PageHandler {
         &self,
         ring: Ring,
         redelivered: bool,
+        token: &Mutex<Option<LeaseToken>>,
     ) -> Result<(Claim, Option<SuspectPlace>), StoreError> {
-        let claim = self.claim_with(ring, redelivered, None).await?;
+        let with = LeaseToken::random();
+        *token.lock().unwrap_or_else(PoisonError::into_inner) = Some(with);
+        let claim = self.claim_with(ring, redelivered, with, None).await?;
         if !matches!(claim, Claim::Suspect) {
             return Ok((claim, None));
         }
         let place = self.in_flight.take_suspect_place();
-        let claim = self.claim_with(ring, redelivered, Some(place.is_some())).await?;
+        let claim = self.claim_with(ring, redelivered, with, Some(place.is_some())).await?;
         Ok((claim, place))
     }
 
@@ -186,13 +220,14 @@ impl PageHandler {
         &self,
         ring: Ring,
         redelivered: bool,
+        token: LeaseToken,
         has_place: Option<bool>,
     ) -> Result<Claim, StoreError> {
         let request = ClaimRequest {
             ring,
             redelivered,
             worker: self.worker,
-            token: LeaseToken::random(),
+            token,
             lease: self.leases.duration,
             suspicion: Suspicion {
                 has_place,

@@ -44,7 +44,8 @@ impl PageHandler {
         context: &PageContext,
     ) -> Result<Next, StoreError> {
         let at_least = i32::try_from(self.pages.deaths).unwrap_or(i32::MAX);
-        let cause = format!("{deaths} workers died while they held this page; it is not tried again");
+        let cause =
+            format!("{deaths} workers died or panicked while they held this page; it is not tried again");
         // A source that cannot be opened is the connection's fault.
         if let Ok(Opened { source, .. }) = self.sources.of(context) {
             let right = SkipRight::Deaths { ring, at_least, worker: self.worker };

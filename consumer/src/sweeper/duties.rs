@@ -6,7 +6,7 @@ use common::amqp::PublishError;
 use common::ids::JobId;
 use common::relay::RelayError;
 use common::store::StoreError;
-use common::store::jobs::Finished;
+use common::store::jobs::{FailRight, Finished, JobError};
 use common::store::removal::Removed;
 use common::store::slices::RAMP_STEP;
 use common::store::sweep::Expired;
@@ -46,6 +46,7 @@ impl Sweeper {
             Duty::Markers => self.markers().await,
             Duty::Starts => self.starts().await,
             Duty::Events => self.events().await,
+            Duty::Limits => self.limits().await,
             Duty::Removal => self.removal().await,
             Duty::Prune => Ok(self.store.prune(self.batch()).await.map(drop)?),
         }
@@ -161,6 +162,19 @@ impl Sweeper {
     /// What happened to jobs is published from the rows that say so.
     async fn events(&self) -> Result<(), DutyError> {
         Ok(self.relay.sweep().await?)
+    }
+
+    /// Jobs that have outgrown a limit fail.
+    async fn limits(&self) -> Result<(), DutyError> {
+        for (job, over) in self.store.overgrown(&self.jobs, self.batch()).await? {
+            let cause = format!(
+                "{over}; if its upstream's list is as long as that, raise the limit and resume the job"
+            );
+            if self.store.fail(job, &JobError::of_job(cause), FailRight::Job).await? {
+                tracing::warn!(%job, over, "a job has outgrown a limit, and failed");
+            }
+        }
+        Ok(())
     }
 
     /// What deleted connections have left behind, and the working tables of deletions that are over.

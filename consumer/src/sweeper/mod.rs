@@ -5,7 +5,7 @@ mod duties;
 
 use crate::bell::Bell;
 use crate::planner::Planner;
-use common::config::{CancelConfig, SweeperConfig};
+use common::config::{CancelConfig, JobsConfig, SweeperConfig};
 use common::fitness::Fitness;
 use common::health::Beat;
 use common::ids::WorkerId;
@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 const RECORD_EVERY: Duration = Duration::from_secs(10);
 /// Old rows are looked for this often.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// Jobs are measured at each so many-th sweep: it reads all of their slices.
+const SWEEPS_PER_LIMITS: u32 = 20;
 
 /// The sweeper of a process.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Sweeper {
     pub config: SweeperConfig,
     /// The deadline of a cancel.
     pub cancel: CancelConfig,
+    /// What a job may grow to.
+    pub jobs: JobsConfig,
 }
 
 /// What the sweeper does: two loops side by side, each in its order.
@@ -54,13 +59,15 @@ enum Duty {
     Markers,
     Starts,
     Events,
+    Limits,
     Removal,
     Prune,
 }
 
 impl Duty {
     /// What needs Postgres alone. A cancel's deadline holds whatever the broker does, so nothing here waits for it.
-    const OF_POSTGRES: [Self; 5] = [Self::Cancels, Self::Leases, Self::Finish, Self::Removal, Self::Prune];
+    const OF_POSTGRES: [Self; 6] =
+        [Self::Cancels, Self::Leases, Self::Finish, Self::Limits, Self::Removal, Self::Prune];
     /// What publishes, and waits for the broker's confirm.
     const OF_THE_BROKER: [Self; 5] =
         [Self::Refill, Self::Doorbells, Self::Markers, Self::Starts, Self::Events];
@@ -75,6 +82,7 @@ impl Duty {
             Self::Markers => "markers",
             Self::Starts => "starts",
             Self::Events => "events",
+            Self::Limits => "limits",
             Self::Removal => "removal",
             Self::Prune => "prune",
         }
@@ -123,7 +131,14 @@ impl Sweeper {
     }
 
     async fn sweep(&self, duty: Duty, run: &mut Run) {
-        if duty == Duty::Prune && run.ran.is_some_and(|ran| ran.elapsed() < PRUNE_EVERY) {
+        let every = if duty == Duty::Prune {
+            PRUNE_EVERY
+        } else if duty == Duty::Limits {
+            self.config.every * SWEEPS_PER_LIMITS
+        } else {
+            Duration::ZERO
+        };
+        if run.ran.is_some_and(|ran| ran.elapsed() < every) {
             return;
         }
         let begun = Instant::now();

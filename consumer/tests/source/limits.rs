@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
+use futures::future::join_all;
 
 use crate::upstream::{
     Upstream, answer, endless, fetch, fetcher, limited, list, permanent, record, small_limits, stuck,
@@ -29,6 +30,26 @@ async fn a_body_that_announces_a_gigabyte_is_not_read() {
     let upstream = Upstream::start(|_| ([("content-length", (1 << 30).to_string())], stuck("{"))).await;
     let cause = permanent(upstream.fetch_with(&limited(small_limits()), None).await);
     assert!(cause.contains("page of more than"), "{cause}");
+}
+
+#[tokio::test]
+async fn what_is_announced_and_does_not_come_takes_nothing_from_others() {
+    const SILENT: usize = 16;
+    let http = limited(small_limits());
+    let silent = Upstream::start(|_| ([("content-length", (60 << 10).to_string())], stuck("{"))).await;
+    let body = answer(&[record("a")]);
+    let large = Upstream::text(format!("{body}{}", " ".repeat(60 << 10))).await;
+    let waiting = join_all((0..SILENT).map(|_| silent.fetch_with(&http, None)));
+    let others = async {
+        while silent.seen().len() < SILENT {
+            tokio::task::yield_now().await;
+        }
+        large.fetch_with(&http, None).await
+    };
+    tokio::select! {
+        given_up = waiting => panic!("the silent ones end only with their budget: {given_up:?}"),
+        page = others => assert_eq!(page.unwrap().records.len(), 1),
+    }
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub enum FailRight<'a> {
         /// How many it takes.
         at_least: i32,
     },
-    /// The job as a whole: it cannot be planned.
+    /// The job as a whole: it cannot be planned, or has outgrown a limit.
     Job,
 }
 

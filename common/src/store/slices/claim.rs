@@ -2,7 +2,7 @@
 
 use super::super::{Store, StoreError};
 use super::{Lease, PoisonPolicy, each};
-use crate::credentials::Sealed;
+use crate::credentials::{Bound, Sealed};
 use crate::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
 use crate::job::JobMode;
 use crate::schema::Fields;
@@ -146,6 +146,12 @@ pub struct PageContext {
 }
 
 impl PageContext {
+    /// To what the credentials are bound.
+    #[must_use]
+    pub const fn bound(&self) -> Bound<'_> {
+        Bound { connection: self.connection, base_url: self.base_url.as_str(), settings: &self.settings }
+    }
+
     /// The kind of source that the job was planned with.
     #[must_use]
     pub fn source(&self) -> &str {

@@ -158,6 +158,37 @@ impl Store {
         Ok(())
     }
 
+    /// Charges a page with the panic of its handler, as it would be with the death of a process, and ends its lease: it is
+    /// rung again after the delay. False if the slice was closed meanwhile, and its lease has only ended; `None` if the lease
+    /// is not there.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the lease then expires by itself.
+    pub async fn charge_panic(
+        &self,
+        (job, slice, token): (JobId, i32, LeaseToken),
+        delay: Duration,
+        error: &str,
+    ) -> Result<Option<bool>, StoreError> {
+        let charged = sqlx::query_scalar!(
+            r#"update slices set
+                      charges = case when status = 'ready' then charges || gen_random_uuid() else charges end,
+                      not_before = case when status = 'ready' then now() + $4::float8 * interval '1 ms' else not_before end,
+                      last_error = $5, status = case when status = 'ready' then 'waiting' else status end,
+                      lease_token = null, leased_ring = null, worker = null, leased_until = null
+                where job_id = $1 and slice = $2 and lease_token = $3
+               returning status = 'waiting' as "charged!""#,
+            job.0,
+            slice,
+            token.0,
+            delay.as_secs_f64() * 1000.0,
+            error
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(charged)
+    }
+
     /// Ends an attempt: the page waits, and is rung again when its time has come. True if the lease was ours.
     ///
     /// # Errors

@@ -2,6 +2,10 @@
 //!
 //! A connection's base URL is written by a tenant, so it must not reach what only this machine or its network can
 //! reach. Names are checked after they are resolved, at the moment of connecting, since a name can change its address.
+//!
+//! What is not public follows IANA's registries of special-purpose addresses for IPv4 and IPv6 (RFC 6890), as of
+//! 2024-10-22: whatever they do not call globally reachable, and the few blocks that they do but that lead to no server
+//! (ORCHID, DRIP, AS112, AMT and the anycast of protocols, all within 2001::/23).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -72,6 +76,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         (172, 16..=31) | (192, 168) => true,
         // Protocol assignments and documentation.
         (192, 0) => c == 0 || c == 2,
+        // The relays of 6to4, which are no more.
+        (192, 88) => c == 99,
         (198, 51) => c == 100,
         (203, 0) => c == 113,
         // Benchmarks.
@@ -90,8 +96,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         // IPv4 in IPv6: mapped, compatible (with :: and ::1 among them), NAT64, 6to4.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
-        // Only 2000::/3 is handed out for the public network; Teredo and documentation lie within it.
-        [0x2001, 0 | 0xdb8, ..] => false,
+        // Only 2000::/3 is handed out for the public network. Protocol assignments (2001::/23: Teredo, benchmarks, ORCHID)
+        // and documentation (2001:db8::/32, 3fff::/20) lie within it.
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -102,7 +109,17 @@ mod tests {
 
     #[test]
     fn only_public_addresses_are_public() {
-        for public in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "64:ff9b::101:101"] {
+        for public in [
+            "1.1.1.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.88.98.1",
+            "2001:200::1",
+            "2001:4860:4860::8888",
+            "2606:4700::1111",
+            "3ffe::1",
+            "64:ff9b::101:101",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for private in [
@@ -114,7 +131,9 @@ mod tests {
             "172.16.0.1",
             "172.31.255.255",
             "192.168.1.1",
+            "192.0.0.8",
             "192.0.2.1",
+            "192.88.99.1",
             "198.18.0.1",
             "224.0.0.1",
             "255.255.255.255",
@@ -126,6 +145,16 @@ mod tests {
             "64:ff9b:1::1",
             "2002:7f00:1::",
             "2001:0:1::",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:2f:ffff::1",
+            "2001:1ff:ffff::1",
+            "2001:db8::1",
+            "3fff::1",
+            "3fff:fff:ffff::1",
+            "5f00::1",
+            "100::1",
             "fc00::1",
             "fd12::1",
             "fe80::1",

@@ -67,17 +67,17 @@ pub(super) async fn read(mut response: Response, allowance: &Allowance) -> Resul
     if announced > allowance.max {
         return Err(too_large(allowance.max));
     }
-    allowance.take(announced).await?;
-    let mut body = Vec::with_capacity(announced);
+    // Only what has come counts: an upstream that announces much and sends nothing takes nothing from the others.
+    let mut body = Vec::new();
     while let Some(chunk) =
         response.chunk().await.map_err(|error| explain("the answer's body broke off", error))?
     {
         let size = body.len() + chunk.len();
-        // What was announced is taken already.
-        allowance.take(size.saturating_sub(announced.max(body.len()))).await?;
+        allowance.take(chunk.len()).await?;
         if size > body.capacity() {
             // Doubling, as a Vec does by itself, would go beyond what is reserved.
-            let target = (body.capacity() * 2).clamp(size, allowance.max);
+            let reserved = if size <= allowance.small { allowance.small } else { allowance.max };
+            let target = (body.capacity() * 2).max(announced.min(reserved)).clamp(size, reserved.max(size));
             body.reserve_exact(target - body.len());
         }
         body.extend_from_slice(&chunk);

@@ -30,6 +30,7 @@ mod time;
 
 use std::sync::Arc;
 
+use crate::containment::on_another_thread;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::slice::Span;
@@ -140,10 +141,10 @@ impl Source for PagedJson {
         if reading.body.bytes.len() <= READ_INLINE_BYTES {
             return reading.read();
         }
-        match tokio::task::spawn_blocking(move || reading.read()).await {
+        match on_another_thread(move || reading.read()).await {
             Ok(page) => page,
-            // A panic here is a bug; as a permanent error it ends the job and not the process.
-            Err(lost) => Err(FetchError::permanent(format!("reading the page failed: {lost}"))),
+            // Only if the process ends.
+            Err(lost) => Err(FetchError::transient(format!("reading the page failed: {lost}"))),
         }
     }
 

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 use crate::source::FetchError;
 use crate::source::error::quote;
 
+/// Bytes of a URL with its secrets: no server takes more.
+const LONGEST: usize = 64 << 10;
 /// Shorter values are words, not secrets.
 const SHORTEST: usize = 4;
 
@@ -63,11 +65,20 @@ impl Secrets {
             })?;
             shown.push_str(before);
             shown.push_str(&encoded(&known.1));
+            check(&shown)?;
             rest = after;
         }
         shown.push_str(rest);
+        check(&shown)?;
         Ok(shown)
     }
+}
+
+fn check(url: &str) -> Result<(), FetchError> {
+    if url.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(FetchError::permanent(format!("the next page's URL is longer than {LONGEST} bytes")))
 }
 
 impl fmt::Debug for Secrets {
@@ -144,6 +155,14 @@ mod tests {
         let gone = Secrets::of(&json!({})).show("/list?key=<api_key>").unwrap_err().to_string();
         assert!(gone.contains("needs the credential api_key"), "{gone}");
         assert_eq!(Secrets::default().hide("/list?a=%zz%"), "/list?a=%zz%");
+    }
+
+    #[test]
+    fn a_url_that_names_a_credential_again_and_again_is_refused() {
+        let secrets = Secrets::of(&json!({"api_key": "s3cret__".repeat(128)}));
+        assert!(secrets.show(&"<api_key>".repeat(60)).is_ok());
+        let refused = secrets.show(&"<api_key>".repeat(70)).unwrap_err().to_string();
+        assert!(refused.contains("longer than 65536 bytes") && !refused.contains("s3cret"), "{refused}");
     }
 
     proptest::proptest! {

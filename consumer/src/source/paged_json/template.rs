@@ -12,10 +12,16 @@ pub(super) enum Piece<'t> {
     Hole(&'t str),
 }
 
+/// Holes of a template. Each may become as long as what fills it.
+const MOST_HOLES: usize = 100;
+
 /// Cuts a template at its braces.
 pub(super) fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
     let mut rest = template;
+    if template.matches('{').count() > MOST_HOLES {
+        return Err(format!("it has more than {MOST_HOLES} braces"));
+    }
     while let Some((text, after)) = rest.split_once('{') {
         let (hole, after) =
             after.split_once('}').ok_or_else(|| format!("{template:?} has a brace that is not closed"))?;
@@ -230,6 +236,13 @@ mod tests {
         assert_eq!(twice("{from:%H:%M}-{to:%H:%M}", "2024-11-03T08:30:00Z"), "00:30-01:30");
         assert_eq!(twice("{from:%H:%M}-{to:%H:%M}", "2024-11-03T09:30:00Z"), "01:30-02:30");
         assert_eq!(twice("{from:%H:%M%z}-{to:%H:%M%z}", "2024-11-03T09:30:00Z"), "01:30-0800-01:30-0800");
+    }
+
+    #[test]
+    fn a_template_has_so_many_holes() {
+        assert!(pieces(&"{a}".repeat(MOST_HOLES)).is_ok());
+        let refused = pieces(&"{a}".repeat(MOST_HOLES + 1)).err().unwrap();
+        assert!(refused.contains("more than 100 braces"), "{refused}");
     }
 
     #[test]

@@ -47,15 +47,26 @@ impl Auth {
     }
 }
 
+/// Bytes of the filled header: what servers take for all headers of a request together.
+const LONGEST: usize = 8 << 10;
+
 /// Fills a header's template. No message of it holds a secret.
 fn fill(template: &str, credentials: &serde_json::Value) -> Result<String, SourceError> {
     let mut filled = String::new();
+    let mut add = |text: &str| {
+        if filled.len() + text.len() > LONGEST {
+            let reason = format!("auth.value is longer than {LONGEST} bytes with the credentials filled in");
+            return Err(SourceError::Credentials { reason });
+        }
+        filled.push_str(text);
+        Ok(())
+    };
     let pieces = pieces(template).map_err(|reason| SourceError::settings(format!("auth.value: {reason}")))?;
     for piece in pieces {
         match piece {
-            Piece::Text(text) => filled.push_str(text),
+            Piece::Text(text) => add(text)?,
             Piece::Hole(name) => match credentials.get(name).and_then(serde_json::Value::as_str) {
-                Some(secret) if !secret.is_empty() => filled.push_str(secret),
+                Some(secret) if !secret.is_empty() => add(secret)?,
                 _ => {
                     let reason = format!("{:?} must be a text", quote(name));
                     return Err(SourceError::Credentials { reason });
@@ -75,6 +86,19 @@ mod tests {
         let template = format!("Key {{{}}}", "a".repeat(2000));
         let refused = fill(&template, &serde_json::json!({})).unwrap_err().to_string();
         assert!(refused.contains("must be a text") && refused.chars().count() < 200, "{refused}");
+    }
+
+    #[test]
+    fn what_is_filled_in_has_an_end() {
+        let credentials = serde_json::json!({ "token": "s3cret__".repeat(128) });
+        assert_eq!(
+            fill("{token}{token}{token}{token}{token}{token}{token}{token}", &credentials).unwrap().len(),
+            LONGEST
+        );
+        for template in [&"{token}".repeat(9), &"{token}".repeat(100), &"x".repeat(LONGEST + 1)] {
+            let refused = fill(template, &credentials).unwrap_err().to_string();
+            assert!(refused.contains("longer than 8192 bytes") && !refused.contains("s3cret"), "{refused}");
+        }
     }
 
     #[test]
