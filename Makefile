@@ -137,10 +137,10 @@ up: tools ## have PostgreSQL and RabbitMQ running
 	@scripts/services.sh up
 
 psql: up ## open the database
-	@$(WITH_SERVICES) sh -c 'PGOPTIONS="$$PGOPTIONS -csearch_path=backhaul" exec psql "$$DATABASE_URL"'
+	@scripts/services.sh psql $(ARGS)
 
 console: up ## say where the broker's console is, and how to log in
-	@$(WITH_SERVICES) sh -c 'echo "$${MANAGEMENT_URL:-unknown: set MANAGEMENT_URL}  (user guest, password guest, unless you set AMQP_URL)"'
+	@scripts/services.sh console
 
 status: ## say which services run
 	@scripts/services.sh status

@@ -7,6 +7,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/secrets.sh
+. "$ROOT/scripts/lib/secrets.sh"
 
 check_compose() {
     local command=()
@@ -23,7 +25,7 @@ check_compose() {
     say "docker-compose.yml is valid, alone and with docker-compose.cluster.yml"
 }
 
-api() { curl --silent --show-error --fail-with-body -u guest:guest -H 'content-type: application/json' "$@"; }
+api() { curl_broker --silent --show-error --fail-with-body -H 'content-type: application/json' "$@"; }
 
 check_definitions() {
     local vhost=backhaul-definitions-$$ file=$ROOT/deploy/rabbitmq/definitions.json listing

@@ -11,6 +11,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/processes.sh
+. "$ROOT/scripts/lib/processes.sh"
 # shellcheck source=scripts/lib/python.sh
 . "$ROOT/scripts/lib/python.sh"
 

@@ -10,6 +10,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/secrets.sh
+. "$ROOT/scripts/lib/secrets.sh"
 
 [[ -n ${DATABASE_URL:-} && -n ${AMQP_URL:-} ]] || die "DATABASE_URL and AMQP_URL are not set" "run: make fuzz-api"
 [[ $DATABASE_URL =~ ^(postgres(ql)?://[^/?]*)(/[^?]*)?(\?.*)?$ ]] || die "DATABASE_URL is not a postgres:// URL"
@@ -39,12 +41,12 @@ PIDS=()
 clean_up() {
     kill -- "${PIDS[@]}" 2>/dev/null || true
     wait -- "${PIDS[@]}" 2>/dev/null || true
-    psql -Xqw -d "$SERVER" -c "DROP DATABASE IF EXISTS $NAME WITH (FORCE)" || true
+    psql_at "$SERVER" -Xqw -c "DROP DATABASE IF EXISTS $NAME WITH (FORCE)" || true
 }
 trap clean_up EXIT
 
 read -r UPSTREAM PRODUCER CONSUMER <<<"$(free_ports 3)"
-psql -Xqw -d "$SERVER" -c "CREATE DATABASE $NAME"
+psql_at "$SERVER" -Xqw -c "CREATE DATABASE $NAME"
 "$BIN/backhaul" migrate >/dev/null
 "$BIN/backhaul" admin tenant create acme >/dev/null
 KEY=$("$BIN/backhaul" --json admin key create --tenant acme --name fuzz | sed -n 's/.*"key":"\([^"]*\)".*/\1/p')
@@ -67,10 +69,10 @@ cd "$ROOT/tests/schemathesis"
 SCHEMATHESIS_HOOKS=hooks "$ST" --config-file schemathesis.toml run --no-color --checks all --wait-for-schema 30 \
     --max-time "${FUZZ_SECONDS:-120}" --report-junit-path "$LOGS/report.xml" "$@" "http://127.0.0.1:$PRODUCER/openapi.json"
 
-jobs=$(psql -XqwAt -d "$DATABASE_URL" -c "select status || ' ' || count(*) from backhaul.jobs group by status order by status")
+jobs=$(psql_at "$DATABASE_URL" -XqwAt -c "select status || ' ' || count(*) from backhaul.jobs group by status order by status")
 [[ -n $jobs ]] || die "no request made a job, so nothing was tried but refusals" "look at tests/schemathesis/hooks.py"
 say "jobs that were made: ${jobs//$'\n'/, }"
-broken=$(psql -XqwAt -d "$DATABASE_URL" -c "select * from backhaul.broken_invariants()")
+broken=$(psql_at "$DATABASE_URL" -XqwAt -c "select * from backhaul.broken_invariants()")
 [[ -z $broken ]] || die "the database's invariants are broken: $broken"
 if grep -E 'ERROR|panicked' "$LOGS/producer.log"; then die "the producer's log has errors, see above"; fi
 say "the database's invariants hold, and the producer's log has no errors"

@@ -40,10 +40,11 @@ on_pair() { RABBITMQ_RELEASE=$(as_variable "$1") POSTGRES_RELEASE=$(as_variable 
 # shellcheck disable=SC2016 # expanded by the inner shell
 versions() {
     on_pair "$1" "$2" bash -c 'set -e -o pipefail
-        overview=$(curl -fsS -u guest:guest "$MANAGEMENT_URL/api/overview")
+        . "$0/scripts/lib/common.sh" && . "$0/scripts/lib/secrets.sh"
+        overview=$(curl_broker -fsS "$MANAGEMENT_URL/api/overview")
         value() { grep -oE "\"$1\":\"[^\"]*\"" <<<"$overview" | sed -n 1p | cut -d\" -f4; }
-        postgres=$(psql -XAtqw -d "$DATABASE_URL" -c "SHOW server_version")
-        echo "$(value rabbitmq_version) (Erlang $(value erlang_version))|${postgres%% *}"' 2>>"$LOGS/services.log"
+        postgres=$(psql_at "$DATABASE_URL" -XAtqw -c "SHOW server_version")
+        echo "$(value rabbitmq_version) (Erlang $(value erlang_version))|${postgres%% *}"' "$ROOT" 2>>"$LOGS/services.log"
 }
 
 # Runs a step of a pair, with its log in a file. Sets CELL to what the table says about it.

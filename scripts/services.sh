@@ -4,6 +4,8 @@
 #     scripts/services.sh up            have both ready (at once if they are)
 #     scripts/services.sh run CMD...    the same, then run CMD with their addresses in its environment
 #     scripts/services.sh programs      have the servers' programs installed, start nothing
+#     scripts/services.sh psql [ARGS]   the same, then open the database
+#     scripts/services.sh console       the same, then say where the broker's console is, and how to log in
 #     scripts/services.sh env           print the addresses, for: eval "$(scripts/services.sh env)"
 #     scripts/services.sh status        say what there is; exit status 1 if something is missing
 #     scripts/services.sh down          stop what was started here; its data stays
@@ -14,6 +16,7 @@
 #   2. Programs installed on this machine: private instances of them run on free ports of 127.0.0.1, as an
 #      unprivileged user, beside any server that the machine already runs, and stay for the next command.
 #      Their data is in .services/; for root, in /var/tmp/backhaul-<hash of this folder's path>, as user nobody.
+#      Each has a password of its own, in a file there that only you can read: {postgres,rabbitmq}.password.
 #   3. The same after installing the packages with apt (root or sudo), whose own servers are not started.
 # SERVICES=docker takes both from docker-compose.yml instead. RABBITMQ_RELEASE and POSTGRES_RELEASE (bookworm, trixie, sid) take
 # that Debian release's programs, from a tree that scripts/releases.sh makes (as root), with data of their own; the
@@ -22,6 +25,10 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/processes.sh
+. "$ROOT/scripts/lib/processes.sh"
+# shellcheck source=scripts/lib/secrets.sh
+. "$ROOT/scripts/lib/secrets.sh"
 # shellcheck source=scripts/lib/postgres.sh
 . "$ROOT/scripts/lib/postgres.sh"
 # shellcheck source=scripts/lib/rabbitmq.sh
@@ -117,6 +124,7 @@ addresses() {
         docker_addresses
         return
     fi
+    check_state
     if private_postgres; then
         if ! find_postgres || ! postgres_runs || ! postgres_answers; then return 1; fi
         echo "DATABASE_URL=$(postgres_url backhaul)"
@@ -125,7 +133,7 @@ addresses() {
     fi
     if private_rabbitmq; then
         if ! rabbit_runs || ! rabbit_answers; then return 1; fi
-        echo "AMQP_URL=amqp://guest:guest@127.0.0.1:$(rabbit_port 1)/%2f"
+        echo "AMQP_URL=$(rabbit_url)"
         management=http://127.0.0.1:$(rabbit_port 2)
     else
         echo "AMQP_URL=$AMQP_URL"
@@ -142,12 +150,20 @@ print_env() {
     while read -r line; do printf 'export %s=%q\n' "${line%%=*}" "${line#*=}"; done <<<"$lines"
 }
 
+up_and_export() {
+    local variables
+    up
+    variables=$(print_env)
+    eval "$variables"
+}
+
 status() {
     local missing=0
     if [[ ${SERVICES:-} == docker ]]; then
         docker_compose ps
         return
     fi
+    check_state
     if ! private_postgres; then
         echo "PostgreSQL: yours (DATABASE_URL)"
     elif postgres_runs && find_postgres && postgres_answers; then
@@ -160,7 +176,7 @@ status() {
         echo "RabbitMQ:   yours (AMQP_URL)"
     elif rabbit_runs && rabbit_answers; then
         echo "RabbitMQ:   private$(of_release "$RABBIT_RELEASE"), 127.0.0.1:$(rabbit_port 1), process $(rabbit_pid)"
-        echo "Console:    http://127.0.0.1:$(rabbit_port 2) (user guest, password guest)"
+        echo "Console:    http://127.0.0.1:$(rabbit_port 2) (user guest, password in $RABBIT_STATE/rabbitmq.password)"
     else
         echo "RabbitMQ:   not running"
         missing=1
@@ -201,10 +217,18 @@ case ${1:-} in
     run)
         shift
         (($# > 0)) || die "run needs a command"
-        up
-        variables=$(print_env)
-        eval "$variables"
+        up_and_export
         exec "$@"
+        ;;
+    psql)
+        shift
+        up_and_export
+        PGOPTIONS="${PGOPTIONS:-} -csearch_path=backhaul" psql_at "$DATABASE_URL" "$@"
+        ;;
+    console)
+        up_and_export
+        take_password "$AMQP_URL"
+        echo "${MANAGEMENT_URL:-unknown: set MANAGEMENT_URL}  (user ${URL_USER:-guest}, password ${URL_PASSWORD:-guest})"
         ;;
     programs)
         unset DATABASE_URL AMQP_URL SERVICES

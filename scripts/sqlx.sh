@@ -8,6 +8,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/secrets.sh
+. "$ROOT/scripts/lib/secrets.sh"
 
 [[ ${1:-} == renew || ${1:-} == check ]] || die "say renew or check"
 [[ -n ${DATABASE_URL:-} ]] || die "DATABASE_URL is not set" "run: scripts/services.sh run scripts/sqlx.sh $1"
@@ -23,15 +25,15 @@ mkdir -p "$ROOT/target"
 fresh=$(mktemp -d "$ROOT/target/sqlx.XXXXXX")
 clean_up() {
     rm -rf -- "$fresh"
-    psql -Xqw -d "$DATABASE_URL" -c "DROP DATABASE IF EXISTS $scratch" || true
+    psql_at "$DATABASE_URL" -Xqw -c "DROP DATABASE IF EXISTS $scratch" || true
 }
 trap clean_up EXIT
 
-psql -Xqw -d "$DATABASE_URL" -c "CREATE DATABASE $scratch"
+psql_at "$DATABASE_URL" -Xqw -c "CREATE DATABASE $scratch"
 # As `backhaul migrate` does it: in the order of the file names, the functions and views last.
-psql -Xqw -d "$scratch_url" -v ON_ERROR_STOP=1 -c "CREATE SCHEMA backhaul"
+psql_at "$scratch_url" -Xqw -v ON_ERROR_STOP=1 -c "CREATE SCHEMA backhaul"
 for migration in "$ROOT"/migrations/*.up.sql "$ROOT"/migrations/repeatable/*.sql; do
-    psql -Xqw -d "$scratch_url" -v ON_ERROR_STOP=1 --single-transaction -f "$migration" >/dev/null
+    psql_at "$scratch_url" -Xqw -v ON_ERROR_STOP=1 --single-transaction -f "$migration" >/dev/null
 done
 
 # The macros write what they learn while they expand. Cargo expands them again only if it thinks that the crate

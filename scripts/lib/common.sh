@@ -28,14 +28,18 @@ locate_state() {
     fi
 }
 
-# Creates the folder. /var/tmp is everybody's: a folder that somebody else has put there is refused.
+# Creates the folder.
 make_state() {
     [[ -d $STATE ]] || mkdir -m 0755 -- "$STATE" 2>/dev/null || [[ -d $STATE ]] ||
         die "cannot create $STATE" "make its parent folder writable, or set DATABASE_URL and AMQP_URL"
-    if [[ -L $STATE || ! -O $STATE ]]; then
-        die "$STATE belongs to somebody else" "remove it, or set DATABASE_URL and AMQP_URL"
-    fi
+    check_state
     printf '%s\n' "$ROOT" >"$STATE/checkout"
+}
+
+# /var/tmp is everybody's: a folder that somebody else has put there is refused, and so is what it says about servers.
+check_state() {
+    [[ ! -e $STATE || (! -L $STATE && -O $STATE) ]] ||
+        die "$STATE belongs to somebody else" "remove it, or set DATABASE_URL and AMQP_URL"
 }
 
 # A folder inside the state folder that the servers may write to, and nobody else may read.
@@ -46,7 +50,19 @@ make_server_folder() {
 # Runs a command as the servers' user, in a folder that this user can enter.
 as_server() { as_server_in '' "$@"; }
 
-# The same in the tree of another release, if one is named.
+# A file in such a folder, from standard input.
+write_server_file() { as_server sh -c 'umask 077 && cat >"$0"' "$1"; }
+
+# Runs a command as ourselves, in the tree of another release if one is named.
+in_tree() (
+    tree=$1
+    shift
+    cd -- "$STATE" || exit
+    [[ -z $tree ]] || exec "$ROOT/scripts/in_release.sh" "$tree" "$STATE" "$@"
+    exec "$@"
+)
+
+# The same as the servers' user.
 as_server_in() (
     local tree=$1 command=()
     shift
@@ -94,16 +110,6 @@ pick_port() {
 # Whether something accepts TCP connections there.
 # shellcheck disable=SC2016 # expanded by the inner bash
 port_accepts() { timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null; }
-
-# Prints the number of a process that has the given text as one of its arguments, or nothing. Numbers kept in
-# files prove nothing: after a reboot they may be anybody's. The text comes on standard input, or grep would find
-# itself.
-process_with() {
-    local files
-    files=$(grep -lzxF -f - /proc/[0-9]*/cmdline 2>/dev/null <<<"$1") || true
-    files=${files#/proc/}
-    echo "${files%%/*}"
-}
 
 # Calls a test once a second until it holds, the process ends or the seconds are over; says now and then that
 # it is still waiting. Returns 1 when the process ended, 2 when time is up.

@@ -34,13 +34,20 @@ postgres_url() {
     printf 'postgres://postgres:%s@127.0.0.1:%s/%s' "$(<"$PG_STATE/postgres.password")" "$(postgres_port)" "$1"
 }
 
-# Only the first process has the folder among its arguments: the others change their names.
-postgres_pid() { process_with "$PG_STATE/postgres/data"; }
+# Programs that connect to the server as its owner, who is asked for a password: it is in a file that only we can read.
+pg_client() {
+    password_line 127.0.0.1 "$(postgres_port)" "$(<"$PG_STATE/postgres.password")" |
+        (umask 077 && cat >"$PG_STATE/postgres.passfile")
+    PGPASSFILE=$PG_STATE/postgres.passfile in_tree "$PG_TREE" "$PG_BIN/$1" \
+        -w -h 127.0.0.1 -p "$(postgres_port)" -U postgres "${@:2}"
+}
+
+postgres_pid() { recorded_process "$PG_STATE/postgres.process"; }
 
 postgres_runs() { [[ -n $(postgres_pid) ]]; }
 
 # A server that is full still counts as answering: it works for somebody.
-postgres_answers() { pg pg_isready -q -t 3 -h 127.0.0.1 -p "$(postgres_port)"; }
+postgres_answers() { port_is_ours "$(postgres_port)" && pg pg_isready -q -t 3 -h 127.0.0.1 -p "$(postgres_port)"; }
 
 postgres_up() {
     if postgres_runs; then
@@ -50,9 +57,8 @@ postgres_up() {
     fi
     postgres_create
     postgres_start
-    [[ $(pg psql -XAtqw -d "$(postgres_url postgres)" \
-        -c "SELECT count(*) FROM pg_database WHERE datname = 'backhaul'") == 1 ]] ||
-        pg createdb -w --maintenance-db="$(postgres_url postgres)" backhaul
+    [[ $(pg_client psql -XAtq -d postgres -c "SELECT count(*) FROM pg_database WHERE datname = 'backhaul'") == 1 ]] ||
+        pg_client createdb --maintenance-db=postgres backhaul
 }
 
 # The data folder gets its name only when it is whole, so an interrupted initdb leaves nothing to trip over.
@@ -60,9 +66,9 @@ postgres_create() {
     [[ ! -d $PG_STATE/postgres/data ]] || return 0
     say "creating a private PostgreSQL $(postgres_major) in $PG_STATE/postgres"
     make_server_folder "$PG_STATE/postgres"
-    (umask 077 && head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$PG_STATE/postgres.password")
+    make_password "$PG_STATE/postgres.password"
     as_server rm -rf "$PG_STATE/postgres/data.new"
-    as_server sh -c 'umask 077 && cat >"$0"' "$PG_STATE/postgres/password" <"$PG_STATE/postgres.password"
+    write_server_file "$PG_STATE/postgres/password" <"$PG_STATE/postgres.password"
     # The password travels in clear text over loopback, which spares an unoptimised client SCRAM's 4,096 hash rounds
     # at every connection.
     pg initdb -D "$PG_STATE/postgres/data.new" -U postgres -A password --pwfile="$PG_STATE/postgres/password" \
@@ -76,7 +82,10 @@ postgres_create() {
 # A port that is free now may be taken a moment later, so a failed start is tried on other ports.
 postgres_start() {
     local tries options
-    as_server rm -f "$PG_STATE/postgres/data/postmaster.pid" # of a server that is gone, as postgres_runs has found
+    # Only the first process has the folder among its arguments: the others change their names.
+    end_unrecorded PostgreSQL "$PG_STATE/postgres/data" INT
+    rm -f -- "$PG_STATE/postgres.process"
+    as_server rm -f "$PG_STATE/postgres/data/postmaster.pid" # of a server that is gone
     for tries in 1 2 3; do
         if ! port_is_free "$(postgres_port)" || [[ $(postgres_port) == 0 || $tries != 1 ]]; then
             pick_port
@@ -87,7 +96,8 @@ postgres_start() {
         options+=" -c max_connections=300 -c shared_buffers=256MB -c timezone=UTC -c log_timezone=UTC"
         say "starting PostgreSQL $(postgres_major) on 127.0.0.1:$(postgres_port)"
         if pg pg_ctl -D "$PG_STATE/postgres/data" -l "$PG_STATE/postgres/log" -w -t 120 \
-            -o "$options" start >"$PG_STATE/pg_ctl.log" 2>&1 9>&-; then
+            -o "$options" start >"$PG_STATE/pg_ctl.log" 2>&1 9>&- &&
+            record_process "$PG_STATE/postgres.process" "$(as_server head -n 1 "$PG_STATE/postgres/data/postmaster.pid")"; then
             return
         fi
     done
@@ -96,6 +106,7 @@ postgres_start() {
 }
 
 postgres_down() {
+    postgres_runs || end_unrecorded PostgreSQL "$PG_STATE/postgres/data" INT
     postgres_runs || return 0
     find_postgres || die "PostgreSQL runs (process $(postgres_pid)) but pg_ctl is gone" "end that process yourself"
     say "stopping PostgreSQL"

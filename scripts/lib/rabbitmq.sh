@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A private RabbitMQ with its management console: TCP on 127.0.0.1 only, user guest, password guest.
+# A private RabbitMQ with its management console: TCP on 127.0.0.1 only, user guest, with a password of its own.
 # Sourced by services.sh, which says in RABBIT_STATE where its data lies and in RABBIT_TREE in which release's tree its
 # programs are (or nothing).
 
@@ -37,24 +37,32 @@ rabbit_env() {
         "$@"
 }
 
-# Found by the flag -backhaul above: RabbitMQ's own pid file goes away when a stop begins, not when it ends.
-rabbit_pid() { process_with "$RABBIT_STATE/rabbitmq"; }
+# RabbitMQ's own pid file goes away when a stop begins, not when it ends.
+rabbit_pid() { recorded_process "$RABBIT_STATE/rabbitmq.process"; }
 
 rabbit_runs() { [[ -n $(rabbit_pid) ]]; }
 
+# Writes down which process is the broker that we have just started, found by the flag -backhaul above.
+rabbit_record() {
+    local number
+    number=$(process_with "$RABBIT_STATE/rabbitmq")
+    [[ -n $number ]] && record_process "$RABBIT_STATE/rabbitmq.process" "$number"
+}
+
 # A shell script starts the Erlang machine after a moment: only later does its absence mean a failure.
-rabbit_starts() { rabbit_runs || ((SECONDS - RABBIT_STARTED < 20)); }
+rabbit_starts() { rabbit_runs || rabbit_record || ((SECONDS - RABBIT_STARTED < 20)); }
 
 # A broker that works answers the protocol header with a method frame, whose first byte is 1.
 rabbit_answers() {
     local reply
+    port_is_ours "$(rabbit_port 1)" || return 1
     # shellcheck disable=SC2016 # expanded by the inner bash
     reply=$(timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "AMQP\0\0\11\1" >&3 && head -c 1 <&3 | od -An -tu1' \
         "$(rabbit_port 1)" 2>/dev/null) || return 1
     [[ ${reply//[[:space:]]/} == 1 ]]
 }
 
-rabbit_ready() { rabbit_answers && port_accepts 127.0.0.1 "$(rabbit_port 2)"; }
+rabbit_ready() { rabbit_answers && port_is_ours "$(rabbit_port 2)" && port_accepts 127.0.0.1 "$(rabbit_port 2)"; }
 
 rabbit_up() {
     if rabbit_runs; then
@@ -67,6 +75,8 @@ rabbit_up() {
 
 rabbit_start() {
     local tries result
+    end_unrecorded RabbitMQ "$RABBIT_STATE/rabbitmq" TERM
+    rm -f -- "$RABBIT_STATE/rabbitmq.process"
     [[ -d $RABBIT_STATE/rabbitmq ]] || say "creating a private RabbitMQ in $RABBIT_STATE/rabbitmq"
     make_server_folder "$RABBIT_STATE/rabbitmq"
     rabbit_stop_epmd # one may be left of a node that was killed
@@ -80,6 +90,7 @@ rabbit_start() {
         RABBIT_STARTED=$SECONDS
         result=0
         wait_until RabbitMQ 240 rabbit_starts rabbit_ready || result=$?
+        rabbit_runs || rabbit_record || result=1
         ((result != 0)) || return 0
         ((result == 1)) || break
     done
@@ -100,16 +111,39 @@ rabbit_choose_ports() {
 }
 
 rabbit_configure() {
-    as_server tee "$RABBIT_STATE/rabbitmq/rabbitmq.conf" >/dev/null <<CONF
+    make_password "$RABBIT_STATE/rabbitmq.password"
+    rabbit_definitions | write_server_file "$RABBIT_STATE/rabbitmq/definitions.json"
+    write_server_file "$RABBIT_STATE/rabbitmq/rabbitmq.conf" <<CONF
 listeners.tcp.default = 127.0.0.1:$(rabbit_port 1)
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $(rabbit_port 2)
 log.console = false
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
+load_definitions = $RABBIT_STATE/rabbitmq/definitions.json
 CONF
-    as_server tee "$RABBIT_STATE/rabbitmq/enabled_plugins" >/dev/null <<<'[rabbitmq_management].'
+    write_server_file "$RABBIT_STATE/rabbitmq/enabled_plugins" <<<'[rabbitmq_management].'
 }
+
+# The user, at every start: the data may be older than its password, of which this holds a hash.
+rabbit_definitions() {
+    local salt hash
+    salt=$(head -c 4 /dev/urandom | od -An -tx1 | tr -d ' \n')
+    hash=$({ bytes "$salt" && cat "$RABBIT_STATE/rabbitmq.password"; } | sha256sum | cut -c 1-64)
+    cat <<JSON
+{
+  "users": [{
+    "name": "guest", "tags": "administrator",
+    "password_hash": "$(bytes "$salt$hash" | base64 -w 0)", "hashing_algorithm": "rabbit_password_hashing_sha256"
+  }],
+  "vhosts": [{ "name": "/" }],
+  "permissions": [{ "user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" }]
+}
+JSON
+}
+
+# The bytes that are written in hexadecimal.
+bytes() { printf '%b' "$(sed 's/../\\x&/g' <<<"$1")"; }
 
 # It refuses to go while it knows of a node, which may be some moments after that node's end.
 rabbit_stop_epmd() {
@@ -124,7 +158,10 @@ rabbit_stop_epmd() {
 
 rabbit_gone() { ! rabbit_runs; }
 
+rabbit_url() { printf 'amqp://guest:%s@127.0.0.1:%s/%%2f' "$(<"$RABBIT_STATE/rabbitmq.password")" "$(rabbit_port 1)"; }
+
 rabbit_down() {
+    rabbit_runs || end_unrecorded RabbitMQ "$RABBIT_STATE/rabbitmq" TERM
     if rabbit_runs; then
         say "stopping RabbitMQ"
         as_server kill -TERM "$(rabbit_pid)"
