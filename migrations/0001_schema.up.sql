@@ -9,6 +9,9 @@
 -- a statement that waits for a lock sees the *other* tables as they were before the wait, so whoever must see what a
 -- lock's former holder wrote takes the lock first and looks in a later statement; now() is the only clock.
 --
+-- A name is shown to everybody, in a terminal or a log, so it has none of the characters that control how text is shown: control
+-- characters, ends of lines, marks that turn the direction of reading (common::plain::controls_display).
+--
 -- What has no other limit grows until something else breaks: names are indexed, and a connection's settings and
 -- credentials are read by every claim of a page. So each text that comes from outside has a length here, too.
 
@@ -29,7 +32,9 @@ create type poison_policy as enum ('fail', 'skip');
 
 create table tenants (
     id uuid primary key,
-    name text not null unique check (name <> '') constraint tenants_name_length check (char_length(name) <= 200),
+    name text not null unique check (name <> '') constraint tenants_name_length check (char_length(name) <= 200)
+        constraint tenants_name_plain
+        check (name !~ '[\u0001-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
     -- How many slices of the tenant are rung at a time; the rest waits in Postgres, so that a tenant with ten thousand
     -- slices delays another by no more than this.
     max_slices int not null default 16 check (max_slices between 1 and 10000),
@@ -39,7 +44,9 @@ create table tenants (
 create table api_keys (
     id uuid primary key,
     tenant_id uuid not null references tenants,
-    name text not null check (name <> '') constraint api_keys_name_length check (char_length(name) <= 200),
+    name text not null check (name <> '') constraint api_keys_name_length check (char_length(name) <= 200)
+        constraint api_keys_name_plain
+        check (name !~ '[\u0001-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
     -- Only a hash is kept; the prefix lets a person recognise a key without revealing it.
     hash bytea not null unique check (octet_length(hash) = 32),
     prefix text not null,
@@ -52,7 +59,9 @@ create table api_keys (
 create table users (
     id uuid primary key,
     -- The token's `sub`: whom the issuer says it is. One issuer is configured, so it is unique.
-    subject text not null unique check (subject <> '' and char_length(subject) <= 200),
+    subject text not null unique check (subject <> '' and char_length(subject) <= 200)
+        constraint users_subject_plain
+        check (subject !~ '[\u0001-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
     -- A user without an agency is known, and may do nothing.
     tenant_id uuid references tenants,
     -- A viewer reads; the others start and cancel too.
@@ -67,7 +76,9 @@ create index users_of_tenant on users (tenant_id);
 create table connections (
     id uuid primary key,
     tenant_id uuid not null references tenants,
-    name text not null check (name <> '') constraint connections_name_length check (char_length(name) <= 200),
+    name text not null check (name <> '') constraint connections_name_length check (char_length(name) <= 200)
+        constraint connections_name_plain
+        check (name !~ '[\u0001-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
     source text not null constraint connections_source_length check (char_length(source) <= 100),
     base_url text not null constraint connections_base_url_length check (char_length(base_url) <= 2048),
     settings jsonb not null default '{}'

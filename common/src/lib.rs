@@ -15,6 +15,7 @@ pub mod ids;
 pub mod job;
 pub mod outage;
 pub mod payload;
+pub mod plain;
 mod read_on;
 pub mod relay;
 pub mod retry;

@@ -34,7 +34,7 @@ mod topology;
 
 pub use connecting::connect;
 pub use dead_letters::{
-    DeadLetter, DeadLetters, Done, Fate, Origin, Text, UNROUTED, Walk, header, why_unrouted,
+    DeadLetter, DeadLetters, Done, End, Fate, Origin, Reach, Text, UNROUTED, Walk, header, why_unrouted,
 };
 pub use delivery::{ConsumedQueue, Delivery, SettleError};
 pub use envelope::{Destination, Envelope};

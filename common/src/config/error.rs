@@ -1,8 +1,9 @@
 //! What can be wrong with a configuration, in words that say where to change it.
 
+use super::reference::REFERENCE;
 use super::secret::mask_url;
 use config::{ConfigError as Cause, Value, ValueKind};
-use std::path::Path;
+use std::collections::HashMap;
 
 /// A configuration that cannot be used. No message shows a secret.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +11,7 @@ pub enum ConfigError {
     /// The file or the environment cannot be read at all.
     #[error("the configuration cannot be read: {reason}")]
     Unreadable {
-        /// What is wrong, with the file's name and line if it is a file.
+        /// What is wrong, with its place if it is in the file; never what stands there.
         reason: String,
     },
     /// A section that no process reads.
@@ -28,7 +29,7 @@ pub enum ConfigError {
     Invalid {
         /// `section.key`.
         key: String,
-        /// As given; masked if the key is a secret's.
+        /// As given; masked if it may be a secret.
         value: String,
         /// File or variable.
         origin: String,
@@ -72,19 +73,15 @@ impl ConfigError {
         Self::Unreadable { reason: cause.to_string() }
     }
 
-    /// A failure while the sources were merged.
-    pub(super) fn of_sources(cause: Cause, file: Option<&Path>) -> Self {
-        match (&cause, file) {
-            (Cause::FileParse { cause, .. }, Some(path)) => {
-                Self::Unreadable { reason: format!("{}: {cause}", path.display()) }
-            }
-            _ => Self::unreadable(cause),
-        }
-    }
-
     /// A failure while `section` (whose merged value is `table`) was read as its type.
-    /// `path` is where in it.
-    pub(super) fn of_section(section: &str, table: &Value, path: &str, cause: Cause) -> Self {
+    /// `path` is where in it; `tables` are the places of the file's tables.
+    pub(super) fn of_section(
+        section: &str,
+        table: &Value,
+        path: &str,
+        cause: Cause,
+        tables: &HashMap<String, String>,
+    ) -> Self {
         let path = if path == "." { String::new() } else { path.to_owned() };
         let reason = match cause {
             Cause::NotFound(key) => {
@@ -98,22 +95,18 @@ impl ConfigError {
         let key = if path.is_empty() { section.to_owned() } else { format!("{section}.{path}") };
         let found = lookup(table, &path).unwrap_or(table);
         let value = shown(&key, found);
-        // A parser may have quoted the value in its complaint.
-        let reason = match text(found) {
-            Some(raw) if !raw.is_empty() && is_secret(&key) => reason.replace(raw, "***"),
-            _ => reason,
-        };
-        Self::Invalid { origin: origin(found, &key), key, value, reason }
+        let reason = if is_open(&key) { reason } else { without(reason, found) };
+        Self::Invalid { origin: origin(found, &key, tables), key, value, reason }
     }
 }
 
 /// Where a value was set, in words.
-pub(super) fn origin(value: &Value, key: &str) -> String {
+pub(super) fn origin(value: &Value, key: &str, tables: &HashMap<String, String>) -> String {
     match value.origin() {
         Some("the environment") => format!("the environment variable {}", variable(key)),
         Some(elsewhere) => elsewhere.to_owned(),
-        // The table of a section has no origin of its own when several sources fill it.
-        None => "the configuration".to_owned(),
+        // Several sources may fill a table.
+        None => tables.get(key).cloned().unwrap_or_else(|| "the configuration".to_owned()),
     }
 }
 
@@ -121,16 +114,35 @@ fn variable(key: &str) -> String {
     format!("BACKHAUL__{}", key.to_uppercase().replace('.', "__"))
 }
 
+/// The value at `retry.max_ms` or `old_keys[1]` of a table.
 pub(super) fn lookup<'a>(table: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').filter(|part| !part.is_empty()).try_fold(table, |at, part| {
+    path.split(['.', '[']).filter(|part| !part.is_empty()).try_fold(table, |at, part| {
+        if let ValueKind::Array(items) = &at.kind {
+            return items.get(part.strip_suffix(']')?.parse::<usize>().ok()?);
+        }
         let ValueKind::Table(fields) = &at.kind else { return None };
         fields.get(part)
     })
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether the value may be shown: that of a key which exists, and is no secret's. Of a misspelt key nobody knows whose value
+/// it was meant to be.
+fn is_open(key: &str) -> bool {
     let name = key.rsplit('.').next().unwrap_or(key);
-    ["url", "password", "secret", "token", "key"].iter().any(|word| name.contains(word))
+    let is_secret = ["url", "password", "secret", "token", "key"].iter().any(|word| name.contains(word));
+    !is_secret && REFERENCE.iter().any(|entry| entry.key == key)
+}
+
+/// A complaint without the value that a parser may have quoted in it.
+fn without(reason: String, value: &Value) -> String {
+    if matches!(value.kind, ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil) {
+        return reason;
+    }
+    let raw = value.to_string();
+    if raw.is_empty() {
+        return reason;
+    }
+    reason.replace(&raw, "***").replace(&raw.escape_debug().to_string(), "***")
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -140,11 +152,11 @@ fn text(value: &Value) -> Option<&str> {
 
 fn shown(key: &str, value: &Value) -> String {
     match text(value) {
-        Some(raw) if key.ends_with("url") => mask_url(raw),
-        _ if is_secret(key) => "(hidden)".to_owned(),
-        Some(raw) => format!("{raw:?}"),
         None if matches!(value.kind, ValueKind::Table(_)) => "a table".to_owned(),
         None if matches!(value.kind, ValueKind::Array(_)) => "a list".to_owned(),
+        Some(raw) if key.ends_with("url") => mask_url(raw),
+        _ if !is_open(key) => "(hidden)".to_owned(),
+        Some(raw) => format!("{raw:?}"),
         None => value.to_string(),
     }
 }

@@ -9,6 +9,7 @@ mod check;
 mod credentials;
 mod error;
 mod fetch;
+mod file;
 pub mod millis;
 mod reference;
 mod secret;
@@ -22,13 +23,14 @@ pub use fetch::FetchConfig;
 pub use reference::{Entry, REFERENCE, flattened};
 pub use secret::{SecretText, SecretUrl, mask_url};
 pub use sections::{
-    CancelConfig, DatabaseConfig, FairnessConfig, HttpConfig, LeasesConfig, LogConfig, LogFormat,
+    CancelConfig, DatabaseConfig, FairnessConfig, HttpConfig, JobsConfig, LeasesConfig, LogConfig, LogFormat,
     PagesConfig, ShutdownConfig, SweeperConfig,
 };
 pub use settings::Settings;
 
 use crate::amqp::AmqpConfig;
-use config::{Config, Environment, File, FileFormat, Value, ValueKind};
+use config::{Config, Environment, Value, ValueKind};
+use file::TomlFile;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,7 @@ pub const SECTIONS: &[&str] = &[
     "log",
     "pages",
     "leases",
+    "jobs",
     "cancel",
     "sweeper",
     "fairness",
@@ -61,6 +64,8 @@ const FALLBACKS: &[(&str, &str)] = &[("DATABASE_URL", "database.url"), ("AMQP_UR
 #[derive(Clone)]
 pub struct Loaded {
     sections: HashMap<String, Value>,
+    /// Where the file has each table; other values say it themselves.
+    tables: HashMap<String, String>,
 }
 
 /// Reads the file (`argument`, else the one that `BACKHAUL_CONFIG` names, else none) and the process's environment.
@@ -102,27 +107,28 @@ pub fn load_from(
             builder = builder.set_default(*key, value).map_err(ConfigError::unreadable)?;
         }
     }
+    let mut tables = HashMap::new();
     if let Some(path) = &file {
-        builder = builder.add_source(File::new(&path.to_string_lossy(), FileFormat::Toml));
+        let file = TomlFile::read(path)?;
+        tables = file.tables();
+        builder = builder.add_source(file);
     }
     // Variables that a compose file sets to nothing mean "not set".
     let ours = Environment::with_prefix("BACKHAUL").separator("__").ignore_empty(true);
-    let merged = builder
-        .add_source(ours.source(Some(environment)))
-        .build()
-        .map_err(|error| ConfigError::of_sources(error, file.as_deref()))?;
+    let merged =
+        builder.add_source(ours.source(Some(environment))).build().map_err(ConfigError::unreadable)?;
 
     let ValueKind::Table(table) = merged.cache.kind else {
-        return Ok(Loaded { sections: HashMap::new() });
+        return Ok(Loaded { sections: HashMap::new(), tables });
     };
     let sections: HashMap<String, Value> = table.into_iter().collect();
     match sections.iter().find(|(name, _)| !SECTIONS.contains(&name.as_str())) {
         Some((name, value)) => Err(ConfigError::UnknownSection {
             section: name.clone(),
-            origin: error::origin(value, name),
+            origin: error::origin(value, name, &tables),
             accepted: SECTIONS.join(", "),
         }),
-        None => Ok(Loaded { sections }),
+        None => Ok(Loaded { sections, tables }),
     }
 }
 
@@ -137,7 +143,7 @@ impl Loaded {
         let value = self.sections.get(name).unwrap_or(&empty);
         serde_path_to_error::deserialize(value.clone()).map_err(|error| {
             let path = error.path().to_string();
-            ConfigError::of_section(name, value, &path, error.into_inner())
+            ConfigError::of_section(name, value, &path, error.into_inner(), &self.tables)
         })
     }
 
@@ -146,7 +152,7 @@ impl Loaded {
     pub fn origin(&self, key: &str) -> Option<String> {
         let (section, path) = key.split_once('.')?;
         let value = error::lookup(self.sections.get(section)?, path)?;
-        value.origin().map(|_| error::origin(value, key))
+        value.origin().map(|_| error::origin(value, key, &self.tables))
     }
 }
 

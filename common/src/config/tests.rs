@@ -95,7 +95,8 @@ fn an_error_in_the_file_names_the_file() {
     let file = Scratch::new("bad-value", "[pages]\nslots = \"many\"\n");
     let error =
         load_from(Some(&file.0), HashMap::new()).unwrap().section::<PagesConfig>("pages").err().unwrap();
-    assert!(error.to_string().contains(&Scratch::stem("bad-value")), "{error}");
+    let place = format!("{}, line 2, column 9", file.0.display());
+    assert_eq!(error.to_string(), format!("`pages.slots` is \"many\" in {place}: expected an integer"));
 
     let broken = Scratch::new("broken", "[pages\n");
     let error = load_from(Some(&broken.0), HashMap::new()).err().unwrap().to_string();
@@ -107,19 +108,19 @@ fn an_error_in_the_file_names_the_file() {
 fn misspelt_keys_and_sections_are_errors() {
     let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES__SLOT", "3")]);
     assert!(
-        error.starts_with("`pages.slot` is \"3\" in the environment variable BACKHAUL__PAGES__SLOT"),
+        error.starts_with("`pages.slot` is (hidden) in the environment variable BACKHAUL__PAGES__SLOT"),
         "{error}"
     );
     assert!(error.contains("`slots`"), "{error}");
 
     let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES__RETRY__MAXIMUM_MS", "3")]);
-    assert!(error.starts_with("`pages.retry.maximum_ms` is \"3\""), "{error}");
+    assert!(error.starts_with("`pages.retry.maximum_ms` is (hidden)"), "{error}");
 
     let error = load_from(None, environment(&[("BACKHAUL__PAEGS__SLOTS", "3")])).err().unwrap().to_string();
     assert!(error.contains("`paegs`") && error.contains("pages, leases"), "{error}");
 
     let error = complaint::<PagesConfig>("pages", &[("BACKHAUL__PAGES", "3")]);
-    assert!(error.starts_with("`pages` is \"3\" in the environment variable BACKHAUL__PAGES:"), "{error}");
+    assert!(error.starts_with("`pages` is (hidden) in the environment variable BACKHAUL__PAGES:"), "{error}");
 }
 
 #[test]
@@ -238,4 +239,51 @@ fn scaled_times_for_tests_are_accepted() {
         ("BACKHAUL__CANCEL__DEADLINE_MS", "300"),
     ]));
     assert!(settings.is_ok(), "{settings:?}");
+}
+
+/// Mistakes around a secret: of syntax, of type, of the key's name.
+#[test]
+fn a_mistake_in_the_file_is_told_by_place_and_reason_and_never_by_its_line() {
+    type Read = fn(&Loaded) -> Result<(), ConfigError>;
+    let amqp: Read = |loaded| loaded.section::<AmqpConfig>("amqp").map(drop);
+    let auth: Read = |loaded| loaded.section::<AuthConfig>("auth").map(drop);
+    let credentials: Read = |loaded| loaded.section::<CredentialsConfig>("credentials").map(drop);
+    let database: Read = |loaded| loaded.section::<DatabaseConfig>("database").map(drop);
+    let pages: Read = |loaded| loaded.section::<PagesConfig>("pages").map(drop);
+    for (text, read, place, reason) in [
+        ("[auth]\nhs256_secret = s3cret-s3cret\n", auth, "line 2, column 16", "quoted"),
+        ("[auth]\nhs256_secret = \"s3cret\n", auth, "line 2, column", "string"),
+        ("[auth]\nhs256_secret = 's3cret\n", auth, "line 2, column", "string"),
+        ("[auth]\nhs256_secret = \"s3cret\\q\"\n", auth, "line 2, column", "escape"),
+        ("[auth]\nhs256_secret = \"s3cret\" s3cret\n", auth, "line 2, column", "unexpected"),
+        ("[auth]\nhs256_secret \"s3cret\"\n", auth, "line 2, column", "="),
+        ("[credentials]\nold_keys = [\"s3cret\"\n", credentials, "line", "array"),
+        (
+            "[auth]\nhs256_secret = \"s3cret\"\nhs256_secret = \"s3cret\"\n",
+            auth,
+            "line 3, column 1",
+            "duplicate",
+        ),
+        ("\u{e9} = 1\n[auth]\n  hs256_secret = s3cret", auth, "line 1, column 1", ""),
+        ("[auth]\nhs256_secret = [\"s3cret\"]\n", auth, "line 2, column 16", "expected"),
+        ("[auth]\nhs256_secret = { s3cret = \"s3cret\" }\n", auth, "line 2, column 16", "expected"),
+        ("[credentials]\nold_keys = [\"x\", [\"s3cret\"]]\n", credentials, "line 2, column 18", "expected"),
+        ("[credentials]\nold_keys = { a = \"s3cret\" }\n", credentials, "line 2, column 12", "a list"),
+        ("database = \"postgres://u:s3cret@h/x\"\n", database, "line 1, column 12", "expected"),
+        ("[amqp]\nuri = \"amqp://u:s3cret@h\"\n", amqp, "line 2, column 7", "unknown field `uri`"),
+        ("[auth]\nhs256_seecret = \"s3cret\"\n", auth, "line 2, column 17", "unknown field"),
+        ("[amqp]\npasswort = \"s3cret\"\n", amqp, "line 2, column 12", "unknown field"),
+        ("[pages]\nslots = 99999999999999999999\n", pages, "line 2, column 9", "64 bits"),
+    ] {
+        let file = Scratch::new("mistake", text);
+        let loaded = load_from(Some(&file.0), HashMap::new());
+        let error =
+            loaded.and_then(|loaded| read(&loaded)).err().unwrap_or_else(|| panic!("{text:?} is read"));
+        for said in [error.to_string(), format!("{error:?}")] {
+            let cut = said.replace("unknown field `s3cret`", "");
+            assert!(!cut.contains("s3cret") && !cut.contains('\n'), "{text:?}: {said}");
+            assert!(said.contains(&format!("{}, {place}", file.0.display())), "{place}: {said}");
+            assert!(said.contains(reason), "{reason}: {said}");
+        }
+    }
 }

@@ -7,9 +7,10 @@
 mod letter;
 mod made;
 mod properties;
+mod queues;
 mod shown;
 pub(super) mod size;
 mod walk;
 
 pub use letter::{DeadLetter, Origin, Text, UNROUTED, header, why_unrouted};
-pub use walk::{DeadLetters, Done, Fate, Walk};
+pub use walk::{DeadLetters, Done, End, Fate, Reach, Walk};

@@ -5,6 +5,7 @@
 //! publishes; headers that would send copies of the letter elsewhere; and headers of the message's that have our names.
 
 use super::letter::header;
+use super::shown;
 use chrono::DateTime;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -17,6 +18,13 @@ const COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 const USER_ID: &str = "user_id";
 const EXPIRATION: &str = "expiration";
 const HEADERS: &str = "headers";
+
+/// Whether the broker has delivered it before: some versions tell it only so. To a `get` they count from 0.
+pub(super) fn was_delivered(came: &BasicProperties) -> bool {
+    let counts = came.headers().iter().flat_map(|table| table.inner());
+    let counts = counts.filter(|(name, _)| COUNTS.contains(&name.as_str()));
+    counts.into_iter().any(|(_, count)| matches!(shown::value_of(count).as_i64(), Some(1..)))
+}
 
 /// Sets one property.
 type With = fn(BasicProperties, ShortString) -> BasicProperties;

@@ -29,7 +29,7 @@ pub(super) fn json_of(table: &FieldTable) -> Map<String, Value> {
     table.inner().iter().map(|(name, value)| (name.to_string(), value_of(value))).collect()
 }
 
-fn value_of(value: &AMQPValue) -> Value {
+pub(super) fn value_of(value: &AMQPValue) -> Value {
     match value {
         AMQPValue::Boolean(it) => json!(it),
         AMQPValue::ShortShortInt(it) => json!(it),

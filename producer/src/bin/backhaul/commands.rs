@@ -4,6 +4,7 @@ use crate::answer::{self, Patience};
 use crate::arguments::{Cancel, Start};
 use crate::context::{Context, Names};
 use crate::failure::Failure;
+use crate::output::Text;
 use crate::watch;
 use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
 use common::command::{CancelCommand, Command, StartCommand};
@@ -60,10 +61,10 @@ pub(crate) async fn start(context: &Context, arguments: Start) -> Result<(), Fai
         }
         return watch::until_completed(context, store, job).await;
     }
-    let hint = accepted.map(|job| format!("\nfollow it with: backhaul watch {job}")).unwrap_or_default();
+    let hint = accepted.map(|job| format!("follow it with: backhaul watch {job}"));
     let word = answer.and_then(|answer| tag(&json!(answer)));
     let told = json!({ "job_id": accepted.unwrap_or(job), "command_id": id, "published": true, "answer": word, "detail": said });
-    finish(context, accepted.is_some(), &told, format!("{said}{hint}"))
+    finish(context, accepted.is_some(), &told, said, hint)
 }
 
 pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), Failure> {
@@ -95,7 +96,7 @@ pub(crate) async fn cancel(context: &Context, arguments: Cancel) -> Result<(), F
         "job_id": job.or(arguments.job), "connection_id": arguments.connection, "command_id": id, "published": true,
         "answer": answer.and_then(|answer| tag(&json!(answer))), "detail": said,
     });
-    finish(context, done, &told, said)
+    finish(context, done, &told, said, None)
 }
 
 /// `again` says how to try again without harm, should the broker not confirm.
@@ -194,9 +195,19 @@ fn describe_cancel(answer: Option<CancelOutcome>) -> (bool, Option<JobId>, Strin
     }
 }
 
-fn finish(context: &Context, done: bool, told: &Value, said: String) -> Result<(), Failure> {
+fn finish(
+    context: &Context,
+    done: bool,
+    told: &Value,
+    said: String,
+    hint: Option<String>,
+) -> Result<(), Failure> {
     if done {
-        return context.output.either(told, || said);
+        return context.output.either(told, || {
+            let mut text = Text::from(said);
+            text.extend(hint);
+            text
+        });
     }
     if context.output.is_json() {
         context.output.json(told)?;

@@ -2,11 +2,11 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::{Text, json_text};
 use common::config::{AuthConfig, ConfigError, Loaded, REFERENCE, Settings, flattened};
 use producer::config::ApiConfig;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Every key of every section.
 struct Values(BTreeMap<String, Value>);
@@ -38,7 +38,7 @@ pub(crate) fn effective(context: &Context) -> Result<(), Failure> {
     if context.output.is_json() {
         context.output.json(&as_json(&values, loaded))?;
     } else {
-        context.output.line(as_toml(&values, loaded).trim_end())?;
+        context.output.line(as_toml(&values, loaded))?;
     }
     checked(&settings, &api, &auth)?;
     settings.credentials.keyring().map_err(|error| Failure::Refused(error.to_string()))?;
@@ -65,24 +65,21 @@ pub(crate) fn defaults(context: &Context) -> Result<(), Failure> {
         .map(|entry| json!({ "key": entry.key, "meaning": entry.meaning, "default": values.get(entry.key) }))
         .collect();
     context.output.either(&keys, || {
-        let text = sections(|key, meaning, text| {
+        sections(|key, meaning| {
             let name = key.split_once('.').map_or(key, |(_, name)| name);
-            match toml(values.get(key)) {
-                Some(value) => writeln!(text, "# {meaning}\n# {name} = {value}"),
-                None => writeln!(text, "# {meaning}\n# {name} ="),
-            }
-        });
-        text.trim_end().to_owned()
+            let value = toml(values.get(key)).map(|value| format!(" {value}")).unwrap_or_default();
+            Text::from(format!("# {meaning}")).and(format!("# {name} ={value}"))
+        })
     })
 }
 
-fn as_toml(values: &Values, loaded: &Loaded) -> String {
-    sections(|key, _meaning, text| {
+fn as_toml(values: &Values, loaded: &Loaded) -> Text {
+    sections(|key, _meaning| {
         let name = key.split_once('.').map_or(key, |(_, name)| name);
         let origin = loaded.origin(key).unwrap_or_else(|| "default".to_owned());
         match toml(values.get(key)) {
-            Some(value) => writeln!(text, "{name} = {value}  # {origin}"),
-            None => writeln!(text, "# {name} is not set"),
+            Some(value) => format!("{name} = {value}  # {origin}").into(),
+            None => format!("# {name} is not set").into(),
         }
     })
 }
@@ -97,25 +94,26 @@ fn as_json(values: &Values, loaded: &Loaded) -> Value {
     Value::Object(sections)
 }
 
-/// The reference, section by section, each key written by `line`.
-fn sections(line: impl Fn(&str, &str, &mut String) -> std::fmt::Result) -> String {
-    let (mut text, mut last) = (String::new(), "");
+/// The reference, section by section, each key written by `lines`.
+fn sections(lines: impl Fn(&str, &str) -> Text) -> Text {
+    let (mut text, mut last) = (Text::default(), "");
     for entry in REFERENCE {
         let section = entry.key.split('.').next().unwrap_or_default();
         if section != last {
-            let gap = if last.is_empty() { "" } else { "\n" };
+            if !last.is_empty() {
+                text.push("");
+            }
             last = section;
-            text.push_str(&format!("{gap}[{section}]\n"));
+            text.push(format!("[{section}]"));
         }
-        // Writing to a String cannot fail.
-        line(entry.key, entry.meaning, &mut text).unwrap_or_default();
+        text.append(lines(entry.key, entry.meaning));
     }
     text
 }
 
 /// A value as TOML writes it; nothing for what is not set. A JSON text is a TOML text too.
 fn toml(value: &Value) -> Option<String> {
-    (!value.is_null()).then(|| value.to_string())
+    if value.is_null() { None } else { json_text(value).ok() }
 }
 
 #[cfg(test)]
@@ -178,7 +176,7 @@ mod tests {
         let settings = Settings::parse(&loaded).unwrap();
         let values = Values::of(&settings, &ApiConfig::default(), &AuthConfig::default()).unwrap();
         let file = std::env::temp_dir().join(format!("backhaul-shown-{}.toml", std::process::id()));
-        let shown = as_toml(&values, &loaded);
+        let shown = as_toml(&values, &loaded).to_string();
         assert!(shown.contains("slots = 7  # the environment variable BACKHAUL__PAGES__SLOTS"), "{shown}");
         assert!(shown.contains("quantum_ms = 250  # default"), "{shown}");
         std::fs::write(&file, &shown).unwrap();

@@ -3,14 +3,13 @@
 use crate::failure::Failure;
 use crate::output::Output;
 use common::contract::{Message, asyncapi, documents, schema};
-use std::io;
 use std::path::Path;
 
 pub(crate) fn print(output: Output, message: Option<&str>, write: Option<&Path>) -> Result<(), Failure> {
     if let Some(folder) = write {
         std::fs::create_dir_all(folder)?;
         for (name, document) in documents() {
-            std::fs::write(folder.join(&name), text(&document)? + "\n")?;
+            std::fs::write(folder.join(&name), lines(&document)? + "\n")?;
             output.line(name)?;
         }
         return Ok(());
@@ -29,9 +28,9 @@ pub(crate) fn print(output: Output, message: Option<&str>, write: Option<&Path>)
     if output.is_json() {
         return output.json(&document);
     }
-    output.line(text(&document)?)
+    output.json_for_people(&document)
 }
 
-fn text(document: &serde_json::Value) -> Result<String, Failure> {
-    Ok(serde_json::to_string_pretty(document).map_err(io::Error::from)?)
+fn lines(document: &serde_json::Value) -> Result<String, Failure> {
+    Ok(serde_json::to_string_pretty(document).map_err(std::io::Error::from)?)
 }

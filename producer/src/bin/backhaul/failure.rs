@@ -1,10 +1,10 @@
 //! What can go wrong for whoever typed the command: what happened, to what, and what to do.
 
+use crate::output::Text;
 use common::amqp::{AmqpError, PublishError};
 use common::config::ConfigError;
 use common::store::StoreError;
 use producer::engine::EngineError;
-use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::process::ExitCode;
 
@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// What was asked for was refused, or is not there.
     Refused(String),
+    /// A failure, and what to do about it.
+    Advised(Box<Self>, String),
     /// It went as it was shown, and that is not a success: nothing more to say.
     Shown,
     /// The configuration.
@@ -35,6 +37,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
+            Self::Advised(failure, _) => failure.exit_code(),
             // `backhaul list | head` is no failure.
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Refused(_)
@@ -55,6 +58,7 @@ impl Failure {
             Self::Output(error) => error.kind() == ErrorKind::BrokenPipe,
             Self::Usage(_)
             | Self::Refused(_)
+            | Self::Advised(..)
             | Self::Config(_)
             | Self::Store(_)
             | Self::Database(..)
@@ -62,34 +66,35 @@ impl Failure {
             | Self::Publish(..) => false,
         }
     }
-}
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What to say about it; nothing if nothing is to be said.
+    pub(crate) fn text(&self) -> Text {
         match self {
-            Self::Usage(text) | Self::Refused(text) => f.write_str(text),
-            Self::Shown => Ok(()),
-            Self::Config(error) => error.fmt(f),
+            Self::Usage(text) | Self::Refused(text) => text.as_str().into(),
+            Self::Advised(failure, advice) => failure.text().and(advice),
+            Self::Shown => Text::default(),
+            Self::Config(error) => error.to_string().into(),
             // The store's own words promise another try, which a command line does not make.
-            Self::Store(StoreError::Unavailable(error)) => write!(f, "the database does not answer: {error}"),
-            Self::Store(error) => error.fmt(f),
+            Self::Store(StoreError::Unavailable(error)) => {
+                format!("the database does not answer: {error}").into()
+            }
+            // Its lines are there to be copied.
+            Self::Store(error @ StoreError::MayNotMigrate { .. }) => Text::of_lines(&error.to_string(), ""),
+            Self::Store(error) => error.to_string().into(),
             Self::Database(error @ StoreError::Admission(_), address) => {
-                write!(f, "at {address}: {error}")
+                format!("at {address}: {error}").into()
             }
             Self::Database(error, address) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-                write!(
-                    f,
-                    "the database at {address} does not answer: {cause}\nIs it running, and does DATABASE_URL (or \
-                     database.url) name it?"
-                )
+                let text = Text::from(format!("the database at {address} does not answer: {cause}"));
+                text.and("Is it running, and does DATABASE_URL (or database.url) name it?")
             }
             Self::Broker(error, address) => {
-                let advice = error.advice();
-                write!(f, "the broker at {address} cannot be used: {error}\n{advice}")
+                let text = Text::from(format!("the broker at {address} cannot be used: {error}"));
+                text.and(error.advice())
             }
-            Self::Publish(error, again) => write!(f, "{error}\n({again})"),
-            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+            Self::Publish(error, again) => Text::from(error.to_string()).and(format!("({again})")),
+            Self::Output(error) => format!("the output cannot be written: {error}").into(),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::arguments::Resume;
 use crate::commands::requested_by;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Text;
 use crate::show::JobJson;
 use crate::status::no_job;
 use crate::watch;
@@ -18,7 +19,8 @@ pub(crate) async fn pause(context: &Context, job: JobId) -> Result<(), Failure> 
     publisher.close().await;
     let view = paused?;
     context.output.either(&JobJson::from(&view), || {
-        format!("job {job} is paused; pages in flight are still imported\nlet it go on with: backhaul unpause {job}")
+        let text = Text::from(format!("job {job} is paused; pages in flight are still imported"));
+        text.and(format!("let it go on with: backhaul unpause {job}"))
     })
 }
 
@@ -47,8 +49,8 @@ pub(crate) async fn resume(context: &Context, arguments: Resume) -> Result<(), F
         }
         return watch::until_completed(context, &store, view.id).await;
     }
-    let hint = format!("\nfollow it with: backhaul watch {}", view.id);
-    context.output.either(&JobJson::from(&view), || format!("{said}{hint}"))
+    let hint = format!("follow it with: backhaul watch {}", view.id);
+    context.output.either(&JobJson::from(&view), || Text::from(said).and(hint))
 }
 
 /// Whoever can reach the database may act for every tenant.

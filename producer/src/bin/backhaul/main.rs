@@ -20,14 +20,18 @@ mod watch;
 
 use arguments::{Action, Arguments};
 use clap::Parser;
+use clap::error::ErrorKind;
 use context::Context;
 use failure::Failure;
-use output::Output;
+use output::{Output, Text};
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return not_understood(&error),
+    };
     let output = Output::new(arguments.json);
     match run(arguments, output).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +40,20 @@ async fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Prints help, or what is wrong with the arguments. Scripts pass on what others have given them, so mistakes are shown like
+/// anything else that comes from outside.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let quotes_nothing =
+        !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if quotes_nothing {
+        // With nobody to read it there is nothing else to do.
+        drop(error.print());
+    } else {
+        Output::new(false).note(Text::of_lines(&error.to_string(), ""));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {

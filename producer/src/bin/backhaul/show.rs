@@ -116,11 +116,6 @@ pub(crate) fn outcome(job: &JobView) -> String {
     if said.is_empty() { "none".to_owned() } else { said.join(", ") }
 }
 
-/// Text from elsewhere, without what could control the terminal.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// The parts that say something, two spaces apart.
 pub(crate) fn joined(parts: &[String]) -> String {
     let said: Vec<_> = parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect();
@@ -153,10 +148,5 @@ mod tests {
         for (seconds, text) in cases {
             assert_eq!(duration(seconds), text);
         }
-    }
-
-    #[test]
-    fn a_terminal_is_not_controlled_by_an_upstream() {
-        assert_eq!(clean("a\u{1b}[31mb\nc"), "a [31mb c");
     }
 }

@@ -3,9 +3,9 @@
 use crate::arguments::List;
 use crate::context::{Context, Names};
 use crate::failure::Failure;
-use crate::output::{table, table_or};
+use crate::output::{Table, Text};
 use crate::show::{
-    JobJson, ago, clean, duration, joined, moment, number, outcome, percent, rate, records, remaining, state,
+    JobJson, ago, duration, joined, moment, number, outcome, percent, rate, records, remaining, state,
 };
 use common::ids::JobId;
 use common::store::jobs::{JobFilter, JobView};
@@ -25,8 +25,9 @@ pub(crate) async fn explain(context: &Context, job: JobId) -> Result<(), Failure
     let situation = store.situation(job, None).await?.ok_or_else(|| no_job(job))?;
     let reasons = producer::explain::explain(&situation);
     context.output.either(&reasons, || {
-        let lines: Vec<_> = reasons.iter().map(|reason| format!("- {}", clean(&reason.text))).collect();
-        format!("{}\n{}", state(&situation.job), lines.join("\n"))
+        let mut text = Text::from(state(&situation.job));
+        text.extend(reasons.iter().map(|reason| format!("- {}", reason.text)));
+        text
     })
 }
 
@@ -49,9 +50,9 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<(), Failu
     let names = Names::read(&store).await?;
     let json: Vec<_> = jobs.iter().map(JobJson::from).collect();
     context.output.either(&json, || {
-        let mut table = table(["JOB", "CONNECTION", "STATUS", "DONE", "RECORDS", "RATE", "ACCEPTED"]);
+        let mut table = Table::new(["JOB", "CONNECTION", "STATUS", "DONE", "RECORDS", "RATE", "ACCEPTED"]);
         for job in &jobs {
-            table.add_row([
+            table.row([
                 job.id.to_string(),
                 names.of(job),
                 state(job),
@@ -61,11 +62,11 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<(), Failu
                 ago(job.created_at, job.read_at),
             ]);
         }
-        table_or(&table, "no jobs; start one with: backhaul start --connection ID")
+        table.or("no jobs; start one with: backhaul start --connection ID")
     })
 }
 
-fn in_full(job: &JobView, connection: &str) -> String {
+fn in_full(job: &JobView, connection: &str) -> Text {
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut row = |name, value: String| {
         if !value.is_empty() {
@@ -73,7 +74,7 @@ fn in_full(job: &JobView, connection: &str) -> String {
         }
     };
     row("job", job.id.to_string());
-    row("name", job.name.as_deref().map(clean).unwrap_or_default());
+    row("name", job.name.clone().unwrap_or_default());
     row("connection", format!("{connection}  ({})", job.connection));
     row("span", span(job));
     row("resumes", job.resumed_from.map(|before| format!("job {before}")).unwrap_or_default());
@@ -94,15 +95,14 @@ fn in_full(job: &JobView, connection: &str) -> String {
     row("ended", job.finished_at.map(|then| format!("{}{}", at(then), took(job))).unwrap_or_default());
     for (name, told) in [("warning", &job.warnings), ("note", &job.notes)] {
         for Warning { kind, count, text } in told {
-            row(name, format!("{} ({}): {}", kind.word(), number(*count), clean(text)));
+            row(name, format!("{} ({}): {}", kind.word(), number(*count), text));
         }
     }
     let error = job.error.as_ref();
     row("error", error.map(error_in_words).unwrap_or_default());
-    row("answer", error.and_then(|error| error["body"].as_str()).map(clean).unwrap_or_default());
+    row("answer", error.and_then(|error| error["body"].as_str()).unwrap_or_default().to_owned());
 
-    let lines: Vec<_> = rows.into_iter().map(|(name, value)| format!("{name:<14} {value}")).collect();
-    lines.join("\n")
+    rows.into_iter().map(|(name, value)| format!("{name:<14} {value}")).collect()
 }
 
 fn span(job: &JobView) -> String {
@@ -134,8 +134,8 @@ fn slices(job: &JobView) -> String {
 }
 
 fn cancel(job: &JobView, at: String) -> String {
-    let by = job.cancel_requested_by.as_deref().map(|by| format!("by {}", clean(by))).unwrap_or_default();
-    let why = job.cancel_reason.as_deref().map(|why| format!("“{}”", clean(why))).unwrap_or_default();
+    let by = job.cancel_requested_by.as_deref().map(|by| format!("by {by}")).unwrap_or_default();
+    let why = job.cancel_reason.as_deref().map(|why| format!("“{why}”")).unwrap_or_default();
     joined(&[at, by, why])
 }
 
@@ -145,7 +145,7 @@ fn took(job: &JobView) -> String {
 }
 
 fn error_in_words(error: &Value) -> String {
-    let cause = error["cause"].as_str().map(clean).unwrap_or_else(|| clean(&error.to_string()));
+    let cause = error["cause"].as_str().map_or_else(|| error.to_string(), ToOwned::to_owned);
     let at = |name: &str| error[name].as_i64().map(|at| format!("{name} {at}")).unwrap_or_default();
     let place: Vec<_> = [at("slice"), at("page")].into_iter().filter(|at| !at.is_empty()).collect();
     if place.is_empty() { cause } else { format!("{cause}  ({})", place.join(", ")) }

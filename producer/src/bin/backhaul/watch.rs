@@ -2,16 +2,13 @@
 
 use crate::context::{Context, Names};
 use crate::failure::Failure;
-use crate::output::Output;
-use crate::show::{
-    JobJson, clean, duration, joined, outcome, percent, rate, records, remaining, share, state,
-};
+use crate::output::{Bar, Bars, Output};
+use crate::show::{JobJson, duration, joined, outcome, percent, rate, records, remaining, share, state};
 use crate::status::no_job;
 use common::ids::JobId;
 use common::job::JobStatus;
 use common::store::jobs::{JobFilter, JobView};
 use common::store::{Store, StoreError};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -19,7 +16,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Without a terminal, progress alone is worth a line only this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const MOST_JOBS: i64 = 200;
-const MOST_LABEL_CHARS: usize = 32;
 
 pub(crate) async fn watch(context: &Context, jobs: Vec<JobId>) -> Result<(), Failure> {
     let store = context.store()?;
@@ -95,7 +91,7 @@ async fn follow(
 }
 
 enum Display {
-    Bars { bars: Vec<ProgressBar>, _all: MultiProgress },
+    Bars(Bars),
     Lines { output: Output, frequency: Frequency, lines: Vec<Line> },
 }
 
@@ -106,25 +102,17 @@ struct Line {
 
 impl Display {
     fn new(output: Output, frequency: Frequency, jobs: &[JobView], names: &Names) -> Self {
-        let label = |job: &JobView| clean(job.name.as_deref().unwrap_or(&names.of(job)));
+        let label = |job: &JobView| job.name.clone().unwrap_or_else(|| names.of(job));
         if !output.is_terminal() {
             let lines = jobs.iter().map(|job| Line { label: label(job), shown: None }).collect();
             return Self::Lines { output, frequency, lines };
         }
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        let widest = jobs.iter().map(|job| label(job).chars().count()).max().unwrap_or_default();
-        // Of a message that is too long for the terminal the end is cut, so that a job always has one line.
-        let template =
-            format!("{{prefix:<{}!}} {{bar:30.cyan/dim}} {{wide_msg}}", widest.min(MOST_LABEL_CHARS));
-        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let style = style.progress_chars("━╸─");
-        let bar = |job| all.add(ProgressBar::new(1).with_style(style.clone()).with_prefix(label(job)));
-        Self::Bars { bars: jobs.iter().map(bar).collect(), _all: all }
+        Self::Bars(Bars::new(&jobs.iter().map(label).collect::<Vec<_>>()))
     }
 
     fn show(&mut self, at: usize, job: &JobView) -> Result<(), Failure> {
         match self {
-            Self::Bars { bars, .. } => bars.get(at).into_iter().for_each(|bar| draw(bar, job)),
+            Self::Bars(bars) => bars.draw(at, &bar(job)),
             Self::Lines { output, frequency, lines } => {
                 if let Some(line) = lines.get_mut(at)
                     && line.is_due(job)
@@ -160,19 +148,13 @@ impl Line {
     }
 }
 
-fn draw(bar: &ProgressBar, job: &JobView) {
-    if bar.is_finished() {
-        return;
-    }
+fn bar(job: &JobView) -> Bar {
     let (done, all) = share(job);
-    bar.set_length(u64::try_from(all).unwrap_or_default());
-    bar.set_position(u64::try_from(done).unwrap_or_default());
-    let message = joined(&[state(job), progress(job)]);
-    if job.status.is_terminal() {
-        bar.abandon_with_message(message);
-    } else {
-        bar.set_message(message);
-        bar.tick();
+    Bar {
+        done: u64::try_from(done).unwrap_or_default(),
+        all: u64::try_from(all).unwrap_or_default(),
+        message: joined(&[state(job), progress(job)]),
+        over: job.status.is_terminal(),
     }
 }
 
@@ -183,7 +165,7 @@ fn progress(job: &JobView) -> String {
     }
     let took = job.started_at.zip(job.finished_at).map(|(start, end)| duration((end - start).num_seconds()));
     let took = took.map(|took| format!("in {took}")).unwrap_or_default();
-    let cause = job.error.as_ref().and_then(|error| error["cause"].as_str()).map(clean).unwrap_or_default();
+    let cause = job.error.as_ref().and_then(|error| error["cause"].as_str()).unwrap_or_default().to_owned();
     let seen = match job.counters.processed() {
         0 => "no records".to_owned(),
         _ => format!("{} records: {}", records(job), outcome(job)),

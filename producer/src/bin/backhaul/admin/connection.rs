@@ -5,7 +5,7 @@ use crate::arguments::Connection;
 use crate::commands::requested_by;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{table, table_or};
+use crate::output::Table;
 use crate::show::moment;
 use common::store::Store;
 use common::store::connections::{ConnectionView, Tenant};
@@ -48,10 +48,10 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
             "POISON PAGES",
             "PAUSED UNTIL",
         ];
-        let mut table = table(header);
+        let mut table = Table::new(header);
         for connection in &connections {
             let owner = tenants.iter().find(|tenant| tenant.id == connection.tenant_id);
-            table.add_row([
+            table.row([
                 connection.id.to_string(),
                 owner.map(|tenant| tenant.name.clone()).unwrap_or_default(),
                 connection.name.clone(),
@@ -67,7 +67,7 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
                 connection.paused_until.map(moment).unwrap_or_default(),
             ]);
         }
-        table_or(&table, "no connections; make one with: backhaul admin connection put --help")
+        table.or("no connections; make one with: backhaul admin connection put --help")
     })
 }
 
@@ -147,7 +147,7 @@ mod tests {
     fn an_object_is_needed_and_never_repeated() {
         assert_eq!(object("credentials", r#"{"api_key": "k"}"#).unwrap(), json!({ "api_key": "k" }));
         for wrong in ["s3cret", "[\"s3cret\"]", "\"s3cret\"", "{\"api_key\": s3cret}", "@/nowhere/at/all"] {
-            let said = object("credentials", wrong).unwrap_err().to_string();
+            let said = object("credentials", wrong).unwrap_err().text().to_string();
             assert!(said.starts_with("--credentials") && !said.contains("s3cret"), "{said}");
         }
     }

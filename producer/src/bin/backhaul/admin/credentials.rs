@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Text;
 use common::credentials::{CannotOpen, Key, KeyId};
 use common::ids::ConnectionId;
 use common::store::credentials::{Resealed, SealedRow};
@@ -18,7 +19,7 @@ pub(super) fn generate(context: &Context) -> Result<(), Failure> {
     let told = json!({ "key": *text, "id": key.id() });
     context.output.either(&told, || text.to_string())?;
     if !context.output.is_json() {
-        context.output.note(&format!(
+        context.output.note(format!(
             "This key is shown only here; its id is {}. Give it to every consumer, and to whoever runs `backhaul admin \
              connection put`, as BACKHAUL__CREDENTIALS__KEY, or `key` or `key_file` under [credentials].",
             key.id()
@@ -59,8 +60,10 @@ pub(super) async fn rotate(context: &Context) -> Result<(), Failure> {
         let Some(last) = rows.last() else { break };
         after = Some(last.connection);
         let mut batch = Vec::new();
-        for SealedRow { connection, name, sealed: before } in rows {
-            match keyring.reseal(connection, &before) {
+        for row in rows {
+            let resealed = keyring.reseal(&row.bound(), &row.sealed);
+            let SealedRow { connection, name, sealed: before, .. } = row;
+            match resealed {
                 Ok(after) => batch.push(Resealed { connection, before, after }),
                 Err(error @ (CannotOpen::UnknownKey { .. } | CannotOpen::Tampered { .. })) => {
                     left.push(Left { connection, name, key: before.key, why: error.to_string() });
@@ -70,27 +73,25 @@ pub(super) async fn rotate(context: &Context) -> Result<(), Failure> {
         let changed = store.reseal(&batch).await?;
         resealed += changed;
         again += u64::try_from(batch.len()).unwrap_or_default() - changed;
-        context.output.note(&format!("{resealed} of {all} connections are under key {current}"));
+        context.output.note(format!("{resealed} of {all} connections are under key {current}"));
     }
     let told = json!({ "key": current, "resealed": resealed, "changed_meanwhile": again, "left": left });
     context.output.either(&told, || summary(current, resealed, again, &left))?;
     if left.is_empty() { Ok(()) } else { Err(Failure::Shown) }
 }
 
-fn summary(current: KeyId, resealed: u64, again: u64, left: &[Left]) -> String {
-    let mut lines = vec![format!("{resealed} connections resealed with key {current}")];
+fn summary(current: KeyId, resealed: u64, again: u64, left: &[Left]) -> Text {
+    let mut lines = Text::from(format!("{resealed} connections resealed with key {current}"));
     if again > 0 {
         lines.push(format!(
             "{again} were given new credentials meanwhile; run this once more to look at them"
         ));
     }
     if left.is_empty() && again == 0 {
-        lines.push(
-            "everything is under this key; older keys can be removed from the configuration".to_owned(),
-        );
+        lines.push("everything is under this key; older keys can be removed from the configuration");
     }
     for Left { connection, name, why, .. } in left {
         lines.push(format!("left as it is: connection {connection}  {name}: {why}"));
     }
-    lines.join("\n")
+    lines
 }

@@ -220,7 +220,7 @@ async fn endpoint(
         Some(credentials) => credentials,
         None => {
             let sealed = store.sealed_credentials(stored.id).await?;
-            let opened = context.keyring()?.open(stored.id, sealed.as_ref());
+            let opened = context.keyring()?.open(&stored.bound(), sealed.as_ref());
             opened.map_err(|error| Failure::Refused(error.to_string()))?
         }
     };

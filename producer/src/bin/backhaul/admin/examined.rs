@@ -1,33 +1,35 @@
 //! What `connection test` says to people.
 
 use super::examine::LostScope;
-use crate::output::table;
-use crate::show::{clean, moment, number};
+use crate::output::{Table, Text, json_text};
+use crate::show::{moment, number};
 use chrono::{DateTime, Utc};
 use consumer::source::examine::{Asked, Examination, Fate, Finding, Outcome, PageSeen, Reason, Verdict};
 
 /// A request that has ended.
-pub(super) fn request(nth: u32, asked: &Asked) -> String {
+pub(super) fn request(nth: u32, asked: &Asked) -> Text {
     let status = asked.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
     let records = asked.records.map_or_else(String::new, |records| format!(": {records} records"));
     let total = asked.total.map_or_else(String::new, |total| format!(", total {}", number(total)));
     let Asked { purpose, url, elapsed_ms, .. } = asked;
-    format!("{nth:>2}  {purpose}: GET {url}\n    {status}, after {elapsed_ms} ms{records}{total}")
+    let text = Text::from(format!("{nth:>2}  {purpose}: GET {url}"));
+    text.and(format!("    {status}, after {elapsed_ms} ms{records}{total}"))
 }
 
 /// Everything else.
-pub(super) fn text(seen: &Examination, scope: Option<&LostScope>) -> String {
-    let mut lines = Vec::new();
+pub(super) fn text(seen: &Examination, scope: Option<&LostScope>) -> Text {
+    let mut lines = Text::default();
     match &seen.outcome {
-        Outcome::Page(page) => lines.extend(page_lines(page)),
+        Outcome::Page(page) => lines.append(page_lines(page)),
         Outcome::Error(error) => {
-            lines.push(format!("✗ {}", clean(&error.cause)));
-            lines.extend(error.body.as_ref().map(|body| {
-                format!("The answer began with:\n{}", body.lines().map(clean).collect::<Vec<_>>().join("\n"))
-            }));
+            lines.push(format!("✗ {}", error.cause));
+            if let Some(body) = &error.body {
+                lines.push("The answer began with:");
+                lines.append(Text::of_lines(body, "    "));
+            }
         }
     }
-    lines.extend(seen.advice.iter().map(|advice| format!("! {}", clean(advice))));
+    lines.extend(seen.advice.iter().map(|advice| format!("! {advice}")));
     if let Some(LostScope { known_to }) = scope {
         lines.push(format!(
             "! with these settings nothing is known of the upstream: what is known of the stored connection, up to {}, is not known \
@@ -36,31 +38,36 @@ pub(super) fn text(seen: &Examination, scope: Option<&LostScope>) -> String {
         ));
     }
     for finding in &seen.findings {
-        lines.push(String::new());
-        lines.extend(finding_lines(finding));
+        lines.push("");
+        lines.append(finding_lines(finding));
     }
     if let Some(why) = &seen.stopped {
-        lines.push(format!("\n! not everything was asked: {}", clean(why)));
+        lines.push("");
+        lines.push(format!("! not everything was asked: {why}"));
     }
     if let (Some(patch), true) = (&seen.patch, seen.findings.len() > 1) {
-        lines.push(format!("\nAll settings together, as a merge patch (try it with --patch):\n{patch}"));
+        lines.push("");
+        lines.push("All settings together, as a merge patch (try it with --patch):");
+        lines.extend(json_text(patch));
     }
     let seconds = std::time::Duration::from_millis(seen.elapsed_ms).as_secs_f64();
     let requests = if seen.sent == 1 { "request" } else { "requests" };
-    lines.push(format!("\n{} {requests} in {seconds:.1} s; nothing was stored", seen.sent));
-    lines.join("\n")
+    lines.push("");
+    lines.push(format!("{} {requests} in {seconds:.1} s; nothing was stored", seen.sent));
+    lines
 }
 
-fn finding_lines(finding: &Finding) -> Vec<String> {
-    let mut lines = vec![format!("• {}", finding.kind.title())];
+fn finding_lines(finding: &Finding) -> Text {
+    let mut lines = Text::from(format!("• {}", finding.kind.title()));
     for (label, text) in [("asked", &finding.asked), ("seen", &finding.seen), ("means", &finding.means)] {
-        for (nth, line) in wrapped(&clean(text)).into_iter().enumerate() {
+        for (nth, line) in wrapped(text).into_iter().enumerate() {
             let label = if nth == 0 { label } else { "" };
             lines.push(format!("    {label:<8}  {line}"));
         }
     }
     // Not wrapped: it is there to be copied.
-    lines.extend(finding.settings.as_ref().map(|settings| format!("    settings  {settings}")));
+    let settings = finding.settings.as_ref().and_then(|settings| json_text(settings).ok());
+    lines.extend(settings.map(|settings| format!("    settings  {settings}")));
     lines
 }
 
@@ -80,7 +87,7 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-fn page_lines(page: &PageSeen) -> Vec<String> {
+fn page_lines(page: &PageSeen) -> Text {
     let count = |count: usize| number(i64::try_from(count).unwrap_or(i64::MAX));
     let total = page.total.map_or_else(|| "unknown".to_owned(), number);
     let sign = match page.verdict() {
@@ -88,37 +95,34 @@ fn page_lines(page: &PageSeen) -> Vec<String> {
         Verdict::SomeFailed => "!",
         Verdict::AllFailed => "✗",
     };
-    let mut lines = vec![format!(
-        "{sign} {} records: {} would be stored, {} deferred, {} failed; {} dropped, as outside the span\n    {} bytes; total \
-         {total}",
+    let mut lines = Text::from(format!(
+        "{sign} {} records: {} would be stored, {} deferred, {} failed; {} dropped, as outside the span",
         count(page.stored + page.deferred + page.failed + page.dropped),
         count(page.stored),
         count(page.deferred),
         count(page.failed),
         count(page.dropped),
-        count(page.bytes),
-    )];
+    ));
+    lines.push(format!("    {} bytes; total {total}", count(page.bytes)));
     for Reason { reason, count } in &page.reasons {
-        lines.push(format!("    {count} × {}", clean(reason)));
+        lines.push(format!("    {count} × {reason}"));
     }
     let time = |time: Option<DateTime<Utc>>| time.map(|time| time.to_rfc3339()).unwrap_or_default();
-    let mut table = table(["RECORD", "TIME", "WOULD BE", "REASON"]);
+    let mut table = Table::new(["RECORD", "TIME", "WOULD BE", "REASON"]);
     for record in &page.records {
         let would_be = match record.would_be {
             Fate::Stored => "stored",
             Fate::Deferred => "deferred",
             Fate::Failed => "failed",
         };
-        let reason = clean(&record.reason.clone().unwrap_or_default());
-        table.add_row([clean(&record.id), time(record.time), would_be.to_owned(), reason]);
+        let reason = record.reason.clone().unwrap_or_default();
+        table.row([record.id.clone(), time(record.time), would_be.to_owned(), reason]);
     }
     for record in &page.outside {
-        let row = [clean(&record.id), time(record.time), "dropped".to_owned(), "outside the span".to_owned()];
-        table.add_row(row);
+        let row = [&record.id, &time(record.time), "dropped", "outside the span"];
+        table.row(row);
     }
-    if !table.is_empty() {
-        lines.push(table.trim_fmt());
-    }
+    lines.append(table.text());
     lines.push(match &page.next {
         Some(next) => format!("next page: {next}"),
         None => "no next page: the list ends here".to_owned(),

@@ -4,7 +4,7 @@ use super::usable_name;
 use crate::arguments::Key;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{table, table_or};
+use crate::output::{Table, Text};
 use crate::show::moment;
 use producer::api_key::ApiKey;
 use serde_json::json;
@@ -26,12 +26,11 @@ async fn create(context: &Context, tenant: &str, name: &str) -> Result<(), Failu
     let id = store.create_api_key(tenant.id, name, &key.hash(), key.prefix()).await?;
     let told = json!({ "id": id, "tenant_id": tenant.id, "name": name, "prefix": key.prefix(), "key": key.expose() });
     context.output.either(&told, || {
-        format!(
-            "{}\n\nThis is the only time that the key is shown. It is tenant {}'s, named {name:?}; to revoke it:\n  \
-             backhaul admin key revoke {id}",
-            key.expose(),
+        let shown = format!(
+            "This is the only time that the key is shown. It is tenant {}'s, named {name:?}; to revoke it:",
             tenant.name
-        )
+        );
+        Text::from(key.expose()).and("").and(shown).and(format!("  backhaul admin key revoke {id}"))
     })
 }
 
@@ -40,9 +39,9 @@ async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
     let tenant = context.tenant(&store, tenant).await?;
     let keys = store.api_keys(tenant.id).await?;
     context.output.either(&keys, || {
-        let mut table = table(["KEY", "NAME", "BEGINS WITH", "CREATED", "LAST USED", "REVOKED"]);
+        let mut table = Table::new(["KEY", "NAME", "BEGINS WITH", "CREATED", "LAST USED", "REVOKED"]);
         for key in &keys {
-            table.add_row([
+            table.row([
                 key.id.to_string(),
                 key.name.clone(),
                 key.prefix.clone(),
@@ -53,7 +52,7 @@ async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
         }
         let make =
             format!("no keys; make one with: backhaul admin key create --tenant {} --name NAME", tenant.name);
-        table_or(&table, &make)
+        table.or(&make)
     })
 }
 

@@ -3,8 +3,8 @@
 use super::connection::of_tenant;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{table, table_or};
-use crate::show::{clean, moment};
+use crate::output::{Table, Text, json_text};
+use crate::show::moment;
 use clap::Args;
 use common::store::known::{KnownView, SettingsVersion, StragglerQuery};
 use serde_json::{Map, Value, json};
@@ -55,10 +55,13 @@ pub(super) async fn versions(context: &Context, of: &OfConnection) -> Result<(),
     });
     context.output.either(&told, || {
         if shown.is_empty() {
-            return "no job was planned with this connection yet".to_owned();
+            return "no job was planned with this connection yet".into();
         }
-        let lines = shown.iter().map(|(version, changes)| text(version, changes, known.as_ref()));
-        lines.collect::<Vec<_>>().join("\n")
+        let mut lines = Text::default();
+        for (version, changes) in &shown {
+            lines.append(text(version, changes, known.as_ref()));
+        }
+        lines
     })
 }
 
@@ -70,21 +73,21 @@ fn told(version: &SettingsVersion, changes: &[String]) -> Value {
     told
 }
 
-fn text(version: &SettingsVersion, changes: &[String], known: Option<&KnownView>) -> String {
-    let by = version.put_by.as_deref().map(|by| format!(" by {}", clean(by))).unwrap_or_default();
+fn text(version: &SettingsVersion, changes: &[String], known: Option<&KnownView>) -> Text {
+    let by = version.put_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
     let known = known.filter(|known| known.scope == version.scope).map_or_else(
         || "nothing known".to_owned(),
         |known| format!("known up to {}", moment(known.known_to)),
     );
-    let mut lines = vec![format!(
-        "version {}  put {}{by}, planned with since {}\n    scope {}: {known}",
+    let mut lines = Text::from(format!(
+        "version {}  put {}{by}, planned with since {}",
         version.version,
         moment(version.put_at),
-        moment(version.planned_at),
-        version.scope
-    )];
-    lines.extend(changes.iter().map(|change| format!("    {}", clean(change))));
-    lines.join("\n")
+        moment(version.planned_at)
+    ));
+    lines.push(format!("    scope {}: {known}", version.scope));
+    lines.extend(changes.iter().map(|change| format!("    {change}")));
+    lines
 }
 
 /// What differs between two versions, each as `where: before -> after`.
@@ -112,7 +115,9 @@ fn compare(at: &str, before: Option<&Value>, after: Option<&Value>, found: &mut 
         }
         (old, new) if old == new => {}
         (old, new) => {
-            let shown = |value: Option<&Value>| value.map_or_else(|| "(absent)".to_owned(), Value::to_string);
+            let shown = |value: Option<&Value>| {
+                value.map_or_else(|| "(absent)".to_owned(), |value| json_text(value).unwrap_or_default())
+            };
             found.push(format!("{at}: {} -> {}", shown(old), shown(new)));
         }
     }
@@ -126,21 +131,21 @@ pub(super) async fn stragglers(context: &Context, given: &ListStragglers) -> Res
     let stragglers = store.stragglers(connection.id, &query).await?;
     context.output.either(&stragglers, || {
         let mut table =
-            table(["RECORD", "CAUSE", "HAPPENED", "FIRST MET", "LAST ASKED FOR", "ENDED", "REASON"]);
+            Table::new(["RECORD", "CAUSE", "HAPPENED", "FIRST MET", "LAST ASKED FOR", "ENDED", "REASON"]);
         for straggler in &stragglers {
             let ended = straggler.closed_at.zip(straggler.closed_by);
             let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
-            table.add_row([
-                clean(&straggler.external_id),
+            table.row([
+                straggler.external_id.clone(),
                 word(json!(straggler.cause)),
                 straggler.happened_at.map(moment).unwrap_or_default(),
                 moment(straggler.first_seen_at),
                 straggler.asked_at.map(moment).unwrap_or_default(),
                 ended.map(|(at, by)| format!("{}, {}", word(json!(by)), moment(at))).unwrap_or_default(),
-                straggler.reason.as_deref().map(clean).unwrap_or_default(),
+                straggler.reason.clone().unwrap_or_default(),
             ]);
         }
-        table_or(&table, "no stragglers: everything that was met is stored")
+        table.or("no stragglers: everything that was met is stored")
     })
 }
 

@@ -18,9 +18,10 @@ pub(crate) use put::PutConnection;
 use crate::arguments::{Admin, Tenant};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{table, table_or};
+use crate::output::Table;
 use crate::show::moment;
 use common::config::FairnessConfig;
+use common::plain::controls_display;
 use common::store::MigrationStep;
 use serde_json::json;
 
@@ -40,10 +41,10 @@ pub(crate) async fn run(context: &Context, action: Admin) -> Result<(), Failure>
 fn tell(context: &Context, step: &MigrationStep) {
     match step {
         MigrationStep::Begins { version, about } => {
-            context.output.note(&format!("migration {version} ({about}) is applied …"));
+            context.output.note(format!("migration {version} ({about}) is applied …"));
         }
         MigrationStep::Ended { version, took } => {
-            context.output.note(&format!("migration {version} is applied, in {:.1} s", took.as_secs_f64()));
+            context.output.note(format!("migration {version} is applied, in {:.1} s", took.as_secs_f64()));
         }
     }
 }
@@ -57,12 +58,10 @@ pub(crate) async fn migrate(context: &Context, down: bool, confirmed: bool) -> R
     let store = context.store()?;
     if down {
         store.migrate_down().await?;
-        return context
-            .output
-            .either(&json!({ "migrated": "down" }), || "the database is empty again".to_owned());
+        return context.output.either(&json!({ "migrated": "down" }), || "the database is empty again");
     }
     store.migrate_telling(|step| tell(context, &step)).await?;
-    context.output.either(&json!({ "migrated": "up" }), || "the database is up to date".to_owned())
+    context.output.either(&json!({ "migrated": "up" }), || "the database is up to date")
 }
 
 async fn create_tenant(context: &Context, name: &str, max_slices: Option<i32>) -> Result<(), Failure> {
@@ -81,26 +80,46 @@ async fn create_tenant(context: &Context, name: &str, max_slices: Option<i32>) -
 async fn list_tenants(context: &Context) -> Result<(), Failure> {
     let tenants = context.store()?.tenants().await?;
     context.output.either(&tenants, || {
-        let mut table = table(["TENANT", "NAME", "MAX SLICES", "CREATED"]);
+        let mut table = Table::new(["TENANT", "NAME", "MAX SLICES", "CREATED"]);
         for tenant in &tenants {
-            table.add_row([
+            table.row([
                 tenant.id.to_string(),
                 tenant.name.clone(),
                 tenant.max_slices.to_string(),
                 moment(tenant.created_at),
             ]);
         }
-        table_or(&table, "no tenants; make one with: backhaul admin tenant create NAME")
+        table.or("no tenants; make one with: backhaul admin tenant create NAME")
     })
 }
 
 /// A name that can be shown and stored.
 fn usable_name(name: &str) -> Result<&str, Failure> {
     let name = name.trim();
-    if name.is_empty() || name.chars().any(char::is_control) {
+    if name.is_empty() || name.contains(controls_display) {
         return Err(Failure::Usage(
-            "a name must have characters, and none of them a control character".to_owned(),
+            "a name must have characters, and none of them may control how it is shown: no control character, no end of a \
+             line, no mark that turns the direction of reading"
+                .to_owned(),
         ));
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usable_name;
+
+    #[test]
+    fn a_name_is_text_and_nothing_else() {
+        for name in ["acme", " acme ", "Ünïcödé, Inc.", "日本", "👩‍👩‍👧"] {
+            assert_eq!(usable_name(name).ok(), Some(name.trim()));
+        }
+        for char in
+            "\0\t\n\r\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{202e}\u{2066}\u{2069}".chars()
+        {
+            assert!(usable_name(&format!("ac{char}me")).is_err(), "{char:?}");
+        }
+        assert!(usable_name("  ").is_err());
+    }
 }

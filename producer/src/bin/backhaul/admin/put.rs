@@ -6,6 +6,7 @@ use crate::arguments::{base_url, source};
 use crate::commands::requested_by;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Text;
 use crate::show::{moment, number};
 use chrono::Utc;
 use clap::{Args, ValueEnum};
@@ -102,8 +103,11 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
         settings: endpoint.settings.clone(),
     };
     let keyring = context.keyring()?;
-    let seal =
-        |id| keyring.seal(id, &endpoint.credentials).map_err(|error| Failure::Refused(error.to_string()));
+    let seal = |id| {
+        keyring
+            .seal(&new.bound(id), &endpoint.credentials)
+            .map_err(|error| Failure::Refused(error.to_string()))
+    };
     let id = store.put_connection(&new, account, Some(&requested_by()), seal).await?;
     if put.historical_sync {
         store.designate(tenant.id, id).await?;
@@ -127,20 +131,21 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
     context.output.either(&told, || {
         let done = if existing.is_some() { "changed" } else { "made" };
         let role = if historical_sync { ", for the agency historical sync" } else { "" };
-        let notice = notice.map(|notice| format!("\n{notice}")).unwrap_or_default();
-        format!(
-            "connection {id}  {}/{name} is {done}{role}; start a sync with: backhaul start --connection {id}{notice}",
+        let mut text = Text::from(format!(
+            "connection {id}  {}/{name} is {done}{role}; start a sync with: backhaul start --connection {id}",
             tenant.name
-        )
+        ));
+        text.extend(notice);
+        text
     })
 }
 
 /// Refuses a connection that its source cannot work with: better now than in its first job.
 fn fits(endpoint: &Endpoint) -> Result<(), Failure> {
     sources::fits(endpoint, Utc::now()).map_err(|error| {
-        Failure::Usage(format!(
-            "{error}\nNothing was stored. Correct it, and try it with `backhaul admin connection test` first."
-        ))
+        let advice =
+            "Nothing was stored. Correct it, and try it with `backhaul admin connection test` first.";
+        Failure::Advised(Box::new(Failure::Usage(error.to_string())), advice.to_owned())
     })
 }
 
@@ -161,7 +166,7 @@ async fn account(
     }
     let sealed = store.sealed_credentials(existing.id).await?;
     // What no key opens may have been anything.
-    let credentials = context.keyring()?.open(existing.id, sealed.as_ref()).ok();
+    let credentials = context.keyring()?.open(&existing.bound(), sealed.as_ref()).ok();
     let moved = Url::parse(&existing.base_url).is_ok_and(|old| {
         (old.scheme(), old.port_or_known_default())
             != (new.base_url.scheme(), new.base_url.port_or_known_default())

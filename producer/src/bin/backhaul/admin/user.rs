@@ -4,8 +4,8 @@ use super::usable_name;
 use crate::arguments::{PutUser, User};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{table, table_or};
-use crate::show::{clean, moment};
+use crate::output::Table;
+use crate::show::moment;
 use common::store::users::MAX_SUBJECT_CHARS;
 use serde_json::json;
 
@@ -46,18 +46,18 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     };
     let users = store.users(tenant).await?;
     context.output.either(&users, || {
-        let mut table = table(["SUBJECT", "AGENCY", "ROLE", "CREATED", "DISABLED"]);
+        let mut table = Table::new(["SUBJECT", "AGENCY", "ROLE", "CREATED", "DISABLED"]);
         for user in &users {
             let agency = tenants.iter().find(|tenant| Some(tenant.id) == user.tenant_id);
-            table.add_row([
-                clean(&user.subject),
+            table.row([
+                user.subject.clone(),
                 agency.map_or_else(|| "none".to_owned(), |tenant| tenant.name.clone()),
                 user.role.word().to_owned(),
                 moment(user.created_at),
                 user.disabled_at.map(moment).unwrap_or_default(),
             ]);
         }
-        table_or(&table, "no users; make one with: backhaul admin user put --subject SUB --tenant NAME")
+        table.or("no users; make one with: backhaul admin user put --subject SUB --tenant NAME")
     })
 }
 

@@ -1,5 +1,6 @@
 //! What can be typed after `dlq`.
 
+use crate::output::Text;
 use clap::{Args, Subcommand};
 use common::amqp::DeadLetter;
 use std::fmt;
@@ -49,11 +50,17 @@ pub(crate) struct Which {
 impl Which {
     pub(crate) fn means(&self, letter: &DeadLetter) -> bool {
         match (&self.id, &self.reason) {
-            (Some(id), _) => letter.id == *id || letter.letter.as_ref() == Some(id),
+            (Some(id), _) => is_called(letter, id),
             (None, Some(reason)) => letter.reason.as_ref() == Some(reason),
             (None, None) => self.all,
         }
     }
+}
+
+/// Whether a letter is called so: by its message or by itself, as they are or as a terminal shows them.
+pub(super) fn is_called(letter: &DeadLetter, given: &str) -> bool {
+    let names = [Some(letter.id.as_str()), letter.letter.as_deref()];
+    names.into_iter().flatten().any(|name| name == given || Text::from(name).to_string() == given)
 }
 
 impl fmt::Display for Which {

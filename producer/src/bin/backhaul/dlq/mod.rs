@@ -8,9 +8,9 @@ pub(crate) use arguments::DeadLetterAction;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::table_or;
-use arguments::Which;
-use common::amqp::{AmqpConfig, AmqpError, DeadLetter, DeadLetters, Done, Fate, Walk};
+use crate::output::Text;
+use arguments::{Which, is_called};
+use common::amqp::{AmqpConfig, AmqpError, DeadLetter, DeadLetters, Done, End, Fate, Reach, Walk};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(context: &Context, action: DeadLetterAction) -> Result<(
 async fn list(context: &Context, reason: Option<&str>, limit: usize) -> Result<(), Failure> {
     let (mut letters, mut fitting) = (Vec::new(), 0);
     let keep = |_: &DeadLetter| Fate::Keep;
-    walk(context, keep, |letter, _| {
+    walk(context, Reach::Ready, keep, |letter, _| {
         if reason.is_none() || letter.reason.as_deref() == reason {
             fitting += 1;
             if letters.len() < limit {
@@ -40,17 +40,17 @@ async fn list(context: &Context, reason: Option<&str>, limit: usize) -> Result<(
     .await?;
     if fitting > letters.len() {
         let more = fitting - letters.len();
-        context.output.note(&format!("{more} more are not shown; see --limit and --reason"));
+        context.output.note(format!("{more} more are not shown; see --limit and --reason"));
     }
     let json: Vec<_> = letters.iter().map(shown::in_short).collect();
-    context.output.either(&json, || table_or(&shown::table_of(&letters), "no dead letters"))
+    context.output.either(&json, || shown::table_of(&letters).or("no dead letters"))
 }
 
 async fn show(context: &Context, id: &str) -> Result<(), Failure> {
     let mut letters = Vec::new();
     let keep = |_: &DeadLetter| Fate::Keep;
-    walk(context, keep, |letter, _| {
-        if letter.id == id || letter.letter.as_deref() == Some(id) {
+    walk(context, Reach::Ready, keep, |letter, _| {
+        if is_called(&letter, id) {
             letters.push(letter);
         }
     })
@@ -59,8 +59,16 @@ async fn show(context: &Context, id: &str) -> Result<(), Failure> {
         return Err(no_letter(id));
     }
     let json: Vec<_> = letters.iter().map(shown::in_full).collect();
-    let text = || letters.iter().map(shown::text_in_full).collect::<Vec<_>>().join("\n\n");
-    context.output.either(&json, text)
+    context.output.either(&json, || {
+        let mut text = Text::default();
+        for (nth, letter) in letters.iter().enumerate() {
+            if nth > 0 {
+                text.push("");
+            }
+            text.append(shown::text_in_full(letter));
+        }
+        text
+    })
 }
 
 /// Sends back or drops. Each letter is reported as soon as it is dealt with, so that an interrupt leaves no doubt.
@@ -80,7 +88,8 @@ async fn act(context: &Context, which: &Which, fate: Fate) -> Result<(), Failure
             told = output.line(line);
         }
     };
-    let walked = walk(context, decide, |letter, done| match done {
+    let reach = if which.all { Reach::ReadyAndLate } else { Reach::Ready };
+    let walked = walk(context, reach, decide, |letter, done| match done {
         Done::Kept => {}
         Done::Retried(origin) => {
             tell(format!("{}  sent back to {}", letter.id, shown::place(&origin)));
@@ -100,8 +109,9 @@ async fn act(context: &Context, which: &Which, fate: Fate) -> Result<(), Failure
     .await;
     told?;
     let word = if fate == Fate::Drop { "dropped" } else { "retried" };
-    let left = walked.as_ref().map_or(0, |walk| walk.total - walk.seen);
-    let report = json!({ word: settled, "stuck": stuck, "not_looked_at": left });
+    let left = walked.as_ref().map_or(0, |walk| walk.left);
+    let why = walked.as_ref().ok().filter(|walk| walk.left > 0).map(|walk| why_left(walk.end));
+    let report = json!({ word: settled, "stuck": stuck, "not_looked_at": left, "why": why });
     finish(context, which, word, &report, walked)
 }
 
@@ -123,17 +133,31 @@ fn finish(
     }
     context.output.either(report, || {
         let stay = if stuck > 0 { format!(", {stuck} stay") } else { String::new() };
-        let rest =
-            if left > 0 { format!(", {left} not looked at; run it again for these") } else { String::new() };
+        let why = report["why"].as_str().unwrap_or_default();
+        let rest = if left > 0 { format!(", {left} not looked at: {why}") } else { String::new() };
         format!("{settled} {word}{stay}{rest}")
     })?;
     walked?;
-    if stuck > 0 { Err(Failure::Shown) } else { Ok(()) }
+    if stuck > 0 || left > 0 { Err(Failure::Shown) } else { Ok(()) }
+}
+
+/// Why letters that were there were not looked at, and what to do.
+const fn why_left(end: End) -> &'static str {
+    match end {
+        End::Through => {
+            "somebody else has taken them, or holds them (another `backhaul dlq`, the console); run it again"
+        }
+        End::Stopped => "it was interrupted; run it again",
+        End::Full => {
+            "too many before them stay; drop or send back some of those, by --reason or one by one, and run it again"
+        }
+    }
 }
 
 /// Goes through the queue once. Ctrl-C ends it after the letter in hand, in good order.
 async fn walk(
     context: &Context,
+    reach: Reach,
     decide: impl FnMut(&DeadLetter) -> Fate,
     done: impl FnMut(DeadLetter, Done),
 ) -> Result<Walk, Failure> {
@@ -148,19 +172,25 @@ async fn walk(
             interrupted.cancel();
         }
     });
-    let walk = queue.walk(&stop, decide, done).await.map_err(|error| broken_off(&error))?;
+    let walk = queue.walk(reach, &stop, decide, done).await.map_err(|error| broken_off(&error))?;
     queue.close().await.map_err(|error| broken_off(&error))?;
     if stop.is_cancelled() {
         context.output.note("interrupted; what was not reported is still in the queue");
+    } else if walk.left > 0 && reach == Reach::Ready {
+        context.output.note(format!("{} more were not looked at: {}", walk.left, why_left(walk.end)));
+    }
+    if walk.away > 0 {
+        let text = "letters that were looked at are not back in the queue yet: the broker is still putting them there";
+        context.output.note(format!("{} {text}", walk.away));
     }
     Ok(walk)
 }
 
 fn broken_off(error: &AmqpError) -> Failure {
-    Failure::Refused(format!(
-        "the dead-letter queue could not be gone through to the end: {error}\nNothing is lost: what was not reported as \
-         done is still in the queue, and what was sent back may be in both places, with the same message_id. Run it again"
-    ))
+    let advice = "Nothing is lost: what was not reported as done is still in the queue, and what was sent back may be in both \
+                  places, with the same message_id. Run it again";
+    let what = format!("the dead-letter queue could not be gone through to the end: {error}");
+    Failure::Advised(Box::new(Failure::Refused(what)), advice.to_owned())
 }
 
 fn no_letter(id: &str) -> Failure {

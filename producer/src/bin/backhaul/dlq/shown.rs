@@ -1,7 +1,6 @@
 //! Dead letters in words and as JSON.
 
-use crate::output::table;
-use comfy_table::Table;
+use crate::output::{Table, Text as Lines, json_text};
 use common::amqp::{DeadLetter, Origin, Text};
 use serde_json::{Value, json};
 
@@ -33,17 +32,16 @@ pub(super) fn in_full(letter: &DeadLetter) -> Value {
     shown
 }
 
-pub(super) fn table_of(letters: &[DeadLetter]) -> Table {
-    let mut table = table(["DEAD LETTER", "TYPE", "REASON", "FIRST SEEN", "BYTES", "BODY"]);
+pub(super) fn table_of(letters: &[DeadLetter]) -> Table<6> {
+    let mut table = Table::new(["DEAD LETTER", "TYPE", "REASON", "FIRST SEEN", "BYTES", "BODY"]);
     for letter in letters {
-        let text = |text: &Option<String>| text.as_deref().map(harmless).unwrap_or_default();
-        table.add_row([
-            harmless(called(letter, letters)),
-            text(&letter.kind),
-            text(&letter.reason),
-            text(&letter.first_seen),
-            letter.body.len().to_string(),
-            letter.beginning(BEGINNING),
+        table.row([
+            called(letter, letters),
+            letter.kind.as_deref().unwrap_or_default(),
+            letter.reason.as_deref().unwrap_or_default(),
+            letter.first_seen.as_deref().unwrap_or_default(),
+            &letter.body.len().to_string(),
+            &letter.beginning(BEGINNING),
         ]);
     }
     table
@@ -56,38 +54,29 @@ fn called<'a>(letter: &'a DeadLetter, letters: &[DeadLetter]) -> &'a str {
 }
 
 /// Everything, for people.
-pub(super) fn text_in_full(letter: &DeadLetter) -> String {
+pub(super) fn text_in_full(letter: &DeadLetter) -> Lines {
     let Text { text, base64 } = letter.text();
-    let mut lines = vec![
-        format!("dead letter {}", harmless(&letter.id)),
-        letter.origin.as_ref().map_or_else(
-            || "came from: its headers do not say".to_owned(),
-            |origin| format!("came from: {}", place(origin)),
-        ),
-        "properties:".to_owned(),
-    ];
-    lines.extend(
-        letter.properties().into_iter().map(|(name, value)| format!("  {name}: {}", harmless(&value))),
-    );
-    lines.push("headers:".to_owned());
+    let mut lines = Lines::from(format!("dead letter {}", letter.id));
+    lines.push(letter.origin.as_ref().map_or_else(
+        || "came from: its headers do not say".to_owned(),
+        |origin| format!("came from: {}", place(origin)),
+    ));
+    lines.push("properties:");
+    lines.extend(letter.properties().into_iter().map(|(name, value)| format!("  {name}: {value}")));
+    lines.push("headers:");
     lines.extend(letter.headers().iter().map(|(name, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), harmless);
-        format!("  {}: {value}", harmless(name))
+        let text = value.as_str().map(ToOwned::to_owned);
+        format!("  {name}: {}", text.or_else(|| json_text(value).ok()).unwrap_or_default())
     }));
     lines.push(format!("body ({} bytes{}):", letter.body.len(), if base64 { ", in base64" } else { "" }));
-    lines.push(text.lines().map(harmless).collect::<Vec<_>>().join("\n"));
-    lines.join("\n")
+    lines.append(Lines::of_lines(&text, "  "));
+    lines
 }
 
 /// Where something is published, in words.
 pub(super) fn place(origin: &Origin) -> String {
     match origin.exchange.as_str() {
-        "" => format!("the queue {}", harmless(&origin.routing_key)),
-        exchange => format!("exchange {}, key {}", harmless(exchange), harmless(&origin.routing_key)),
+        "" => format!("the queue {}", origin.routing_key),
+        exchange => format!("exchange {exchange}, key {}", origin.routing_key),
     }
-}
-
-/// A stranger's text, without what a terminal would obey.
-fn harmless(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect()
 }

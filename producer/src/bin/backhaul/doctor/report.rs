@@ -1,7 +1,7 @@
 //! What the doctor found.
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, Text};
 use serde::Serialize;
 use serde_json::json;
 
@@ -48,20 +48,21 @@ impl Report {
         let (failed, warnings) = (count(Verdict::Failed), count(Verdict::Warning));
         let told = json!({ "healthy": failed == 0, "checks": self.0 });
         output.either(&told, || {
-            let mut lines: Vec<String> = self.0.iter().map(line).collect();
-            lines.push(format!("{} checks, {failed} failed, {warnings} to look at", self.0.len()));
-            lines.join("\n")
+            let mut text = Text::default();
+            self.0.iter().for_each(|check| text.append(lines(check)));
+            text.and(format!("{} checks, {failed} failed, {warnings} to look at", self.0.len()))
         })?;
         if failed == 0 { Ok(()) } else { Err(Failure::Shown) }
     }
 }
 
-fn line(check: &Check) -> String {
+fn lines(check: &Check) -> Text {
     let mark = match check.verdict {
         Verdict::Ok => '✓',
         Verdict::Warning => '!',
         Verdict::Failed => '✗',
     };
-    let todo = check.todo.as_ref().map(|todo| format!("\n    → {todo}")).unwrap_or_default();
-    format!("{mark} {}: {}{todo}", check.area, check.found)
+    let mut text = Text::from(format!("{mark} {}: {}", check.area, check.found));
+    text.extend(check.todo.as_ref().map(|todo| format!("    → {todo}")));
+    text
 }
