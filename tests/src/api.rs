@@ -35,8 +35,13 @@ impl Api {
 
     /// As [`Self::start`], publishing with another publisher than the fixture's.
     pub async fn with_publisher(fixture: &Fixture, tenant: TenantId, publisher: Publisher) -> Result<Self> {
-        let engine = Arc::new(Engine::new(fixture.store.clone(), publisher));
-        let router = http::router(engine, &ApiConfig::default(), Health::new(Metrics::detached()).router());
+        Self::of_engine(fixture, tenant, Engine::new(fixture.store.clone(), publisher)).await
+    }
+
+    /// As [`Self::start`], with another engine.
+    pub async fn of_engine(fixture: &Fixture, tenant: TenantId, engine: Engine) -> Result<Self> {
+        let router =
+            http::router(Arc::new(engine), &ApiConfig::default(), Health::new(Metrics::detached()).router());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let stop = CancellationToken::new();

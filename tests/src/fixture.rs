@@ -136,7 +136,9 @@ impl Fixture {
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = self.keyring()?;
         self.store
-            .put_connection(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(id, credentials)?))
+            .put_connection(new, AccountChange::Unchanged, None, |id| {
+                Ok(keyring.seal(&new.bound(id), credentials)?)
+            })
             .await
     }
 
@@ -215,7 +217,11 @@ impl Fixture {
     /// allowed in any case.
     pub async fn spawn_fetching(mut settings: Settings, limits: FetchConfig) -> Result<Consumer> {
         settings.fetch = FetchConfig { allow_private_addresses: true, ..limits };
-        let worker = Worker::new(settings)?;
+        Self::run(Worker::new(settings)?).await
+    }
+
+    /// Runs a worker without waiting for it.
+    pub async fn run(worker: Worker) -> Result<Consumer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();

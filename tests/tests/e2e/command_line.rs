@@ -209,3 +209,37 @@ async fn put_says_what_becomes_of_what_is_known() -> Result<()> {
     assert_eq!(none.stdout.trim(), "no stragglers: everything that was met is stored");
     fixture.finish([consumer]).await
 }
+
+/// Every program that reads the file, and every way in which a line with a secret can be wrong.
+#[tokio::test]
+async fn a_mistake_in_the_configuration_file_shows_no_secret() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("backhaul-mistakes-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    for (name, text, place) in [
+        ("unquoted", "[auth]\nhs256_secret = s3cret-s3cret\n", "line 2, column 16"),
+        ("unterminated", "[auth]\nhs256_secret = \"s3cret\n", "line 2, column 23"),
+        ("type", "[credentials]\nkey = [\"s3cret\"]\n", "line 2, column 7"),
+        ("key", "[amqp]\nuri = \"amqp://me:s3cret@h\"\n", "line 2, column 7"),
+    ] {
+        let file = folder.join(format!("{name}.toml"));
+        std::fs::write(&file, text)?;
+        let path = file.display().to_string();
+        for (program, arguments) in [
+            ("backhaul", ["config"].as_slice()),
+            ("backhaul", &["doctor"]),
+            ("backhaul", &["doctor", "--json"]),
+            ("producer", &[]),
+            ("consumer", &[]),
+        ] {
+            let run = Program::built(program)?.arg("--config").arg(&path).env("RUST_BACKTRACE", "0");
+            let run = run.env("BACKHAUL__DATABASE__URL", "postgres://me@127.0.0.1:1/x");
+            let output = arguments.iter().fold(run, |run, argument| run.arg(argument)).output().await?;
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8(said)?;
+            let ended = output.status.code().is_some_and(|code| code != 0);
+            let told = said.contains(&format!("{path}, {place}"));
+            assert!(ended && told && !said.contains("s3cret"), "{program} {arguments:?}, {name}: {said}");
+        }
+    }
+    Ok(std::fs::remove_dir_all(folder)?)
+}

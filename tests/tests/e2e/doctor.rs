@@ -209,7 +209,8 @@ async fn credentials_that_no_key_opens_are_found() -> Result<()> {
         base_url: fixture.upstream.base_url(),
         settings: json!({}),
     };
-    let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(ring.seal(id, &json!({ "api_key": "x" }))?);
+    let seal =
+        |id: ConnectionId| Ok::<_, anyhow::Error>(ring.seal(&new.bound(id), &json!({ "api_key": "x" }))?);
     fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?;
     let found = Diagnosis::of(&fixture.environment()).await?;
     found.fails_with(&["1 connections are sealed with key", &lost.id().to_string(), "old_keys"]);

@@ -253,18 +253,22 @@ async fn guesses_are_few_and_cost_nobody_else_anything() -> Result<()> {
     let quick = Rate { per_second: 1000, burst: 1000 };
     let api = Api::limited(&fixture, account, quick, Rate { per_second: 1, burst: 3 }).await?;
     assert_eq!(api.get("").await?.0, StatusCode::OK);
+    // A key that begins like one that there is. (How others are treated is in neighbours/keys.rs.)
+    let turned = if api.key.ends_with('0') { '1' } else { '0' };
+    let guess = format!("{}{turned}", &api.key[..api.key.len() - 1]);
     for _ in 0..2 {
-        assert_eq!(api.ask(ApiKey::generate().expose()).await?.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(api.ask(&guess).await?.status(), StatusCode::UNAUTHORIZED);
     }
-    api.until_refused(ApiKey::generate().expose()).await?;
-    api.until_refused("a.b.c").await?;
+    let (_, refused) = api.until_refused(&guess).await?;
+    for name in refused.headers().keys() {
+        assert_eq!(refused.headers().get_all(name).iter().count(), 1, "{name}");
+    }
     // Whoever was known before the guesses is served.
     assert_eq!(api.get("").await?.0, StatusCode::OK);
-    // Unless the key is revoked: then its owner is a stranger too.
+    // Unless the key is revoked.
     let key = fixture.store.api_keys(account.tenant).await?.pop().context("a key was made")?;
     assert!(fixture.store.revoke_api_key(key.id).await?);
     assert_eq!(api.get("").await?.0, StatusCode::UNAUTHORIZED);
-    api.until_refused(&api.key).await?;
     fixture.finish([]).await
 }
 

@@ -142,7 +142,12 @@ async fn through_the_console() -> Result<()> {
     let consumer = fixture.consumer().await?;
     let lines = example("management")?.replace("/backhaul.", &format!("/{}.", fixture.namespace));
     let connection = account.connection.to_string();
-    let answer = shell(&lines, &[("MANAGEMENT_URL", &management.url()), ("CONNECTION", &connection)]).await?;
+    let amqp: url::Url = amqp_url().parse()?;
+    let password = amqp.password().unwrap_or("guest");
+    let variables =
+        [("MANAGEMENT_URL", management.url()), ("PASSWORD", password.to_owned()), ("CONNECTION", connection)];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let answer = shell(&lines, &variables).await?;
     assert_eq!(serde_json::from_str::<Value>(&answer)?, json!({ "routed": true }));
     fixture.until_sql("select count(*) = 1 from jobs where status = 'completed'").await?;
     let job = sqlx::query_scalar("select id from jobs").fetch_one(&fixture.database.pool).await?;

@@ -102,7 +102,8 @@ async fn a_page_that_kills_its_workers() -> Result<()> {
         doomed = next;
         doomed.ready().await?;
     }
-    all_but_the_second_day(&fixture, account, job, "5 workers died while they held this page").await?;
+    all_but_the_second_day(&fixture, account, job, "5 workers died or panicked while they held this page")
+        .await?;
     doomed.terminate()?;
     assert!(doomed.exit().await?.success());
     fixture.finish([]).await

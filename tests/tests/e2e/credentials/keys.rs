@@ -114,7 +114,8 @@ async fn keys_are_changed_under_running_consumers() -> Result<()> {
     }
     let foreign = Keyring::new(Some(lost.clone()), Vec::new());
     new.name = "lost".to_owned();
-    let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(foreign.seal(id, &json!({ "api_key": "x" }))?);
+    let seal =
+        |id: ConnectionId| Ok::<_, anyhow::Error>(foreign.seal(&new.bound(id), &json!({ "api_key": "x" }))?);
     let orphan = fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?;
 
     // A consumer that knows both works on, before, during and after.
@@ -148,7 +149,8 @@ async fn keys_are_changed_under_running_consumers() -> Result<()> {
     let again = backhaul(&environment, &["admin", "rotate-key"]).await?;
     assert!(again.code == Some(1) && again.stdout.contains(&lost.id().to_string()), "{}", again.stdout);
     let sealing = Keyring::new(Some(fresh.clone()), Vec::new());
-    let seal = |id: ConnectionId| Ok::<_, anyhow::Error>(sealing.seal(id, &json!({ "api_key": "x" }))?);
+    let seal =
+        |id: ConnectionId| Ok::<_, anyhow::Error>(sealing.seal(&new.bound(id), &json!({ "api_key": "x" }))?);
     assert_eq!(fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?, orphan);
     let done = backhaul(&environment, &["admin", "rotate-key", "--json"]).await?;
     assert_eq!((done.code, &done.json()?["resealed"]), (Some(0), &json!(0)), "{}", done.stderr);

@@ -22,7 +22,7 @@ async fn a_connection_is_made_shown_and_listed_without_its_credentials() -> Resu
     });
     assert_eq!(made.body, expected);
     assert_eq!(world.get(&format!("/{id}")).await?.body, expected);
-    let listed = world.get("").await?;
+    let listed = world.get("?settings=true").await?;
     assert_eq!((listed.status, &listed.body), (200, &json!([expected])));
 
     // The credentials are there all the same, and sealed: a job can be run with them.

@@ -1,0 +1,8 @@
+//! What one tenant, key, upstream or reader can do to the others: nothing that they notice.
+
+mod answers;
+mod endless;
+mod keys;
+mod panics;
+mod seal;
+mod streams;
