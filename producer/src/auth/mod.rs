@@ -11,6 +11,7 @@ mod issuer;
 mod key_set;
 
 use common::config::AuthConfig;
+use common::plain::controls_display;
 use common::store::users::MAX_SUBJECT_CHARS;
 use issuer::Issuer;
 use jsonwebtoken::errors::ErrorKind;
@@ -153,7 +154,7 @@ impl Tokens {
         let usable = |subject: &String| {
             !subject.is_empty()
                 && subject.chars().count() <= MAX_SUBJECT_CHARS
-                && !subject.chars().any(char::is_control)
+                && !subject.contains(controls_display)
         };
         let subject = claims
             .sub

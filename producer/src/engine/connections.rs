@@ -5,6 +5,7 @@ use chrono::Utc;
 use common::command::{MAX_TEXT_CHARS, OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
+use common::plain::controls_display;
 use common::store::connections::{ConnectionView, NewConnection};
 use common::store::jobs::JobView;
 use common::store::known::{StragglerQuery, StragglerView};
@@ -194,8 +195,10 @@ fn checked(draft: &ConnectionDraft) -> Result<String, EngineError> {
     if draft.name.trim().is_empty() {
         return wrong("name", "a connection needs a name".to_owned());
     }
-    if draft.name.chars().count() > MAX_TEXT_CHARS || draft.name.contains('\0') {
-        let reason = format!("a name has at most {MAX_TEXT_CHARS} characters, and no NUL among them");
+    if draft.name.chars().count() > MAX_TEXT_CHARS || draft.name.contains(controls_display) {
+        let reason = format!(
+            "a name has at most {MAX_TEXT_CHARS} characters, and none that controls how text is shown"
+        );
         return wrong("name", reason);
     }
     let base_url = match Url::parse(&draft.base_url) {

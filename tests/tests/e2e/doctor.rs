@@ -76,7 +76,7 @@ async fn healthy_services_pass() -> Result<()> {
     assert!(alone.finds_no_consumer(), "{:#}", alone.told);
 
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
-    fixture.until_sql("select count(*) = 10 and bool_and(succeeded_at is not null) from sweeps").await?;
+    fixture.until_sql("select count(*) = 11 and bool_and(succeeded_at is not null) from sweeps").await?;
     let ran = backhaul(&fixture.environment(), &["doctor"]).await?;
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
     for part in [
@@ -90,7 +90,7 @@ async fn healthy_services_pass() -> Result<()> {
         "✓ database: its clock is",
         "sessions are in use",
         "✓ workers: 1 alive",
-        "✓ sweeper: 10 duties",
+        "✓ sweeper: 11 duties",
         "✓ credentials: 1 connections",
         "✓ broker: amqp://guest:***@",
         "✓ broker: this user may declare, bind, publish and consume",

@@ -4,5 +4,6 @@ mod answers;
 mod endless;
 mod keys;
 mod panics;
+mod plans;
 mod seal;
 mod streams;
