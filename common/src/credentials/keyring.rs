@@ -106,7 +106,8 @@ impl Keyring {
         self.current.iter().chain(&self.old)
     }
 
-    /// Seals credentials for one connection and where it sends them; `None` for an empty object or null, which are no secret and need no key.
+    /// Seals credentials for one connection and where it sends them; `None` for an empty object or null, which are no
+    /// secret and need no key.
     ///
     /// # Errors
     /// When no key is configured.

@@ -1,8 +1,8 @@
 //! The credentials of connections, sealed: whoever reads the database, a backup or a log finds bytes that only the
 //! configured key opens.
 //!
-//! [`Keyring`] seals and opens; [`Sealed`] is what is stored, [`Bound`] where it may go; [`Redactor`] takes secrets out of what an upstream sent
-//! back. The store knows sealed bytes only: credentials are sealed where they are given, and opened where they are used.
+//! [`Keyring`] seals and opens; [`Sealed`] is what is stored, [`Bound`] where it may go; [`Redactor`] takes secrets out of
+//! what an upstream sent back. The store knows sealed bytes only: credentials are sealed where they are given, and opened where they are used.
 
 mod key;
 mod keyring;

@@ -208,11 +208,12 @@ impl Server {
         request: Request<Incoming>,
     ) -> (Response<axum::body::Body>, Option<OwnedSemaphorePermit>) {
         let always = ALWAYS_ANSWERED.contains(&request.uri().path());
-        let waited = async {
+        let working = if always {
+            None
+        } else {
             // The semaphore is never closed.
             timeout(LONGEST_WAIT, Arc::clone(&self.working).acquire_owned()).await.ok().and_then(Result::ok)
         };
-        let working = if always { None } else { waited.await };
         let mut answer = if always || working.is_some() {
             let Ok(answer) = self.router.call(request.map(read_on)).await;
             answer

@@ -68,14 +68,6 @@ pub const fn no_credentials(_connection: ConnectionId) -> Result<Option<Sealed>,
     Ok(None)
 }
 
-impl ConnectionView {
-    /// To what its credentials are bound.
-    #[must_use]
-    pub const fn bound(&self) -> Bound<'_> {
-        Bound { connection: self.id, base_url: self.base_url.as_str(), settings: &self.settings }
-    }
-}
-
 /// A connection, without its credentials.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectionView {
@@ -109,6 +101,14 @@ pub struct ConnectionView {
     pub account_doubted_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+impl ConnectionView {
+    /// To what its credentials are bound.
+    #[must_use]
+    pub const fn bound(&self) -> Bound<'_> {
+        Bound { connection: self.id, base_url: self.base_url.as_str(), settings: &self.settings }
+    }
 }
 
 /// An API key as it is listed: never the key itself.

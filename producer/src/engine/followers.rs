@@ -105,13 +105,9 @@ impl Followers {
                 }
             }
             let (keys, users): (Vec<_>, Vec<_>) = (keys.into_iter().collect(), users.into_iter().collect());
-            let good = async { Ok((store.good_keys(&keys).await?, store.good_users(&users).await?)) };
-            match good.await {
+            match tokio::try_join!(store.good_keys(&keys), store.good_users(&users)) {
                 Ok((keys, users)) => self.send_away(&keys, &users),
-                Err(error) => {
-                    let error: common::store::StoreError = error;
-                    tracing::debug!(%error, "followers stay until the database answers");
-                }
+                Err(error) => tracing::debug!(%error, "followers stay until the database answers"),
             }
         }
     }
@@ -164,5 +160,43 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.followers.held().entries.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn following(expires: Option<SystemTime>) -> (watch::Sender<Option<SentAway>>, Following) {
+        let (away, sent_away) = watch::channel(None);
+        (away, Following { followers: Followers::default(), number: 0, sent_away, expires })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_goes_when_it_is_too_old_and_when_its_token_expires() {
+        let now = SystemTime::now();
+        let soon = Duration::from_secs(30);
+        for (expires, why, within) in [
+            (None, SentAway::Age, LONGEST),
+            (Some(now + 2 * LONGEST), SentAway::Age, LONGEST),
+            (Some(now + soon), SentAway::Expired, soon),
+            (Some(now - soon), SentAway::Expired, Duration::ZERO),
+        ] {
+            let (_away, following) = following(expires);
+            let began = tokio::time::Instant::now();
+            assert_eq!(following.end().await, why, "{expires:?}");
+            let took = began.elapsed();
+            // The time of the token passes beside the test's own.
+            assert!(took <= within + Duration::from_secs(1), "{took:?}");
+            assert!(took + Duration::from_secs(10) >= within, "{took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_goes_when_it_is_sent_away() {
+        let (away, following) = following(None);
+        away.send_replace(Some(SentAway::NoLonger));
+        let began = tokio::time::Instant::now();
+        assert_eq!((following.end().await, began.elapsed()), (SentAway::NoLonger, Duration::ZERO));
     }
 }
