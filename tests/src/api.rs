@@ -4,7 +4,7 @@ use crate::fixture::Fixture;
 use anyhow::Result;
 use common::amqp::Publisher;
 use common::health::Health;
-use common::ids::TenantId;
+use common::ids::{JobId, TenantId};
 use common::telemetry::Metrics;
 use producer::api_key::ApiKey;
 use producer::config::ApiConfig;
@@ -58,6 +58,11 @@ impl Api {
     /// The same of somebody else.
     pub fn jobs_as(&self, key: &str, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}/api/v1/jobs{path}", self.origin)).bearer_auth(key)
+    }
+
+    /// A request of somebody to follow a job's events as a stream.
+    pub fn events_as(&self, key: &str, job: JobId) -> RequestBuilder {
+        self.jobs_as(key, Method::GET, &format!("/{job}/events")).header("accept", "text/event-stream")
     }
 }
 

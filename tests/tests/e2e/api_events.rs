@@ -46,7 +46,7 @@ fn kept(events: &[Sent]) -> Vec<&str> {
 }
 
 async fn stream(api: &Api, job: JobId, last: Option<i64>) -> Result<Response> {
-    let mut request = api.jobs(Method::GET, &format!("/{job}/events")).header("accept", "text/event-stream");
+    let mut request = api.events_as(&api.key, job);
     if let Some(last) = last {
         request = request.header("last-event-id", last.to_string());
     }
@@ -158,7 +158,7 @@ async fn another_tenant_hears_nothing_and_followers_are_limited() -> Result<()> 
     for _ in 0..20 {
         open.push(stream(&api, job, None).await?);
     }
-    let request = api.jobs(Method::GET, &format!("/{job}/events")).header("accept", "text/event-stream");
+    let request = api.events_as(&api.key, job);
     let (status, body) = read(request.send().await?).await?;
     assert_eq!(
         (status, &body["code"]),

@@ -5,12 +5,11 @@ use common::ids::JobId;
 use futures::StreamExt;
 use harness::api::{Api, new_key};
 use harness::fixture::Fixture;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::json;
 
 async fn stream(api: &Api, key: &str, job: JobId) -> Result<Response> {
-    let request = api.jobs_as(key, Method::GET, &format!("/{job}/events"));
-    Ok(request.header("accept", "text/event-stream").send().await?)
+    Ok(api.events_as(key, job).send().await?)
 }
 
 /// The last event of a stream that ends.
