@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-commands bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker test-clients verify-all matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
+.PHONY: help demo demo-real bench-cancel bench-commands bench-neighbours bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker test-clients verify-all matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,11 @@ bench-cancel: up ## measure how long a cancel takes (ARGS=... goes to the progra
 
 bench-commands: tools ## how fast commands in bursts are applied (BASE=COMMIT: beside that build)
 	cargo build $(LOCKED) --release --workspace --bins
-	@scripts/bench_commands.sh "$(BASE)" $(ARGS)
+	@scripts/bench_base.sh bench-commands "$(BASE)" $(ARGS)
+
+bench-neighbours: tools ## what one tenant's mischief costs another (BASE=COMMIT: beside that build)
+	cargo build $(LOCKED) --release --workspace --bins
+	@scripts/bench_base.sh bench-neighbours "$(BASE)" $(ARGS)
 
 bench-recovery: up ## measure how long it takes until work goes on after something broke
 	cargo build $(LOCKED) --release --workspace --bins

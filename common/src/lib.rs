@@ -13,6 +13,7 @@ mod fuzz;
 pub mod health;
 pub mod ids;
 pub mod job;
+pub mod json;
 pub mod outage;
 pub mod payload;
 pub mod plain;

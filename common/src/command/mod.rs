@@ -10,6 +10,7 @@ pub use names::UnknownName;
 
 use crate::ids::{ConnectionId, JobId, SchemaId};
 use crate::job::{JobMode, JobStatus};
+use crate::json;
 use crate::short::short;
 use chrono::{DateTime, Datelike, Utc};
 use schemars::JsonSchema;
@@ -61,8 +62,9 @@ impl OnConflict {
 pub struct StartCommand {
     /// The connection to sync.
     pub connection_id: ConnectionId,
-    /// The job's identifier, if the sender wants to choose it.
+    /// The job's identifier, if the sender wants to choose it. Not over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     pub job_id: Option<JobId>,
     /// The identity of the command: a repeat is applied once. The AMQP `message_id` serves if it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -379,10 +381,11 @@ pub fn fields(body: &[u8]) -> Result<Map<String, Value>, Undecodable> {
     }
     let text = std::str::from_utf8(body)
         .map_err(|error| Undecodable::new("not_json", format!("the body is not UTF-8: {error}")))?;
-    match serde_json::from_str::<Value>(text) {
+    match json::read(text.as_bytes()) {
         Ok(value) if let Some(why) = foreign::framework(&value) => Err(Undecodable::new("invalid", why)),
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Undecodable::new("invalid", "the body must be a JSON object")),
+        Err(error) if json::is_duplicate(&error) => Err(Undecodable::new("invalid", error)),
         Err(error) => Err(Undecodable::new("not_json", format!("the body is not JSON: {error}"))),
     }
 }

@@ -23,6 +23,7 @@ fn refusals_name_the_fault() {
         ("[]", "invalid"),
         ("{}", "invalid"),
         (r#"{"connection_id": "x"}"#, "invalid"),
+        (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "name": "a", "name": "a"}"#, "invalid"),
         (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "mode": "sideways"}"#, "invalid"),
         (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "name": "a\u0000b"}"#, "invalid"),
         (r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "schema_id": "x"}"#, "invalid"),

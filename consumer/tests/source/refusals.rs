@@ -166,12 +166,33 @@ async fn private_addresses_are_refused() {
     let mut config = small_limits();
     config.allow_private_addresses = false;
     let http = limited(config);
-    for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
-        let mut url = upstream.url.clone();
-        url.set_host(Some(host)).unwrap();
-        let cause = permanent(fetch(&*list(&url), &http, None, Duration::from_secs(5)).await);
-        assert!(cause.contains("no public address"), "{cause}");
+    for host in ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"] {
+        let cause = permanent(fetch(&*list(&at(&upstream, host)), &http, None, Duration::from_secs(5)).await);
+        assert!(cause.contains("is not a public address"), "{cause}");
     }
+    assert_eq!(upstream.seen(), Vec::<String>::new());
+}
+
+fn at(upstream: &Upstream, host: &str) -> Url {
+    let mut url = upstream.url.clone();
+    url.set_host(Some(host)).unwrap();
+    url
+}
+
+#[tokio::test]
+async fn a_name_of_the_private_network_is_answered_as_one_that_does_not_exist() {
+    let upstream = Upstream::text(answer(&[])).await;
+    let mut config = small_limits();
+    config.allow_private_addresses = false;
+    let http = limited(config);
+    let mut causes = Vec::new();
+    for host in ["localhost", "no-such-name.invalid"] {
+        let list = list(&at(&upstream, host));
+        let cause = transient(fetch(&*list, &http, None, Duration::from_secs(20)).await);
+        assert!(cause.contains("does not lead to a public address"), "{cause}");
+        causes.push(cause.replace(host, "HOST"));
+    }
+    assert_eq!(causes[0], causes[1]);
     assert_eq!(upstream.seen(), Vec::<String>::new());
 }
 

@@ -57,10 +57,8 @@ pub enum EngineError {
         /// Its active job.
         active: JobId,
     },
-    /// The chosen identifier is another job's.
-    #[error(
-        "the identifier {0} belongs to a job of another connection; choose a fresh UUID, or leave job_id out"
-    )]
+    /// The identifier that was drawn for a job is another job's.
+    #[error("the identifier {0}, drawn at random, is taken; send the request again")]
     IdTaken(JobId),
     /// The job is over.
     #[error("job {job} cannot be cancelled: it is {status} already")]

@@ -155,12 +155,12 @@ impl Engine {
         Self { keyring, ..self }
     }
 
-    /// Accepts a job: its row, then its start command. A repeat (of `job_id`, or of `command_id`) is answered with the
-    /// job that is there, and so is a start that would use the active one.
+    /// Accepts a job: its row, then its start command. A repeat (of `command_id`) is answered with the job that is there,
+    /// and so is a start that would use the active one.
     ///
     /// # Errors
-    /// [`EngineError::Invalid`], [`EngineError::NoConnection`], [`EngineError::JobActive`], [`EngineError::IdTaken`] or
-    /// [`EngineError::Store`]; after the last the job may or may not be there.
+    /// [`EngineError::Invalid`], [`EngineError::NoConnection`], [`EngineError::JobActive`] or [`EngineError::Store`]; after
+    /// the last the job may or may not be there.
     pub async fn start(&self, tenant: TenantId, command: StartCommand) -> Result<JobView, EngineError> {
         let id = command.command_id.clone().filter(|id| !id.is_empty());
         let identity = id.map(|id| CommandIdentity::Given {
@@ -193,9 +193,15 @@ impl Engine {
         identity: Option<CommandIdentity>,
     ) -> Result<JobView, EngineError> {
         command.check().map_err(EngineError::Invalid)?;
+        if command.job_id.is_some() {
+            // Identifiers of jobs are one namespace: a caller could take those that another tenant will choose, or ask which
+            // there are.
+            let why = "job_id cannot be chosen here: the answer names the job; send a command_id to make a repeat safe";
+            return Err(EngineError::Invalid(why.to_owned()));
+        }
         let connection = command.connection_id;
         let request = StartRequest {
-            job: command.job_id.unwrap_or_else(JobId::random),
+            job: JobId::random(),
             connection,
             tenant: Some(tenant),
             date_from: command.date_from,

@@ -142,7 +142,10 @@ impl From<EngineError> for Problem {
             EngineError::JobActive { active, .. } => {
                 Self::new(StatusCode::CONFLICT, "job_active", detail).with("job_id", active.to_string())
             }
-            EngineError::IdTaken(_) => Self::new(StatusCode::CONFLICT, "job_id_taken", detail),
+            EngineError::IdTaken(job) => {
+                tracing::error!(%job, "a fresh identifier of a job was taken");
+                Self::internal()
+            }
             EngineError::NotCancellable { job, status } => {
                 Self::wrong_state("not_cancellable", detail, job, status)
             }

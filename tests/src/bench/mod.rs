@@ -1,6 +1,7 @@
 //! Programs that measure: how fast pages are pulled, how long a cancel takes, and how long it takes to recover from what
 //! breaks.
 
+mod build;
 pub mod cancel;
 pub mod commands;
 pub mod fairness;
@@ -9,11 +10,13 @@ pub mod goal;
 mod ground;
 mod jobs;
 mod machine;
+pub mod neighbours;
 mod observer;
 pub mod recovery;
 pub mod scale;
 pub mod throughput;
 
+pub use build::Build;
 pub use figures::{Figures, Series};
 pub use ground::Ground;
 pub use machine::about;

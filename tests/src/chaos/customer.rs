@@ -59,11 +59,11 @@ impl Customer {
             }
             Action::Start(Way::Http) => {
                 world.tally.command("start over HTTP");
-                let start = self.start(world);
-                let body = json!({ "connection_id": start.connection_id, "job_id": start.job_id, "date_from": start.date_from, "date_to": start.date_to });
-                if let Some(job) = self.call(world, "jobs", &body).await {
-                    world.ledger.promises().accepted.insert(job);
-                }
+                let StartCommand { connection_id, date_from, date_to, .. } = self.start(world);
+                let body =
+                    json!({ "connection_id": connection_id, "date_from": date_from, "date_to": date_to });
+                self.newest = self.call(world, "jobs", &body).await;
+                world.ledger.promises().accepted.extend(self.newest);
             }
             Action::Cancel(way) => {
                 let Some(job) = self.newest else { return Ok(()) };

@@ -7,7 +7,7 @@ use harness::api::new_key;
 use harness::fixture::Fixture;
 use harness::process::Program;
 use harness::settle_gate::{PATIENT, SettleGate};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// What the page's row says of failures: nothing.
@@ -160,10 +160,10 @@ async fn a_producer_that_is_told_to_end_refuses_nobody_for_a_while() -> Result<(
         anyhow::Ok(request.send().await?.status().as_u16())
     };
     let kept = reqwest::Client::new();
-    let job = JobId::random();
-    let first = json!({ "connection_id": account.connection, "job_id": job });
-    let first = kept.post(format!("{base}/api/v1/jobs")).bearer_auth(&key).json(&first);
-    assert_eq!(first.send().await?.status().as_u16(), 202);
+    let first = kept.post(format!("{base}/api/v1/jobs")).bearer_auth(&key).json(&start).send().await?;
+    assert_eq!(first.status().as_u16(), 202);
+    let first: Value = first.json().await?;
+    let job: JobId = serde_json::from_value(first["id"].clone())?;
     let stream = kept.get(format!("{base}/api/v1/jobs/{job}/events")).bearer_auth(&key);
     let mut stream = stream.header("accept", "text/event-stream").send().await?;
     assert!(stream.chunk().await?.is_some(), "what has happened so far");

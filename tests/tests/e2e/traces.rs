@@ -161,10 +161,11 @@ async fn a_request_is_followed_like_a_command() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let api = Api::start(&fixture, account.tenant).await?;
     let (tap, events) = (Tap::on(&fixture).await?, Listener::to_events(&fixture).await?);
-    let job = JobId::random();
-    let body = json!({ "connection_id": account.connection, "job_id": job });
+    let body = json!({ "connection_id": account.connection });
     let request = api.jobs(Method::POST, "").header("traceparent", START).json(&body);
-    assert_eq!(read(request.send().await?).await?.0, StatusCode::ACCEPTED);
+    let (status, accepted) = read(request.send().await?).await?;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let job: JobId = serde_json::from_value(accepted["id"].clone())?;
     tap.until("sync.start", job).await?;
     let consumer = fixture.consumer().await?;
     fixture.until_over(job, JobStatus::Completed).await?;

@@ -11,14 +11,25 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tracing::debug;
 use url::{Host, Url};
 
-/// An upstream whose address is not public.
+/// A URL whose host is an address that is not public.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{host} has no public address: set allow_private_addresses if upstreams on private networks are to be trusted"
+    "{host} is not a public address: set allow_private_addresses if upstreams on private networks are to be trusted"
 )]
 pub(super) struct AddressRefused {
+    host: String,
+}
+
+/// A name that leads to no public address. Whether it leads to a private one is not said: whoever may write a base URL could
+/// list the names of the network that a consumer runs in.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the name {host} does not lead to a public address: check how it is spelled, or set allow_private_addresses if upstreams on private networks are to be trusted"
+)]
+struct NotPublic {
     host: String,
 }
 
@@ -30,19 +41,22 @@ pub(super) struct Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
+        let (allow_private, host) = (self.allow_private, name.as_str().to_owned());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let (allowed, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
-                found.partition(|address| allow_private || is_public(address.ip()));
-            if !allowed.is_empty() {
-                return Ok(Box::new(allowed.into_iter()) as Addrs);
+            let found: io::Result<Vec<SocketAddr>> =
+                tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect);
+            if allow_private {
+                return Ok(Box::new(found?.into_iter()) as Addrs);
             }
-            let host = name.as_str().to_owned();
-            if refused.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")).into());
+            if let Err(error) = &found {
+                debug!(host, %error, "a name cannot be resolved");
             }
-            Err(AddressRefused { host }.into())
+            let mut public = found.unwrap_or_default();
+            public.retain(|address| is_public(address.ip()));
+            if public.is_empty() {
+                return Err(NotPublic { host }.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
         })
     }
 }

@@ -179,8 +179,11 @@ impl From<EngineError> for Refusal {
                 Self::conflict(format!("job {job} cannot be cancelled: it is {word} already"))
                     .with("job_id", job.to_string())
             }
-            EngineError::IdTaken(_)
-            | EngineError::KeyReused
+            EngineError::IdTaken(job) => {
+                tracing::error!(%job, "a fresh identifier of a job was taken");
+                Self::internal()
+            }
+            EngineError::KeyReused
             | EngineError::NotPausable { .. }
             | EngineError::NotResumable { .. }
             | EngineError::ResumedBefore { .. }

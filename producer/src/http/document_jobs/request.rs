@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use common::command::{MAX_COMMAND_BYTES, OnConflict, StartCommand};
 use common::ids::{ConnectionId, SchemaId};
 use common::job::JobMode;
+use common::json;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
@@ -32,11 +33,9 @@ pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusa
 
 /// A body as a type, or which field of it is at fault.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    let mut json = serde_json::Deserializer::from_slice(body);
     let refused = |error: String| Refusal::bad_request(format!("the body cannot be read: {error}"));
-    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| refused(error.to_string()))?;
-    json.end().map_err(|error| refused(error.to_string()))?;
-    Ok(read)
+    let value = json::read(body).map_err(|error| refused(error.to_string()))?;
+    serde_path_to_error::deserialize(value).map_err(|error| refused(error.to_string()))
 }
 
 /// The key under which a start is done once; printable ASCII.
@@ -141,6 +140,8 @@ mod tests {
         assert!(why("{}").contains("missing field `connection_id`"), "{}", why("{}"));
         let wrong = r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "document_ids": ["a", 7]}"#;
         assert!(why(wrong).contains("document_ids[1]: invalid type"), "{}", why(wrong));
+        let twice = r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "name": "a", "name": "b"}"#;
+        assert!(why(twice).contains("the member \"name\" appears twice"), "{}", why(twice));
         let given = StartBody::read(
             br#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "colour": 1}"#,
             "api",

@@ -48,14 +48,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
         .routes(routes!(stragglers::stragglers))
 }
 
-/// Starts a job. The body is that of a start message.
+/// Starts a job. The body is that of a start message without `job_id`: the answer names the job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs",
     operation_id = "start_job", security(("key" = [])), request_body = StartCommand, responses(
     (status = 202, description = "Accepted", body = JobBody, headers(
         ("Location" = String, description = "The job"))),
     (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such connection", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Another job of the connection is active (`job_active`, with its `job_id`), or the identifier is taken (`job_id_taken`)", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Another job of the connection is active (`job_active`, with its `job_id`), or `command_id` stood for another request (`key_reused`)", body = Problem, content_type = "application/problem+json"),
     (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn start(

@@ -17,6 +17,7 @@ pub(super) async fn starts(ground: &Ground, number: usize) -> Result<f64> {
     let began = Utc::now();
     publish_starts(ground, &jobs).await?;
     ground
+        .deployment
         .until(
             "select count(*) = cardinality($1) from jobs where id = any($1) and started_at is not null",
             &jobs,
@@ -24,7 +25,7 @@ pub(super) async fn starts(ground: &Ground, number: usize) -> Result<f64> {
         .await?;
     let last: DateTime<Utc> = sqlx::query_scalar("select max(started_at) from jobs where id = any($1)")
         .bind(&jobs)
-        .fetch_one(&mut ground.session().await?)
+        .fetch_one(&mut ground.deployment.session().await?)
         .await?;
     Ok(f64::from(u32::try_from(number)?) / (last - began).as_seconds_f64())
 }
@@ -32,7 +33,7 @@ pub(super) async fn starts(ground: &Ground, number: usize) -> Result<f64> {
 async fn publish_starts(ground: &Ground, jobs: &[Uuid]) -> Result<()> {
     let starts = jobs.iter().zip(&ground.connections);
     let publishes = starts.map(|(job, connection)| {
-        ground.publish("start", json!({ "job_id": job, "connection_id": connection }))
+        ground.deployment.publish("start", json!({ "job_id": job, "connection_id": connection }))
     });
     try_join_all(publishes).await.map(drop)
 }
@@ -43,14 +44,15 @@ pub(super) async fn cancels(ground: &Ground, number: usize) -> Result<Vec<Durati
     publish_starts(ground, &jobs).await?;
     let all_hang =
         "select count(*) = cardinality($1) from slices where job_id = any($1) and lease_token is not null";
-    ground.until(all_hang, &jobs).await?;
+    ground.deployment.until(all_hang, &jobs).await?;
     let publishes = jobs.iter().map(async |job| {
         let began = Utc::now();
-        ground.publish("cancel", json!({ "job_id": job })).await?;
+        ground.deployment.publish("cancel", json!({ "job_id": job })).await?;
         anyhow::Ok((*job, began))
     });
     let began = try_join_all(publishes).await?;
     ground
+        .deployment
         .until(
             "select count(*) = cardinality($1) from jobs where id = any($1) and status = 'cancelled'",
             &jobs,
@@ -59,7 +61,7 @@ pub(super) async fn cancels(ground: &Ground, number: usize) -> Result<Vec<Durati
     let ended: Vec<(Uuid, DateTime<Utc>)> =
         sqlx::query_as("select id, finished_at from jobs where id = any($1)")
             .bind(&jobs)
-            .fetch_all(&mut ground.session().await?)
+            .fetch_all(&mut ground.deployment.session().await?)
             .await?;
     let ended: std::collections::HashMap<_, _> = ended.into_iter().collect();
     began

@@ -1,14 +1,11 @@
 //! Commands in bursts: how fast starts are applied, how long cancels and HTTP calls take when many come at once. Two builds
 //! are measured beside each other, each on servers of its own; what they have in common is used, and no more.
 
-mod build;
 mod burst;
 mod ground;
 
-pub use build::Build;
-
 use super::throughput::meter::median;
-use super::{Outcome, Series, say};
+use super::{Build, Outcome, Series, say};
 use anyhow::Result;
 use ground::Ground;
 use serde_json::{Value, json};
@@ -63,9 +60,9 @@ async fn round(build: &Build, plan: Plan) -> Result<Round> {
     let most = plan.starts.max(plan.cancels).max(plan.callers * plan.calls);
     let ground = Box::pin(Ground::prepare(build, most, plan.cancels)).await?;
     let starts_per_second = burst::starts(&ground, plan.starts).await?;
-    ground.end_all().await?;
+    ground.deployment.end_all().await?;
     let cancels = burst::cancels(&ground, plan.cancels).await?;
-    ground.end_all().await?;
+    ground.deployment.end_all().await?;
     let (http_starts, http_cancels) = burst::over_http(&ground, plan).await?;
     let mut figures = vec![("starts accepted and planned, per second".to_owned(), starts_per_second)];
     for (what, times) in [

@@ -1,8 +1,8 @@
 //! `make bench-commands`: commands in bursts, beside an older build.
 
 use clap::Parser;
-use harness::bench::commands::{self, Build, Plan};
-use harness::bench::{fail, finish};
+use harness::bench::commands::{self, Plan};
+use harness::bench::{Build, fail, finish};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,13 +41,10 @@ struct Arguments {
 async fn main() -> ExitCode {
     let Arguments { base, base_name, starts, cancels, callers, calls, rounds, json } = Arguments::parse();
     let plan = Plan { starts, cancels, callers, calls, rounds: rounds.max(1) };
-    let own = match std::env::current_exe() {
-        Ok(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
-        Err(error) => return fail(&error.into()),
+    let builds = match Build::beside(base, &base_name) {
+        Ok(builds) => builds,
+        Err(error) => return fail(&error),
     };
-    let mut builds: Vec<_> =
-        base.into_iter().map(|programs| Build { name: base_name.clone(), programs }).collect();
-    builds.push(Build { name: "this".to_owned(), programs: own });
     match Box::pin(commands::measure(builds, plan)).await {
         Ok(compared) => finish(&compared, json.as_deref()),
         Err(error) => fail(&error),

@@ -1,7 +1,7 @@
 //! The native contract takes the same tokens beside its keys, and knows the same roles.
 
 use super::agency::Agency;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use common::store::users::Role;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -57,6 +57,29 @@ async fn strangers_are_strangers_here_too() -> Result<()> {
     // Whose job it is is not told here, whoever asks to cancel it.
     let cancel = agency.api.native(Method::POST, &format!("{path}/cancel"), &bob).send().await?;
     assert_eq!(read(cancel).await?.1["code"], "job_not_found");
+    agency.call(super::agency::CANCEL, &json!({ "job_id": job })).await?;
+    agency.fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_user_is_disabled_or_moved() -> Result<()> {
+    let agency = Agency::with_calls(0).await?;
+    let job = agency.start().await?;
+    let (store, tenant) = (&agency.fixture.store, agency.account.tenant);
+    let (elsewhere, ..) = agency.other().await?;
+    for subject in ["disabled", "moved"] {
+        let token = agency.user(subject, Some(tenant), Role::Viewer).await?;
+        let path = format!("/jobs/{job}/events");
+        let call = agency.api.native(Method::GET, &path, &token).header("accept", "text/event-stream");
+        let stream = call.send().await?;
+        ensure!(stream.status() == 200, "{}", stream.status());
+        match subject {
+            "disabled" => assert!(store.disable_user(subject).await?),
+            _ => drop(store.put_user(subject, Some(elsewhere), None).await?),
+        }
+        let all = stream.text().await?;
+        assert!(all.contains("event: closed") && !all.contains("event: job.cancelled"), "{subject}: {all}");
+    }
     agency.call(super::agency::CANCEL, &json!({ "job_id": job })).await?;
     agency.fixture.finish([]).await
 }

@@ -112,9 +112,8 @@ async fn the_refusal_of_a_start_is_not_told_to_another_tenant() -> Result<()> {
     fixture.publish_start_command(&Fixture::start_command(other.connection, job)).await?;
     fixture.until_sql("select exists (select from job_events where kind like '%rejected%')").await?;
 
-    let body = json!({ "connection_id": acme.connection, "job_id": job });
-    let (status, _) = read(api.jobs(Method::POST, "").json(&body).send().await?).await?;
-    assert_eq!(status, StatusCode::ACCEPTED);
+    fixture.publish_start_command(&Fixture::start_command(acme.connection, job)).await?;
+    fixture.until(job, |_| true).await?;
     let (_, events) = read(api.jobs(Method::GET, &format!("/{job}/events")).send().await?).await?;
     let kinds: Vec<_> = events["data"].as_array().context("events")?.iter().map(|it| &it["event"]).collect();
     assert!(!kinds.contains(&&json!("job.rejected")) && !kinds.is_empty(), "{kinds:?}");
@@ -124,6 +123,32 @@ async fn the_refusal_of_a_start_is_not_told_to_another_tenant() -> Result<()> {
     assert_eq!(status, StatusCode::NOT_FOUND);
     fixture.upstream.release();
     fixture.finish([consumer]).await
+}
+
+#[tokio::test]
+async fn another_tenants_job_is_answered_like_one_that_does_not_exist() -> Result<()> {
+    let tenants = [TenantOptions::new("acme", 0), TenantOptions::new("other", 0)];
+    let fixture = Fixture::start(Options::new(tenants)).await?;
+    let acme = fixture.account("acme", json!({})).await?;
+    let other = fixture.account("other", json!({})).await?;
+    let api = Api::start(&fixture, acme.tenant).await?;
+    let theirs = fixture.accept(other.connection).await?;
+    let mut answers = Vec::new();
+    for job in [theirs, JobId::random()] {
+        let start = json!({ "connection_id": acme.connection, "job_id": job });
+        let started = read(api.jobs(Method::POST, "").json(&start).send().await?).await?;
+        let path = format!("/{job}");
+        let shown = read(api.jobs(Method::GET, &path).send().await?).await?;
+        let cancelled = read(api.jobs(Method::POST, &format!("{path}/cancel")).send().await?).await?;
+        answers.push([started, shown, cancelled].map(|(status, body)| {
+            (status, body["code"].clone(), body["detail"].to_string().replace(&job.to_string(), "JOB"))
+        }));
+    }
+    assert_eq!(answers[0], answers[1]);
+    let [(started, ..), (shown, ..), (cancelled, ..)] = &answers[0];
+    let (refused, none) = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_FOUND);
+    assert_eq!((*started, *shown, *cancelled), (refused, none, none));
+    fixture.finish([]).await
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Table;
 use crate::show::moment;
+use common::json;
 use common::store::Store;
 use common::store::connections::{ConnectionView, Tenant};
 use common::store::limits::ConnectionLimits;
@@ -126,11 +127,16 @@ pub(super) fn object(what: &str, given: &str) -> Result<Value, Failure> {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("--{what}: {path} cannot be read: {error}")))?,
     };
-    match serde_json::from_str(&text) {
+    match json::read(text.as_bytes()) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => {
             Err(Failure::Usage(format!("--{what} must be a JSON object, such as {{\"api_key\": \"…\"}}")))
         }
+        Err(error) if json::is_duplicate(&error) => Err(Failure::Usage(format!(
+            "--{what}: a member appears twice (line {}, column {})",
+            error.line(),
+            error.column()
+        ))),
         Err(error) => Err(Failure::Usage(format!(
             "--{what} is not JSON (line {}, column {}); expected an object, such as {{\"api_key\": \"…\"}}, or @FILE",
             error.line(),

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use common::command::MAX_COMMAND_BYTES;
 use common::ids::JobId;
 use common::job::JobStatus;
+use common::json;
 use common::store::jobs::JobView;
 use common::warning::Warning;
 use serde::Serialize;
@@ -81,8 +82,11 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::bad_request(format!("the body is not a JSON object: {error}")))
+    match json::read(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Refusal::bad_request("the body is not a JSON object")),
+        Err(error) => Err(Refusal::bad_request(format!("the body is not a JSON object: {error}"))),
+    }
 }
 
 fn date(fields: &Map<String, Value>, name: &str) -> Result<Option<DateTime<Utc>>, Refusal> {

@@ -140,6 +140,7 @@ fn a_start_takes_nothing_or_dates() {
         r#"{"date_to": "2026-02"-02}"#,
         r#"{"date_to": ["2026-02-02"]}"#,
         r#"{"date_to": "2026-02-30T00:00:00Z"}"#,
+        r#"{"date_to": "2026-02-02", "date_to": "2026-02-03"}"#,
         "\u{feff}{}",
     ] {
         let refused = StartBody::read(wrong.as_bytes()).expect_err(wrong).into_response();

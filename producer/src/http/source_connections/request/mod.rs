@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use common::command::MAX_COMMAND_BYTES;
 use common::ids::{ConnectionId, JobId};
+use common::json;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 use utoipa::IntoParams;
@@ -226,7 +227,7 @@ impl NewConnection {
         if body.trim_ascii().is_empty() {
             return Err(vec![Wrong::new(&["body"], "missing", "Field required")]);
         }
-        let mut fields = match serde_json::from_slice(body) {
+        let mut fields = match json::read(body) {
             Ok(Value::Object(fields)) => fields,
             Ok(_) => {
                 let msg = "Input should be a valid dictionary";
@@ -234,7 +235,9 @@ impl NewConnection {
             }
             // Where, but never what: it may be secret.
             Err(error) => {
-                let msg = format!("JSON decode error at line {}, column {}", error.line(), error.column());
+                let what =
+                    if json::is_duplicate(&error) { "a member appears twice" } else { "JSON decode error" };
+                let msg = format!("{what} at line {}, column {}", error.line(), error.column());
                 return Err(vec![Wrong::new(&["body"], "json_invalid", msg)]);
             }
         };

@@ -105,6 +105,9 @@ fn what_is_wrong_never_repeats_a_secret() {
     let body = r#"{"name": "n", "source": "s", "base_url": "u", "credentials": {"api_key": s3cret"#;
     let said = json!(NewConnection::of_text(body.as_bytes()).unwrap_err()).to_string();
     assert!(!said.contains("s3cret"), "{said}");
+    let twice = r#"{"name": "n", "source": "s", "base_url": "u", "credentials": {"s3cret": 1, "s3cret": 2}}"#;
+    let said = json!(NewConnection::of_text(twice.as_bytes()).unwrap_err()).to_string();
+    assert!(said.contains("a member appears twice at line 1") && !said.contains("s3cret"), "{said}");
     let whole = r#"{"name": "n", "source": "s", "base_url": "u", "credentials": {"api_key": "s3cret"}}"#;
     let read = NewConnection::of_text(whole.as_bytes()).unwrap();
     assert!(!format!("{read:?}").contains("s3cret"), "{read:?}");

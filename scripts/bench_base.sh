@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures commands in bursts (`make bench-commands` builds what is measured), beside the programs of an older commit:
+# Runs a benchmark (`make bench-commands` and `make bench-neighbours` build it) beside the programs of an older commit:
 #
-#     scripts/bench_commands.sh COMMIT [arguments of bench-commands]
-#     scripts/bench_commands.sh '' [arguments]                           this build alone
+#     scripts/bench_base.sh BENCHMARK COMMIT [arguments of the benchmark]
+#     scripts/bench_base.sh BENCHMARK '' [arguments]                        this build alone
 #
 # The older commit is checked out and built once, in target/base/COMMIT. A clone without its history measures this build alone.
 set -euo pipefail
@@ -10,8 +10,8 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
-base=${1:-} bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
-shift || true
+benchmark=${1:?which benchmark?} base=${2:-} bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
+shift "$(($# < 2 ? $# : 2))"
 arguments=()
 if [[ -n $base ]]; then
     if git -C "$ROOT" cat-file -e "$base^{commit}" 2>/dev/null; then
@@ -27,4 +27,4 @@ if [[ -n $base ]]; then
         say "commit $base is not in this clone's history: this build is measured alone"
     fi
 fi
-exec "$bin/bench-commands" "${arguments[@]}" "$@"
+exec "$bin/$benchmark" "${arguments[@]}" "$@"
