@@ -11,7 +11,7 @@ set -euo pipefail
 POLICY=/usr/sbin/policy-rc.d
 SAVED=$POLICY.before-backhaul
 # Units of the packages that this project installs; nothing else is ever disabled.
-OURS='^(postgresql(@.*)?|rabbitmq-server|epmd(@.*)?|nginx|pgbouncer)\.(service|socket)$'
+OURS='^(postgresql(@.*)?|rabbitmq-server|epmd(@.*)?|nginx|pgbouncer|apache2|apache-htcacheclean|caddy|haproxy|varnish|varnishncsa)\.(service|socket)$'
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 

@@ -2,7 +2,7 @@
 # Installs the client libraries of other languages that tests use, once, below target/, at the versions that tests/clients names:
 #
 #     scripts/clients.sh python    pika, aio-pika and kombu, from PyPI; prints their Python interpreter
-#     scripts/clients.sh node      amqplib, @golevelup/nestjs-rabbitmq and Nest, from npm; prints the folder to run them in
+#     scripts/clients.sh node      amqplib, @golevelup/nestjs-rabbitmq, Nest and rhea, from npm; prints the folder to run them in
 set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh

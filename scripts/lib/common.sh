@@ -126,12 +126,12 @@ wait_until() {
     done
 }
 
-# Has a program installed, whose package has the same name. It is not started.
+# Has a program installed, whose package has the same name, or the second one. It is not started.
 provide_program() {
     PATH=$PATH:/usr/sbin command -v "$1" >/dev/null && return
     say "not installed here: $1"
-    apt_install "$1" ||
-        die "could not install $1 (Debian or Ubuntu, and root or sudo, are needed)" "install it yourself"
+    apt_install "${2:-$1}" ||
+        die "could not install ${2:-$1} (Debian or Ubuntu, and root or sudo, are needed)" "install it yourself"
 }
 
 # Installs Debian packages if we may; the message for a machine where we may not is the caller's.

@@ -113,9 +113,6 @@ impl Epoch<'_> {
         // Those that are consumed are declared when they are; nobody consumes this one.
         topology.declare_queue(&channel, limit, DEAD).await?;
         close_behind(channel);
-        for place in &mut known.places {
-            place.vacant();
-        }
         let (config, options) = (self.config.clone(), self.options.clone());
         let registrar = Registrar { config, options, connection, process_queue: process_queue.clone() };
         let subscription = Subscription::open(registrar, known.short_lived >= SUSPICIOUS).await?;

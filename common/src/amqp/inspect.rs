@@ -56,6 +56,19 @@ pub struct Inspected {
 }
 
 impl Topology {
+    /// Whether somebody has declared this namespace: whether commands have an exchange.
+    ///
+    /// # Errors
+    /// The broker does not answer in time, or the connection breaks.
+    pub async fn is_there(&self, connection: &Connection, limit: Duration) -> Result<bool, AmqpError> {
+        let channel = open(connection, limit).await?;
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let name = self.commands().into();
+        let look = channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default());
+        let looked = bounded(limit, "look at an exchange", look).await.map(|()| (0, 0));
+        Ok(standing(looked, Ok(()))? != Standing::Missing)
+    }
+
     /// Looks at every exchange and queue that [`Topology::declare`] makes, each on a channel of its own, since a refusal
     /// closes the channel.
     ///

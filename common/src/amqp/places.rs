@@ -4,6 +4,7 @@ use super::AmqpError;
 use super::supervisor::Prefetch;
 use super::topology::{Topology, WorkQueue};
 use crate::retry::{Delays, RetryPolicy};
+use metrics::gauge;
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -70,7 +71,7 @@ impl Place {
     pub(super) fn begin(&mut self) -> bool {
         let due = matches!(self.state, State::Due(at) if at <= Instant::now());
         if due {
-            self.state = State::Trying;
+            self.turn(State::Trying);
         }
         due
     }
@@ -79,21 +80,27 @@ impl Place {
     pub(super) fn begin_renewal(&mut self) -> bool {
         let consumed = self.state == State::Consumed;
         if consumed {
-            self.state = State::Renewing;
+            self.turn(State::Renewing);
         }
         consumed
     }
 
     /// A consumer is registered.
     pub(super) fn consumed(&mut self) {
-        self.state = State::Consumed;
+        self.turn(State::Consumed);
         self.failing = None;
         self.delays.reset();
     }
 
     /// There is no consumer, and it is to be registered as soon as possible.
     pub(super) fn vacant(&mut self) {
-        self.state = State::Due(Instant::now());
+        self.turn(State::Due(Instant::now()));
+    }
+
+    fn turn(&mut self, state: State) {
+        self.state = state;
+        let consumed = if self.is_consumed() { 1.0 } else { 0.0 };
+        gauge!("amqp_queue_consumed", "queue" => self.queue().word()).set(consumed);
     }
 
     /// A try has failed.
@@ -111,7 +118,8 @@ impl Place {
             tracing::warn!(queue = %self.prefetch.queue, error = words, "a queue cannot be consumed; it is tried again");
         }
         failing.words = words;
-        self.state = State::Due(now + self.delays.next_delay());
+        let again = State::Due(now + self.delays.next_delay());
+        self.turn(again);
     }
 
     /// For how long the queue has left every try unanswered.

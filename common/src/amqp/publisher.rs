@@ -103,6 +103,16 @@ impl Publisher {
     /// shows; `app_id` is set on every message. Must be called inside a tokio runtime.
     #[must_use]
     pub fn start(config: AmqpConfig, connection_name: &str, app_id: &str) -> Self {
+        Self::connecting(config, connection_name, app_id, true)
+    }
+
+    /// The same for a visitor, who declares nothing: in a namespace where nobody has, nothing is published.
+    #[must_use]
+    pub fn start_undeclared(config: AmqpConfig, connection_name: &str, app_id: &str) -> Self {
+        Self::connecting(config, connection_name, app_id, false)
+    }
+
+    fn connecting(config: AmqpConfig, connection_name: &str, app_id: &str, declares: bool) -> Self {
         let (sender, line) = watch::channel(Line::default());
         let stop = CancellationToken::new();
         let connection = TaskTracker::new();
@@ -120,7 +130,7 @@ impl Publisher {
             stop: stop.clone(),
             _stop_when_dropped: stop.clone().drop_guard(),
         };
-        connection.spawn(keep_connected(config, connection_name.to_owned(), sender, stop));
+        connection.spawn(keep_connected(config, connection_name.to_owned(), declares, sender, stop));
         connection.close();
         Self { inner: Arc::new(inner) }
     }

@@ -105,13 +105,15 @@ impl Lane {
 }
 
 impl Session {
-    async fn open(config: &AmqpConfig, name: &str, number: u64) -> Result<Self, AmqpError> {
+    async fn open(config: &AmqpConfig, name: &str, declares: bool, number: u64) -> Result<Self, AmqpError> {
         let limit = config.call_timeout;
         let connection = connect_to_publish(config, name).await?;
-        // A refused declaration closes its channel, so it gets one that nobody else uses.
-        let channel = bounded(limit, "open a channel", connection.create_channel()).await?;
-        config.topology().declare(&channel, limit).await?;
-        bounded(limit, "close a channel", channel.close(200, "declared".into())).await?;
+        if declares {
+            // A refused declaration closes its channel, so it gets one that nobody else uses.
+            let channel = bounded(limit, "open a channel", connection.create_channel()).await?;
+            config.topology().declare(&channel, limit).await?;
+            bounded(limit, "close a channel", channel.close(200, "declared".into())).await?;
+        }
         Ok(Self {
             number,
             messages: Lane::open(&connection, limit).await?,
@@ -130,10 +132,11 @@ impl Session {
     }
 }
 
-/// Connects, watches, and connects again, until `stop`.
+/// Connects, declares everything if that is its part, watches, and connects again, until `stop`.
 pub(super) async fn keep_connected(
     config: AmqpConfig,
     name: String,
+    declares: bool,
     line: watch::Sender<Line>,
     stop: CancellationToken,
 ) {
@@ -144,7 +147,7 @@ pub(super) async fn keep_connected(
         connected.set(0.0);
         let opened = tokio::select! {
             () = stop.cancelled() => break,
-            opened = Session::open(&config, &name, number) => opened,
+            opened = Session::open(&config, &name, declares, number) => opened,
         };
         match opened {
             Ok(session) => {

@@ -145,6 +145,7 @@ impl Supervisor {
                 doubted: &self.doubted,
             };
             let end = epoch.run(&mut known, &mut outage, &shutdown).await;
+            known.places.iter_mut().for_each(Place::vacant);
             let away_since = outage.since().unwrap_or_else(Instant::now);
             self.set_status(|status| {
                 (status.connected, status.consuming, status.process_queue) = (false, false, None);

@@ -31,6 +31,7 @@ pub use session::SCHEMA;
 
 use chrono::{DateTime, Utc};
 use pool::{Connector, Pool, Transaction};
+pub use pool::{asked_by, one_request};
 use std::sync::Arc;
 use tokio::sync::Notify;
 

@@ -4,6 +4,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use common::store::one_request;
 use common::trace;
 use futures::FutureExt;
 use metrics::{counter, histogram};
@@ -45,7 +46,7 @@ pub(super) async fn around(State(treatment): State<Treatment>, request: Request,
     // What is published for the request carries the trace that it came with.
     let traceparent =
         request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let handled = guarded(treatment, trace::within(traceparent.as_deref(), next.run(request)));
+    let handled = guarded(treatment, trace::within(traceparent.as_deref(), one_request(next.run(request))));
     let mut response = handled.instrument(span.clone()).await;
 
     let status = response.status().as_u16().to_string();

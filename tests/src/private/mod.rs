@@ -1,5 +1,5 @@
 //! Servers of a test's own, to be stopped, killed and started again while it runs: [`PrivatePostgres`] and
-//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files, and [`PrivatePgbouncer`], a pooler), from the programs that
+//! [`PrivateRabbit`] (and [`PrivateNginx`], which serves files, [`PrivatePgbouncer`], a pooler, and [`PrivateReverseProxy`]), from the programs that
 //! this machine has installed; the first two from another Debian release's, where one is asked for. [`Cluster`] is three of
 //! the one and two of the other. Each has its own ports of loopback and a temporary folder, runs as an unprivileged user,
 //! and is gone with its value: it ends when that is dropped, and dies with the thread that started it.
@@ -12,6 +12,7 @@ mod pgbouncer;
 mod postgres;
 mod programs;
 mod rabbit;
+mod reverse_proxy;
 mod standby;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use nginx::PrivateNginx;
 pub use pgbouncer::PrivatePgbouncer;
 pub use postgres::PrivatePostgres;
 pub use rabbit::PrivateRabbit;
+pub use reverse_proxy::{PrivateReverseProxy, ReverseProxy};
 
 use crate::servers::Servers;
 use anyhow::{Context, Result, bail, ensure};

@@ -1,8 +1,9 @@
 //! An nginx that serves files, as an upstream that costs next to nothing.
 
+use super::programs::installed;
 use super::{Folder, Server, TRIES, free_ports};
-use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
+use anyhow::{Result, bail};
+use std::path::PathBuf;
 use tokio::net::TcpStream;
 
 /// An nginx that belongs to its owner alone.
@@ -21,7 +22,7 @@ impl PrivateNginx {
     /// When nginx is not installed here, or does not start.
     pub async fn start() -> Result<Self> {
         let folder = Folder::create("nginx")?;
-        let program = program()?;
+        let program = installed("nginx", "scripts/nginx.sh")?;
         std::fs::create_dir(folder.path.join("pages"))?;
         for _try in 0..TRIES {
             let [port] = free_ports()?;
@@ -72,12 +73,4 @@ fn configuration(port: u16) -> String {
          {temporary}    access_log off;\n    default_type application/json;\n    sendfile on;\n    tcp_nopush on;\n    \
          keepalive_requests 1000000;\n    keepalive_timeout 300s;\n    server {{ listen 127.0.0.1:{port}; root pages; }}\n}}\n"
     )
-}
-
-fn program() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found =
-        std::env::split_paths(&path).chain(["/usr/sbin".into()]).map(|folder| folder.join("nginx"));
-    let program = found.find(|program: &PathBuf| Path::is_file(program));
-    program.context("nginx is not installed here: run scripts/nginx.sh")
 }

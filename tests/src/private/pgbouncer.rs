@@ -1,8 +1,8 @@
 //! A pgbouncer before a database server: a pooler, which shares the server's sessions among its own.
 
+use super::programs::installed;
 use super::{Folder, Server, TRIES, free_ports};
 use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -22,7 +22,7 @@ impl PrivatePgbouncer {
     /// When pgbouncer is not installed here, or does not start.
     pub async fn start(database: &Url, mode: &str) -> Result<Self> {
         let folder = Folder::create("pgbouncer")?;
-        let program = program()?;
+        let program = installed("pgbouncer", "scripts/pgbouncer.sh")?;
         let user = database.username();
         let password = database.password().unwrap_or_default();
         folder.write("users", &format!("\"{user}\" \"{password}\"\n"))?;
@@ -59,12 +59,4 @@ impl PrivatePgbouncer {
         url.set_query(Some("sslmode=disable"));
         Ok(url)
     }
-}
-
-fn program() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found =
-        std::env::split_paths(&path).chain(["/usr/sbin".into()]).map(|folder| folder.join("pgbouncer"));
-    let program = found.find(|program: &PathBuf| Path::is_file(program));
-    program.context("pgbouncer is not installed here: run scripts/pgbouncer.sh")
 }

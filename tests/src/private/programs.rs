@@ -1,6 +1,7 @@
 //! Where a server's programs are: installed on this machine, or in the tree of another Debian release, which
 //! `scripts/services.sh run` names for `RABBITMQ_RELEASE` and `POSTGRES_RELEASE`.
 
+use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,14 @@ impl Tree {
             None => path.to_owned(),
         }
     }
+}
+
+/// A program of this machine, or what to run to have it.
+pub(super) fn installed(program: &str, script: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.with_context(|| format!("{program} is not installed here: run {script}"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use common::ids::JobId;
 use common::job::JobStatus;
 use harness::clients::{Management, node, python, root};
 use harness::fixture::{Fixture, amqp_url};
+use harness::private::PrivateRabbit;
 use harness::process::Program;
+use harness::sample_upstream::{Options, TenantOptions};
+use harness::servers::Servers;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,16 +26,14 @@ fn firsts(words: impl IntoIterator<Item = String>) -> Vec<String> {
 /// A client starts a job, hears its events, cancels it once it has started, and hears its end. `replies`: it can say where
 /// replies are to go.
 async fn follows(program: Program, name: &str, replies: bool) -> Result<()> {
-    let fixture = Fixture::with_calls(25).await?;
+    follows_on(Fixture::with_calls(25).await?, program.env("AMQP_URL", amqp_url()), name, replies).await
+}
+
+async fn follows_on(fixture: Fixture, program: Program, name: &str, replies: bool) -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     fixture.upstream.hold();
-    let output = program
-        .env("AMQP_URL", amqp_url())
-        .arg(account.connection.to_string())
-        .arg(&fixture.namespace)
-        .output()
-        .await?;
+    let output = program.arg(account.connection.to_string()).arg(&fixture.namespace).output().await?;
     let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
     assert!(output.status.success(), "{stdout}\n{stderr}");
     let heard: Vec<Value> = stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -91,6 +92,22 @@ async fn node_with_golevelup() -> Result<()> {
 #[ignore = "needs Node: make test-clients"]
 async fn node_with_nest() -> Result<()> {
     node_follows("nest.js", "nest", false).await
+}
+
+/// AMQP 1.0, which RabbitMQ 3.10 has in a plugin, and with other addresses.
+#[tokio::test]
+#[ignore = "needs Node: make test-clients"]
+async fn node_with_rhea() -> Result<()> {
+    let broker = PrivateRabbit::start().await?;
+    let is_old = broker.control(&["version"]).await?.trim().starts_with("3.");
+    if is_old {
+        broker.tool("rabbitmq-plugins", &["enable", "rabbitmq_amqp1_0"]).await?;
+    }
+    let options = Options::new([TenantOptions::new("acme", 25)]);
+    let fixture = Fixture::start_on(&Servers::from_environment()?.with_rabbit(&broker), options).await?;
+    let script = node().await?.join("rhea.js");
+    let program = Program::at("node").arg(script.to_string_lossy()).env("AMQP_URL", broker.url());
+    follows_on(fixture, program.env("ADDRESSES", if is_old { "1" } else { "2" }), "rhea", true).await
 }
 
 #[tokio::test]

@@ -1,35 +1,16 @@
 //! The `backhaul` program, run as a person or a script runs it.
 
 use anyhow::{Context, Result};
+use common::amqp::{Standing, connect};
 use common::job::JobStatus;
+use harness::command_line::{self, Ran};
 use harness::fixture::Fixture;
 use harness::process::Program;
 use serde_json::{Value, json};
-
-/// What a run came to.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    fn json(&self) -> Result<Value> {
-        serde_json::from_str(self.stdout.trim()).with_context(|| format!("{}\n{}", self.stdout, self.stderr))
-    }
-}
+use std::time::Duration;
 
 async fn backhaul(fixture: &Fixture, arguments: &[&str]) -> Result<Ran> {
-    let mut program = Program::built("backhaul")?;
-    for (name, value) in fixture.environment() {
-        program = program.env(&name, value);
-    }
-    let output = arguments.iter().fold(program, |program, argument| program.arg(argument)).output().await?;
-    Ok(Ran {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout)?,
-        stderr: String::from_utf8(output.stderr)?,
-    })
+    command_line::backhaul(&fixture.environment(), arguments).await
 }
 
 #[tokio::test]
@@ -242,4 +223,28 @@ async fn a_mistake_in_the_configuration_file_shows_no_secret() -> Result<()> {
         }
     }
     Ok(std::fs::remove_dir_all(folder)?)
+}
+
+/// A namespace that was mistyped gets nothing: no command that nobody will apply, and no names.
+#[tokio::test]
+async fn a_command_into_a_namespace_that_nobody_has_is_refused_and_declares_nothing() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let account = fixture.account("acme", json!({})).await?;
+    let mut environment = fixture.environment();
+    let mistyped = format!("{}_mistyped", fixture.namespace);
+    environment.insert("BACKHAUL__AMQP__NAMESPACE".to_owned(), mistyped.clone());
+    let connection = account.connection.to_string();
+    for command in ["start", "cancel"] {
+        let ran = command_line::backhaul(&environment, &[command, "--connection", &connection]).await?;
+        assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+        assert!(ran.stderr.contains(&format!("has nothing of the namespace {mistyped:?}")), "{}", ran.stderr);
+    }
+    // What is published only as a hint makes nothing either.
+    let job = fixture.accept(account.connection).await?.to_string();
+    assert_eq!(command_line::backhaul(&environment, &["pause", &job]).await?.code, Some(0));
+
+    let broker = connect(&fixture.settings()?.amqp, "test").await?;
+    let names = common::amqp::Topology::new(&mistyped).inspect(&broker, Duration::from_secs(20)).await?;
+    assert!(names.iter().all(|it| it.standing == Standing::Missing), "{names:?}");
+    fixture.finish([]).await
 }

@@ -48,6 +48,7 @@ mod poison;
 mod poison_page;
 mod pooler;
 mod protocol;
+mod proxies;
 mod races;
 mod readme;
 mod redelivery;

@@ -9,12 +9,15 @@ mod probe;
 mod session;
 mod statement;
 mod transaction;
+mod turns;
 mod verdict;
 
 pub(super) use connector::{Connector, Pooled};
 use known::Known;
 pub(super) use session::Session;
 pub(super) use transaction::Transaction;
+use turns::Turns;
+pub use turns::{asked_by, one_request};
 pub(super) use verdict::is_stale_plan;
 
 use super::SessionLimits;
@@ -23,7 +26,6 @@ use sqlx::{Connection, Error};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Beyond what a statement may take by the server's clock, for the answer's way.
@@ -47,8 +49,7 @@ struct Inner {
     connector: Connector,
     /// The one given back last is lent next.
     idle: Mutex<Vec<Idle>>,
-    permits: Arc<Semaphore>,
-    size: u32,
+    turns: Arc<Turns>,
     closed: AtomicBool,
     acquire_within: Duration,
     answer_within: Duration,
@@ -64,12 +65,11 @@ struct Idle {
 impl Pool {
     /// At most `size` sessions; none is opened before it is needed.
     pub(super) fn new(connector: Connector, size: u32, limits: SessionLimits) -> Self {
-        let permits = usize::try_from(size).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let turns = Turns::new(usize::try_from(size).unwrap_or(usize::MAX));
         let inner = Inner {
             connector,
             idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(permits)),
-            size,
+            turns,
             closed: AtomicBool::new(false),
             acquire_within: limits.acquire_timeout,
             answer_within: limits.statement_timeout + MARGIN,
@@ -88,17 +88,17 @@ impl Pool {
     /// When none is free in time, or none can be opened: with the reason.
     pub(super) async fn acquire(&self) -> Result<Session, Error> {
         let deadline = Instant::now() + self.inner.acquire_within;
-        let permit = match timeout_at(deadline, Arc::clone(&self.inner.permits).acquire_owned()).await {
-            Ok(Ok(permit)) if !self.inner.closed.load(Ordering::Acquire) => permit,
-            Ok(_closed) => return Err(Error::PoolClosed),
-            Err(_late) => return Err(Error::PoolTimedOut),
-        };
+        let turn =
+            timeout_at(deadline, self.inner.turns.take()).await.map_err(|_late| Error::PoolTimedOut)?;
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(Error::PoolClosed);
+        }
         if let Some(Idle { connection, opened, .. }) = self.idle() {
-            return Ok(Session::new(self.clone(), permit, connection, opened));
+            return Ok(Session::new(self.clone(), turn, connection, opened));
         }
         let opened = Instant::now();
         let connection = self.open(deadline).await?;
-        Ok(Session::new(self.clone(), permit, connection, opened))
+        Ok(Session::new(self.clone(), turn, connection, opened))
     }
 
     /// Begins a transaction.
@@ -144,9 +144,9 @@ impl Pool {
         self.inner.closed.store(true, Ordering::Release);
         // Each comes back within its limit, or is given up by then.
         let limit = self.inner.answer_within + self.inner.acquire_within;
-        let all_back = timeout(limit, self.inner.permits.acquire_many(self.inner.size)).await;
-        self.inner.permits.close();
-        drop(all_back);
+        if timeout(limit, self.inner.turns.all_back()).await.is_err() {
+            tracing::debug!("a session was not given back in time");
+        }
         let idle = std::mem::take(&mut *self.lock());
         for one in idle {
             if let Ok(Err(error)) = timeout(CLOSE_WITHIN, one.connection.close()).await {

@@ -1,5 +1,6 @@
 //! A session that is lent: every statement has an end, and a session that is of no use any more is not given back.
 
+use super::turns::Turn;
 use super::verdict::{Verdict, silent};
 use super::{Idle, Known, Pool};
 use futures::future::BoxFuture;
@@ -9,7 +10,6 @@ use sqlx::{Describe, Either, Error, Execute, Executor, SqlStr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 /// A session with Postgres, lent by a [`Pool`] until it is dropped.
@@ -19,7 +19,7 @@ pub(in crate::store) struct Session {
     connection: Option<PgConnection>,
     opened: Instant,
     pool: Pool,
-    permit: Option<OwnedSemaphorePermit>,
+    turn: Option<Turn>,
     pub(super) health: Health,
 }
 
@@ -58,15 +58,10 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Error
 }
 
 impl Session {
-    pub(super) fn new(
-        pool: Pool,
-        permit: OwnedSemaphorePermit,
-        connection: PgConnection,
-        opened: Instant,
-    ) -> Self {
+    pub(super) fn new(pool: Pool, turn: Turn, connection: PgConnection, opened: Instant) -> Self {
         let known = Arc::clone(&pool.known);
         let health = Health { busy: false, in_transaction: false, given_up: false, known };
-        Self { connection: Some(connection), opened, pool, permit: Some(permit), health }
+        Self { connection: Some(connection), opened, pool, turn: Some(turn), health }
     }
 
     /// Its connection, to ask something; how long that may take; and what to tell of the answer.
@@ -89,7 +84,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let (Some(connection), Some(permit)) = (self.connection.take(), self.permit.take()) else { return };
+        let (Some(connection), Some(turn)) = (self.connection.take(), self.turn.take()) else { return };
         // What is dropped here closes its socket at once; the server is told by that.
         if self.health.given_up {
             return;
@@ -98,7 +93,7 @@ impl Drop for Session {
         if !self.health.busy && !self.health.in_transaction {
             pool.give_back(Idle { connection, opened, since: Instant::now() });
         } else if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(recover(pool, permit, connection, opened, self.health.in_transaction));
+            runtime.spawn(recover(pool, turn, connection, opened, self.health.in_transaction));
         }
     }
 }
@@ -106,7 +101,7 @@ impl Drop for Session {
 /// Brings a session back whose user went away in the middle of something.
 async fn recover(
     pool: Pool,
-    permit: OwnedSemaphorePermit,
+    turn: Turn,
     mut connection: PgConnection,
     opened: Instant,
     in_transaction: bool,
@@ -123,7 +118,7 @@ async fn recover(
             tracing::debug!(%error, "a session is given up");
         }
     }
-    drop(permit);
+    drop(turn);
 }
 
 impl<'c> Executor<'c> for &'c mut Session {

@@ -90,13 +90,23 @@ impl Context {
         let config = AmqpConfig { publish_timeout: config.publish_timeout.min(PUBLISH_TIMEOUT), ..config };
         // The publisher would go on trying; a person wants to know at once why it cannot connect.
         let name = format!("backhaul/cli pid={}", std::process::id());
-        let probe = connect(&config, &name).await.map_err(|error| Failure::Broker(error, config.shown()))?;
+        let failed = |error| Failure::Broker(error, config.shown());
+        let probe = connect(&config, &name).await.map_err(failed)?;
+        let there = config.topology().is_there(&probe, config.call_timeout).await.map_err(failed)?;
         // A broker that does not answer this is not waited for.
         let closed = tokio::time::timeout(config.call_timeout, probe.close(200, "reachable".into())).await;
         if !matches!(closed, Ok(Ok(()))) {
             tracing::debug!("the probing connection did not close in order");
         }
-        Ok(Publisher::start(config, &name, NAME))
+        if !there {
+            return Err(Failure::Refused(format!(
+                "the broker at {} has nothing of the namespace {:?}; nothing was published. Set BACKHAUL__AMQP__NAMESPACE to the \
+                 one of your consumers; a new one is made when its first consumer starts",
+                config.shown(),
+                config.namespace
+            )));
+        }
+        Ok(Publisher::start_undeclared(config, &name, NAME))
     }
 
     /// The engine, for what is done in the database. What it publishes only makes things happen sooner, so a broker that
@@ -104,7 +114,8 @@ impl Context {
     pub(crate) fn engine(&self, store: &Store) -> Result<(Engine, Publisher), Failure> {
         let config: AmqpConfig = self.loaded.section("amqp")?;
         let config = AmqpConfig { publish_timeout: config.publish_timeout.min(HINT_TIMEOUT), ..config };
-        let publisher = Publisher::start(config, &format!("backhaul/cli pid={}", std::process::id()), NAME);
+        let name = format!("backhaul/cli pid={}", std::process::id());
+        let publisher = Publisher::start_undeclared(config, &name, NAME);
         Ok((Engine::new(store.clone(), publisher.clone()), publisher))
     }
 
