@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVICES := scripts/services.sh run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real bench-cancel bench-commands bench-neighbours bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker test-clients test-proxies verify-all matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
+.PHONY: help demo demo-real bench-cancel bench-commands bench-neighbours bench-recovery chaos chaos-debug chaos-cluster random-upstreams test test-broker test-clients test-proxies docs verify-all matrix fuzz lint fmt sqlx sql-templates sqlx-check deploy-check build up psql console status down ci tools fuzz-api bench bench-compare bench-fair bench-scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,8 +100,11 @@ test-proxies: up ## call the API through Apache, Caddy, HAProxy, nginx and Varni
 	    else run=test all="-- --include-ignored"; fi; \
 	    $(WITH_SERVICES) cargo $$run $(LOCKED) --package tests --test e2e proxies:: $$all $(ARGS)
 
+docs: ## build docs/ as a book, in target/book
+	@scripts/docs.sh
+
 # What takes too long for CI. docs/ keeps its tables.
-verify-all: matrix chaos-cluster test-clients test-proxies ## what CI has no time for: all pairs of versions, the cluster, all clients and proxies
+verify-all: matrix chaos-cluster test-clients test-proxies docs ## what CI has no time for: all pairs of versions, the cluster, all clients and proxies, the book
 
 test-broker: up ## run the tests in which the broker decides (ARGS=... goes to the test runner)
 	cargo build $(LOCKED) --workspace --bins --tests

@@ -5,7 +5,7 @@
 -- and in every statement of the programs: their sessions have it as their search_path. Functions and views are in
 -- repeatable/.
 --
--- Rules that every statement keeps (README, "Locks"): locks are taken in the order connection → job → slice → records;
+-- Rules that every statement keeps (docs/ARCHITECTURE.md, "Locks"): locks are taken in the order connection → job → slice → records;
 -- a statement that waits for a lock sees the *other* tables as they were before the wait, so whoever must see what a
 -- lock's former holder wrote takes the lock first and looks in a later statement; now() is the only clock.
 --

@@ -1,7 +1,7 @@
 //! The canary: a message that a process sends to its own queue. While it comes back the process really consumes, which
 //! "connected" does not say.
 
-use crate::bell::Bell;
+use crate::outbox::Outbox;
 use common::amqp::SupervisorStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Canary {
     /// none comes back though the broker has confirmed them, the connection is doubted.
     pub async fn run(
         &self,
-        bell: Bell,
+        outbox: Outbox,
         mut status: watch::Receiver<SupervisorStatus>,
         doubted: Arc<Notify>,
         ended: CancellationToken,
@@ -76,7 +76,7 @@ impl Canary {
                 continue;
             }
             let sent = Instant::now();
-            match bell.canary(queue.to_string()).await {
+            match outbox.canary(queue.to_string()).await {
                 Ok(()) => drop(missing.get_or_insert((queue, sent))),
                 Err(error) => tracing::debug!(%error, "a canary was not confirmed"),
             }

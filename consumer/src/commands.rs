@@ -1,12 +1,12 @@
 //! Applying start and cancel commands. Each is applied once, however often it is delivered; it knows no broker beyond
 //! what a delivery says about itself.
 
-use crate::bell::Bell;
+use crate::outbox::Outbox;
 use crate::planner::Planner;
 use chrono::DateTime;
 use common::batches::{Batches, Cancels, Starts};
 use common::command::{
-    CancelCommand, Decoded, Reply, StartCommand, Undecodable, decode, request_hash, warning,
+    CancelCommand, Decoded, Rejection, Reply, StartCommand, decode, request_hash, warning,
 };
 use common::ids::{ConnectionId, JobId};
 use common::store::commands::{CommandIdentity, CommandKind, CommandOwner};
@@ -46,7 +46,7 @@ pub struct Applied {
 pub enum CommandError {
     /// It can never be applied: it belongs into the dead-letter queue.
     #[error(transparent)]
-    Dead(#[from] Undecodable),
+    Dead(#[from] Rejection),
     /// The database is away: it is to be applied later.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,7 +59,7 @@ pub struct Commands {
     starts: Batches<Starts>,
     cancels: Batches<Cancels>,
     replies: Replies,
-    bell: Bell,
+    outbox: Outbox,
     planner: Planner,
 }
 
@@ -73,11 +73,11 @@ struct Replies {
 impl Commands {
     /// Applies starts and cancels, each through its own store.
     #[must_use]
-    pub fn new(starts: Store, cancels: Store, bell: Bell) -> Self {
-        let planner = Planner::new(starts.clone(), bell.clone());
+    pub fn new(starts: Store, cancels: Store, outbox: Outbox) -> Self {
+        let planner = Planner::new(starts.clone(), outbox.clone());
         let replies = Replies { to_starts: starts.clone(), to_cancels: cancels.clone() };
         let starts = Batches::new(Starts { store: starts, confirmed: true });
-        Self { starts, cancels: Batches::new(Cancels { store: cancels }), replies, bell, planner }
+        Self { starts, cancels: Batches::new(Cancels { store: cancels }), replies, outbox, planner }
     }
 
     /// Applies a start: the job is made, planned, and its first slices are rung.
@@ -105,7 +105,7 @@ impl Commands {
         };
         let (accepted, job, reason) = match self.starts.apply(request).await? {
             StartOutcome::Accepted(job) => {
-                self.bell.made(job);
+                self.outbox.made(job);
                 self.planner.plan(job).await?;
                 (true, Some(job), None)
             }
@@ -115,8 +115,8 @@ impl Commands {
             }
             StartOutcome::Superseding { job, superseded } => {
                 tracing::info!(%job, %superseded, "a start supersedes the active job");
-                self.bell.made(job);
-                self.bell.abort(superseded).await;
+                self.outbox.made(job);
+                self.outbox.abort(superseded).await;
                 self.planner.plan(job).await?;
                 (true, Some(job), Some(format!("job {superseded} of this connection was cancelled for it")))
             }
@@ -132,21 +132,21 @@ impl Commands {
             }
             StartOutcome::IdTaken(job) => {
                 let detail = format!("job_id {job} belongs to a job of another connection");
-                return Err(Undecodable { reason: "job_id_taken", detail }.into());
+                return Err(Rejection { reason: "job_id_taken", detail }.into());
             }
             StartOutcome::NoConnection => {
                 return Err(unknown_connection(Some(command.connection_id)).into());
             }
             StartOutcome::NoSchema => {
                 let detail = "the connection's tenant has no schema of that identifier".to_owned();
-                return Err(Undecodable { reason: "unknown_schema", detail }.into());
+                return Err(Rejection { reason: "unknown_schema", detail }.into());
             }
             StartOutcome::KeyReused => {
                 return Err(key_reused().into());
             }
             StartOutcome::EmptySpan => {
                 let detail = "date_from must be before date_to (by default: now)".to_owned();
-                return Err(Undecodable { reason: "invalid", detail }.into());
+                return Err(Rejection { reason: "invalid", detail }.into());
             }
         };
         let reply = Reply { accepted, job_id: job, status: None, reason };
@@ -166,7 +166,7 @@ impl Commands {
             (None, Some(connection)) => CancelTarget::Connection(connection),
             (None, None) => {
                 let detail = "exactly one of job_id and connection_id is needed".to_owned();
-                return Err(Undecodable { reason: "invalid", detail }.into());
+                return Err(Rejection { reason: "invalid", detail }.into());
             }
         };
         let owner = match target {
@@ -185,7 +185,7 @@ impl Commands {
         let (accepted, job, reason) = match self.cancels.apply(request).await? {
             CancelOutcome::Cancelling { job, .. } => {
                 tracing::info!(%job, "a job is being cancelled");
-                self.bell.abort(job).await;
+                self.outbox.abort(job).await;
                 (true, Some(job), None)
             }
             CancelOutcome::Cancelled { job } => {
@@ -215,9 +215,9 @@ impl Commands {
     }
 }
 
-fn unknown_connection(connection: Option<ConnectionId>) -> Undecodable {
+fn unknown_connection(connection: Option<ConnectionId>) -> Rejection {
     let named = connection.map(|connection| format!(" {connection}")).unwrap_or_default();
-    Undecodable { reason: "unknown_connection", detail: format!("there is no connection{named}") }
+    Rejection { reason: "unknown_connection", detail: format!("there is no connection{named}") }
 }
 
 /// A command, and where the first reply to it is kept.
@@ -258,11 +258,11 @@ fn identity(
     owner: CommandOwner,
     request: [u8; 32],
     carrier: Carrier<'_>,
-) -> Result<CommandIdentity, Undecodable> {
+) -> Result<CommandIdentity, Rejection> {
     if carrier.message_id.is_some_and(|id| id.contains('\0')) {
         // Postgres cannot store it, so the command could not be recognised when it comes again.
         let detail = "the message_id property contains a NUL character".to_owned();
-        return Err(Undecodable { reason: "invalid", detail });
+        return Err(Rejection { reason: "invalid", detail });
     }
     let given = |id: &str| CommandIdentity::Given { owner, id: id.to_owned(), request };
     let chosen = [command_id, carrier.message_id].into_iter().flatten().find(|id| !id.is_empty());
@@ -277,8 +277,8 @@ fn identity(
     })
 }
 
-fn key_reused() -> Undecodable {
+fn key_reused() -> Rejection {
     let detail = "the command's identifier (command_id, or message_id) was used for another request of this tenant before: \
                   give each request its own";
-    Undecodable { reason: "key_reused", detail: detail.to_owned() }
+    Rejection { reason: "key_reused", detail: detail.to_owned() }
 }

@@ -37,7 +37,7 @@ pub enum Disposition {
     /// Kept unsettled until the database is back, then handled again as if redelivered.
     Hold,
     /// Back to the queue, for whoever is free. Only at a hand-back: never in a loop.
-    Return,
+    Requeue,
     /// To the dead-letter queue, with the reason, then acked.
     DeadLetter,
 }
@@ -56,7 +56,7 @@ impl Outcome {
             | Self::JobFailed
             | Self::GivenUp
             | Self::Panicked => Disposition::Ack,
-            Self::HandedBack | Self::Unrung => Disposition::Return,
+            Self::HandedBack | Self::Unrung => Disposition::Requeue,
             Self::Unavailable => Disposition::Hold,
         }
     }

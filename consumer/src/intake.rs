@@ -1,16 +1,16 @@
 //! Takes deliveries in, has them handled, and settles them: the only place that decides between ack and return.
 
-use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::{Carrier, CommandError, Commands};
 use crate::containment::contained;
 use crate::disposition::Disposition;
+use crate::outbox::Outbox;
 use crate::page::PageHandler;
 use crate::renewal::Renewal;
 use async_trait::async_trait;
 use chrono::Utc;
 use common::amqp::{ConsumedQueue, Delivery, Intake, UNROUTED, WorkQueue, header};
-use common::command::{Reply, Undecodable};
+use common::command::{Rejection, Reply};
 use common::contract::{AbortMessage, MarkerMessage};
 use common::fitness::Fitness;
 use common::retry::RetryPolicy;
@@ -52,7 +52,7 @@ pub struct ConsumerIntake {
     /// Whether the database can be worked with.
     pub fitness: Fitness,
     /// Publishes.
-    pub bell: Bell,
+    pub outbox: Outbox,
     /// Renews leases; asked for one more round after each subscription.
     pub renewal: Arc<Renewal>,
     /// Waits for this process's own canaries.
@@ -72,7 +72,7 @@ impl Intake for ConsumerIntake {
             ConsumedQueue::Work(queue) => {
                 let fit = !self.fitness.is_unfit() || self.database_back(&epoch, LONGEST_HOLD).await;
                 let disposition = match queue {
-                    _ if !fit => Disposition::Return,
+                    _ if !fit => Disposition::Requeue,
                     WorkQueue::Pages => self.page(&delivery, &epoch).await,
                     WorkQueue::Starts | WorkQueue::Cancels => {
                         let handling = self.command(queue, &delivery, &epoch);
@@ -85,7 +85,7 @@ impl Intake for ConsumerIntake {
                 };
                 match disposition {
                     Disposition::Ack | Disposition::DeadLetter => delivery.ack().await,
-                    Disposition::Return | Disposition::Hold => delivery.hand_back().await,
+                    Disposition::Requeue | Disposition::Hold => delivery.hand_back().await,
                 }
             }
         };
@@ -114,9 +114,7 @@ impl ConsumerIntake {
             }
             Err(error) => {
                 let detail = format!("neither a doorbell nor a marker: {error}");
-                return self
-                    .dead_letter(delivery, &Undecodable { reason: "not_a_page", detail }, epoch)
-                    .await;
+                return self.dead_letter(delivery, &Rejection { reason: "not_a_page", detail }, epoch).await;
             }
         };
         let mut redelivered = delivery.redelivered;
@@ -128,7 +126,7 @@ impl ConsumerIntake {
             }
             let left = LONGEST_HOLD.saturating_sub(since.elapsed());
             if !self.database_back(epoch, left).await {
-                return Disposition::Return;
+                return Disposition::Requeue;
             }
             // What we held before the database went away may have been stored or not: claim as the lost holder's heir.
             redelivered = true;
@@ -157,7 +155,7 @@ impl ConsumerIntake {
                 }
             };
             let applied = contained(applying).await.unwrap_or_else(|panicked| {
-                Err(CommandError::Dead(Undecodable { reason: "panicked", detail: panicked.to_string() }))
+                Err(CommandError::Dead(Rejection { reason: "panicked", detail: panicked.to_string() }))
             });
             // Data that Postgres refuses twice is not made good by waiting. (Once may be another transaction's doing.)
             refused += u32::from(matches!(
@@ -166,14 +164,14 @@ impl ConsumerIntake {
             ));
             let applied = match applied {
                 Err(CommandError::Store(error)) if refused > 1 => {
-                    Err(CommandError::Dead(Undecodable { reason: "refused", detail: short(error) }))
+                    Err(CommandError::Dead(Rejection { reason: "refused", detail: short(error) }))
                 }
                 other => other,
             };
             match applied {
                 Ok(applied) => {
                     if let Some(reply) = applied.reply {
-                        self.bell.reply(delivery, &reply, applied.warning).await;
+                        self.outbox.reply(delivery, &reply, applied.warning).await;
                     }
                     return Disposition::Ack;
                 }
@@ -184,7 +182,7 @@ impl ConsumerIntake {
                 }
             }
             if !self.database_back(epoch, LONGEST_HOLD.saturating_sub(since.elapsed())).await {
-                return Disposition::Return;
+                return Disposition::Requeue;
             }
             // Whether it was applied is unknown: the next try is a repeat.
             redelivered = true;
@@ -195,22 +193,22 @@ impl ConsumerIntake {
     /// right one its queue was gone for a moment: a command is applied, and a doorbell, whose place is behind others, is
     /// rung again when the markers show that it is lost.
     async fn unrouted(&self, delivery: &Delivery, epoch: &CancellationToken) -> Disposition {
-        match self.bell.meant_for(delivery) {
+        match self.outbox.meant_for(delivery) {
             Some(WorkQueue::Pages) => return Disposition::Ack,
             Some(queue @ (WorkQueue::Starts | WorkQueue::Cancels)) => {
                 return self.command(queue, delivery, epoch).await;
             }
             Some(WorkQueue::Unrouted) | None => {}
         }
-        let detail = self.bell.why_unrouted(delivery);
-        self.refuse(delivery, &Undecodable { reason: UNROUTED, detail }, epoch).await
+        let detail = self.outbox.why_unrouted(delivery);
+        self.refuse(delivery, &Rejection { reason: UNROUTED, detail }, epoch).await
     }
 
     /// Makes a letter of a message, and answers it.
-    async fn refuse(&self, delivery: &Delivery, why: &Undecodable, epoch: &CancellationToken) -> Disposition {
+    async fn refuse(&self, delivery: &Delivery, why: &Rejection, epoch: &CancellationToken) -> Disposition {
         let disposition = self.dead_letter(delivery, why, epoch).await;
         if disposition == Disposition::DeadLetter {
-            self.bell.reply(delivery, &Reply::refusal(why), None).await;
+            self.outbox.reply(delivery, &Reply::refusal(why), None).await;
         }
         disposition
     }
@@ -243,7 +241,7 @@ impl ConsumerIntake {
                 }
             }
             if !self.database_back(epoch, LONGEST_HOLD.saturating_sub(since.elapsed())).await {
-                return Disposition::Return;
+                return Disposition::Requeue;
             }
         }
     }
@@ -276,17 +274,17 @@ impl ConsumerIntake {
     async fn dead_letter(
         &self,
         delivery: &Delivery,
-        why: &Undecodable,
+        why: &Rejection,
         epoch: &CancellationToken,
     ) -> Disposition {
         let now = Utc::now();
         for delay in HOLD.delays() {
-            match self.bell.dead_letter(delivery, why, now).await {
+            match self.outbox.dead_letter(delivery, why, now).await {
                 Ok(()) => break,
                 Err(error) => tracing::warn!(%error, "a dead letter is not confirmed, and published again"),
             }
             tokio::select! {
-                () = epoch.cancelled() => return Disposition::Return,
+                () = epoch.cancelled() => return Disposition::Requeue,
                 () = tokio::time::sleep(delay) => {}
             }
         }

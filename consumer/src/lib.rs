@@ -15,8 +15,8 @@ pub mod replies;
 pub mod slots;
 pub mod sweeper;
 
-pub mod bell;
 pub mod canary;
+pub mod outbox;
 pub mod source;
 pub mod sources;
 mod warnings;

@@ -1,7 +1,7 @@
 //! Planning: a pending job becomes slices, without asking the upstream anything.
 
-use crate::bell::Bell;
 use crate::containment::contained_call;
+use crate::outbox::Outbox;
 use crate::source::{self, Planning, SourceError};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use common::batches::{Batches, Kind};
@@ -29,7 +29,7 @@ const LARGE: usize = 200;
 #[derive(Debug)]
 struct Plans {
     store: Store,
-    bell: Bell,
+    outbox: Outbox,
     /// For one large plan at a time, so that those of other tenants find the database free.
     large: Semaphore,
 }
@@ -37,8 +37,8 @@ struct Plans {
 impl Planner {
     /// A planner.
     #[must_use]
-    pub fn new(store: Store, bell: Bell) -> Self {
-        Self { batches: Batches::new(Plans { store, bell, large: Semaphore::new(1) }) }
+    pub fn new(store: Store, outbox: Outbox) -> Self {
+        Self { batches: Batches::new(Plans { store, outbox, large: Semaphore::new(1) }) }
     }
 
     /// Plans a job if it is pending, and rings its first slices. Idempotent. A job whose connection cannot be worked
@@ -111,7 +111,7 @@ impl Plans {
     async fn ring(&self, tenants: &[TenantId]) -> Result<(), StoreError> {
         if !tenants.is_empty() {
             let rings = self.store.refill_each(tenants, RAMP_STEP).await?;
-            self.bell.ring_all(rings).await;
+            self.outbox.ring_all(rings).await;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! One boot of a consumer process, put together: from the settings to its last ack.
 
-use crate::bell::Bell;
 use crate::canary::Canary;
 use crate::commands::Commands;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
+use crate::outbox::Outbox;
 use crate::page::{Claimer, PageHandler, Releaser, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
@@ -85,7 +85,7 @@ impl Worker {
         let publisher =
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let traces = Traces::new(store.clone());
-        let bell = Bell::new(publisher.clone(), settings.amqp.topology(), traces);
+        let outbox = Outbox::new(publisher.clone(), settings.amqp.topology(), traces);
         let in_flight = InFlight::default();
         let fitness = Fitness::new(&settings.database, &name, &store)?;
         let fetcher = Arc::new(Fetcher::new(settings.fetch.clone(), usize::from(settings.pages.slots))?);
@@ -97,7 +97,7 @@ impl Worker {
             claimer: Claimer::new(for_pages.clone(), &settings.database),
             settler: Settler::new(for_pages.clone(), &settings.database, &settings.leases),
             releaser: Releaser::new(for_pages.clone()),
-            bell: bell.clone(),
+            outbox: outbox.clone(),
             fetcher,
             sources: Sources::new(keyring, opener),
             fitness: fitness.clone(),
@@ -108,10 +108,10 @@ impl Worker {
         };
         let intake = ConsumerIntake {
             pages: Arc::new(pages),
-            commands: Commands::new(starts, cancels, bell.clone()),
+            commands: Commands::new(starts, cancels, outbox.clone()),
             store: store.clone(),
             fitness: fitness.clone(),
-            bell: bell.clone(),
+            outbox: outbox.clone(),
             renewal: Arc::new(Renewal::new(for_pages, id, in_flight, settings.leases.clone())),
             canary: Canary::default(),
         };
@@ -120,8 +120,8 @@ impl Worker {
             worker: id,
             store: store.clone(),
             fitness,
-            planner: Planner::new(store.clone(), bell.clone()),
-            bell,
+            planner: Planner::new(store.clone(), outbox.clone()),
+            outbox,
             relay,
             config: settings.sweeper.clone(),
             cancel: settings.cancel.clone(),
@@ -174,12 +174,12 @@ impl Worker {
         let router = self.readiness(health, status.clone()).router();
 
         let (renewal, canary) = (self.intake.renewal.clone(), self.intake.canary.clone());
-        let (bell, doubted, until) = (self.intake.bell.clone(), supervisor.doubted(), ended.clone());
+        let (outbox, doubted, until) = (self.intake.outbox.clone(), supervisor.doubted(), ended.clone());
         let (store, id) = (self.store.clone(), self.id);
         loops.spawn(troubles::write_down(store, id, status.clone(), ended.clone()));
         loops.spawn(async move { renewal.run(until, renewal_beat).await });
         let until = ended.clone();
-        loops.spawn(async move { canary.run(bell, status, doubted, until).await });
+        loops.spawn(async move { canary.run(outbox, status, doubted, until).await });
         let (slots, publisher) = (self.intake.pages.slots.clone(), self.publisher.clone());
         let (quantum, until) = (self.settings.pages.quantum, ended.clone());
         if !quantum.is_zero() {
@@ -227,7 +227,7 @@ impl Worker {
     }
 
     fn readiness(&self, health: Health, status: watch::Receiver<SupervisorStatus>) -> Health {
-        let (canary, bell) = (self.intake.canary.clone(), self.intake.bell.clone());
+        let (canary, outbox) = (self.intake.canary.clone(), self.intake.outbox.clone());
         let fitness = self.intake.fitness.clone();
         health
             .check("database", move || fitness.check())
@@ -242,7 +242,7 @@ impl Worker {
                 }
             })
             .check("canary", move || canary.check())
-            .check("publishing", move || match bell.is_open() {
+            .check("publishing", move || match outbox.is_open() {
                 true => Ok(()),
                 false => Err("there is no connection to publish on, or the broker blocks it".to_owned()),
             })

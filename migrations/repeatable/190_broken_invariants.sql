@@ -1,4 +1,4 @@
--- What must hold at every commit. Each row names an invariant (numbers as in the README), what breaks it, and how.
+-- What must hold at every commit. Each row names an invariant (numbers as in docs/ARCHITECTURE.md), what breaks it, and how.
 --
 -- People call it from any session, so it brings the search_path along, for itself and for its parts.
 create or replace function broken_invariants() returns table (invariant int, subject text, problem text)

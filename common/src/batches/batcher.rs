@@ -89,7 +89,7 @@ fn run<B: Batched>(batched: Arc<B>) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         while let Some(batch) = batched.batcher().next(B::take) {
             let stand_in = || drop(tokio::spawn(run(Arc::clone(&batched))));
-            if stood_in(batched.work(batch), stand_in).await {
+            if run_with_relief(batched.work(batch), stand_in).await {
                 return;
             }
         }
@@ -98,7 +98,7 @@ fn run<B: Batched>(batched: Arc<B>) -> BoxFuture<'static, ()> {
 
 /// Does the work of a task that takes from a batcher. Once that is late, `stand_in` begins another task in its place: then the
 /// answer is true, and the task must end after its work without asking for more.
-async fn stood_in(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
+async fn run_with_relief(work: impl Future<Output = ()>, stand_in: impl FnOnce()) -> bool {
     let mut work = pin!(work);
     if tokio::time::timeout(LATE, &mut work).await.is_ok() {
         return false;

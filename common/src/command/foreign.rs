@@ -1,6 +1,6 @@
 //! What client libraries, tools and the broker itself put around a command, or write in its place.
 
-use super::Undecodable;
+use super::Rejection;
 use serde_json::Value;
 
 /// What RabbitMQ writes into the `type` property of a message that came over AMQP 1.0; no sender's word.
@@ -27,7 +27,7 @@ pub(super) fn kind(property: Option<&str>) -> Option<&str> {
 }
 
 /// What is in a body: itself, or the text or the bytes of a value section, which is what AMQP 1.0 clients send a string as.
-pub(super) fn unwrapped(body: &[u8]) -> Result<&[u8], Undecodable> {
+pub(super) fn unwrapped(body: &[u8]) -> Result<&[u8], Rejection> {
     let Some(value) = body.strip_prefix(VALUE_SECTION) else { return Ok(body) };
     let inner = match value {
         [code, length, rest @ ..] if SHORT.contains(code) => rest.get(..usize::from(*length)),
@@ -39,7 +39,7 @@ pub(super) fn unwrapped(body: &[u8]) -> Result<&[u8], Undecodable> {
     };
     inner.ok_or_else(|| {
         let detail = "the body is an AMQP 1.0 value section of neither text nor bytes; send the JSON as a data section";
-        Undecodable::new("not_json", detail)
+        Rejection::new("not_json", detail)
     })
 }
 

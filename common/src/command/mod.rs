@@ -152,7 +152,7 @@ pub struct Reply {
 impl Reply {
     /// The answer to a command that can never be applied.
     #[must_use]
-    pub fn refusal(why: &Undecodable) -> Self {
+    pub fn refusal(why: &Rejection) -> Self {
         Self { accepted: false, job_id: None, status: None, reason: Some(why.to_string()) }
     }
 }
@@ -169,7 +169,7 @@ pub struct Decoded<T> {
 /// Why a command can never be applied. `reason` is a stable word, `detail` a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
-pub struct Undecodable {
+pub struct Rejection {
     /// A stable word: too_large, not_json, invalid, wrong_type, unknown_field, unknown_connection, …
     pub reason: &'static str,
     /// What exactly is wrong, and what is expected.
@@ -192,13 +192,13 @@ pub fn warning(unknown: &[String]) -> Option<String> {
     Some(format!("unknown {word} {names}"))
 }
 
-impl From<&UnknownName> for Undecodable {
+impl From<&UnknownName> for Rejection {
     fn from(unknown: &UnknownName) -> Self {
         Self::new("unknown_field", format_args!("the field {unknown}"))
     }
 }
 
-impl Undecodable {
+impl Rejection {
     fn new(reason: &'static str, detail: impl fmt::Display) -> Self {
         Self { reason, detail: short(detail) }
     }
@@ -338,10 +338,10 @@ fn check_text(field: &str, text: Option<&str>) -> Result<(), String> {
 ///
 /// # Errors
 /// When the command can never be applied, however often it is delivered.
-pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>, Undecodable> {
+pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>, Rejection> {
     if let Some(kind) = foreign::kind(kind).filter(|kind| *kind != T::KEY) {
         let detail = format!("the type property says {kind:?}, but the routing key is {:?}", T::KEY);
-        return Err(Undecodable::new("wrong_type", detail));
+        return Err(Rejection::new("wrong_type", detail));
     }
     let fields = fields(body)?;
     let unknown: Vec<_> = fields.keys().filter_map(|name| UnknownName::of(name, T::FIELDS)).collect();
@@ -358,7 +358,7 @@ pub fn decode<T: Command>(body: &[u8], kind: Option<&str>) -> Result<Decoded<T>,
 ///
 /// # Errors
 /// When the command can never be applied.
-pub fn decode_exactly<T: Command>(body: &[u8]) -> Result<T, Undecodable> {
+pub fn decode_exactly<T: Command>(body: &[u8]) -> Result<T, Rejection> {
     let fields = fields(body)?;
     match fields.keys().find_map(|name| UnknownName::of(name, T::FIELDS)) {
         Some(unknown) => Err((&unknown).into()),
@@ -370,38 +370,38 @@ pub fn decode_exactly<T: Command>(body: &[u8]) -> Result<T, Undecodable> {
 ///
 /// # Errors
 /// When it is too large, or no JSON object.
-pub fn fields(body: &[u8]) -> Result<Map<String, Value>, Undecodable> {
+pub fn fields(body: &[u8]) -> Result<Map<String, Value>, Rejection> {
     if body.len() > MAX_COMMAND_BYTES {
         let detail = format!("the body has {} bytes, at most {MAX_COMMAND_BYTES} are accepted", body.len());
-        return Err(Undecodable::new("too_large", detail));
+        return Err(Rejection::new("too_large", detail));
     }
     let body = foreign::unwrapped(body)?;
     if let Some(why) = foreign::compression(body) {
-        return Err(Undecodable::new("not_json", why));
+        return Err(Rejection::new("not_json", why));
     }
     let text = std::str::from_utf8(body)
-        .map_err(|error| Undecodable::new("not_json", format!("the body is not UTF-8: {error}")))?;
+        .map_err(|error| Rejection::new("not_json", format!("the body is not UTF-8: {error}")))?;
     match json::read(text.as_bytes()) {
-        Ok(value) if let Some(why) = foreign::framework(&value) => Err(Undecodable::new("invalid", why)),
+        Ok(value) if let Some(why) = foreign::framework(&value) => Err(Rejection::new("invalid", why)),
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Undecodable::new("invalid", "the body must be a JSON object")),
-        Err(error) if json::is_duplicate(&error) => Err(Undecodable::new("invalid", error)),
-        Err(error) => Err(Undecodable::new("not_json", format!("the body is not JSON: {error}"))),
+        Ok(_) => Err(Rejection::new("invalid", "the body must be a JSON object")),
+        Err(error) if json::is_duplicate(&error) => Err(Rejection::new("invalid", error)),
+        Err(error) => Err(Rejection::new("not_json", format!("the body is not JSON: {error}"))),
     }
 }
 
-fn command<T: Command>(mut fields: Map<String, Value>) -> Result<T, Undecodable> {
+fn command<T: Command>(mut fields: Map<String, Value>) -> Result<T, Rejection> {
     // Many encoders write what is not set as null.
     fields.retain(|_, value| !value.is_null());
     let given = fields.clone();
     let command: T = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         match foreign::about_times(&path, given.get(&path)) {
-            Some(hint) => Undecodable::new("invalid", format_args!("{error}; {hint}")),
-            None => Undecodable::new("invalid", error),
+            Some(hint) => Rejection::new("invalid", format_args!("{error}; {hint}")),
+            None => Rejection::new("invalid", error),
         }
     })?;
-    command.check().map_err(|detail| Undecodable::new("invalid", detail))?;
+    command.check().map_err(|detail| Rejection::new("invalid", detail))?;
     Ok(command)
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 const CONNECTION: &str = "018f0000-0000-7000-8000-000000000001";
 
-fn start(body: &str) -> Result<Decoded<StartCommand>, Undecodable> {
+fn start(body: &str) -> Result<Decoded<StartCommand>, Rejection> {
     decode(body.as_bytes(), None)
 }
 

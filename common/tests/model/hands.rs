@@ -2,7 +2,7 @@
 //! statement, or one message to the broker.
 
 use crate::scenarios::Scenario;
-use crate::slices::{Claim, Settled, Whereabouts};
+use crate::slices::{Claim, Reread, Settled};
 use crate::state::{Doorbell, State, Step, Task};
 use crate::variants::Variant;
 use common::slice::SliceStatus;
@@ -35,12 +35,12 @@ impl State {
                 }
             }
             Step::Work { page } => after_settle(self.settle(scenario, hand, task, go_on), page),
-            Step::Look { page } => match self.whereabouts(hand, slice, page) {
-                Whereabouts::Ours { page } => Step::Work { page },
-                Whereabouts::RingNext { page, ring } => Step::Ring { page, ring },
-                Whereabouts::ClaimAgain => return self.claim_again(hand, task),
-                Whereabouts::SliceDone => Step::Finish { then_refill: true },
-                Whereabouts::ReleaseOrLost => Step::Release,
+            Step::Look { page } => match self.standing(hand, slice, page) {
+                Reread::Ours { page } => Step::Work { page },
+                Reread::RingNext { page, ring } => Step::Ring { page, ring },
+                Reread::ClaimAgain => return self.claim_again(hand, task),
+                Reread::SliceDone => Step::Finish { then_refill: true },
+                Reread::ReleaseOrLost => Step::Release,
             },
             Step::Ring { page, ring } => {
                 self.doorbells.push(Doorbell { slice, page, ring, redelivered: false });

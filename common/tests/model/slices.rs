@@ -1,4 +1,4 @@
-//! The statements on a slice: claim, settle, whereabouts, release and the ways back. Each function is one statement of
+//! The statements on a slice: claim, settle, standing, release and the ways back. Each function is one statement of
 //! `common::store::slices`, with its guards in the order of the SQL; each is atomic, as the row's lock makes it.
 
 use crate::scenarios::Scenario;
@@ -29,7 +29,7 @@ pub(crate) enum Settled {
 
 /// Where a slice stands, seen by a hand that held a page of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whereabouts {
+pub(crate) enum Reread {
     Ours { page: usize },
     RingNext { page: usize, ring: usize },
     ClaimAgain,
@@ -118,21 +118,21 @@ impl State {
         }
     }
 
-    /// `Store::whereabouts`.
-    pub(crate) fn whereabouts(&self, hand: usize, slice: usize, page: usize) -> Whereabouts {
+    /// `Store::standing`.
+    pub(crate) fn standing(&self, hand: usize, slice: usize, page: usize) -> Reread {
         let row = &self.slices[slice];
         match row.status {
-            SliceStatus::Ready if self.holds(hand, slice) => Whereabouts::Ours { page: row.page },
+            SliceStatus::Ready if self.holds(hand, slice) => Reread::Ours { page: row.page },
             SliceStatus::Ready if row.lease.is_none() && row.page == page + 1 => {
-                Whereabouts::RingNext { page: row.page, ring: row.ring }
+                Reread::RingNext { page: row.page, ring: row.ring }
             }
-            SliceStatus::Ready if row.lease.is_none() && row.page == page => Whereabouts::ClaimAgain,
-            SliceStatus::Done => Whereabouts::SliceDone,
+            SliceStatus::Ready if row.lease.is_none() && row.page == page => Reread::ClaimAgain,
+            SliceStatus::Done => Reread::SliceDone,
             SliceStatus::Ready
             | SliceStatus::Queued
             | SliceStatus::Waiting
             | SliceStatus::Cancelled
-            | SliceStatus::Failed => Whereabouts::ReleaseOrLost,
+            | SliceStatus::Failed => Reread::ReleaseOrLost,
         }
     }
 

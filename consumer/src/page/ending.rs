@@ -152,7 +152,7 @@ impl PageHandler {
         let failed = self.store.fail(job, error, right).await?;
         if failed {
             tracing::warn!(%job, slice = error.slice, page = error.page, cause = error.cause, "a job failed");
-            self.bell.abort(job).await;
+            self.outbox.abort(job).await;
             warnings::count(&self.store, job).await;
         }
         Ok(failed)
@@ -209,7 +209,7 @@ impl PageHandler {
 
     pub(super) async fn refill(&self, tenant: TenantId) {
         match self.store.refill(tenant, RAMP_STEP).await {
-            Ok(rings) => self.bell.ring_all(rings).await,
+            Ok(rings) => self.outbox.ring_all(rings).await,
             Err(error) => {
                 warn_unless_outage!(error, %tenant, "the sweeper will ring the tenant's next slices");
             }

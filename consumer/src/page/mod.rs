@@ -11,16 +11,16 @@ mod clock;
 mod closing;
 mod documents;
 mod ending;
-mod judged;
 mod poison;
+mod reading;
 mod releaser;
 mod settle;
 mod settler;
 
-use crate::bell::Bell;
 use crate::containment::{Panicked, contained};
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight, SuspectPlace};
+use crate::outbox::Outbox;
 use crate::slots::Slots;
 use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use crate::sources::{Opened, Sources};
@@ -70,7 +70,7 @@ pub struct PageHandler {
     /// Releases.
     pub releaser: Releaser,
     /// Rings, and pushes aborts.
-    pub bell: Bell,
+    pub outbox: Outbox,
     /// The process's HTTP client.
     pub fetcher: Arc<Fetcher>,
     /// Opened sources.
@@ -373,7 +373,7 @@ impl PageHandler {
                 Ok(Err(Next::Over(Outcome::HandedBack)))
             }
             Abort::JobEnded | Abort::LeaseLost => {
-                let next = self.look(&mut lease, stint).await?;
+                let next = self.reread(&mut lease, stint).await?;
                 Ok(match next {
                     None => Ok(lease),
                     Some(next) => Err(next),

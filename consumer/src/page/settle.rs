@@ -2,8 +2,8 @@
 
 use super::clock::Reading;
 use super::ending::Failure;
-use super::judged::{failures, judged, of_walk};
 use super::poison::Poison;
+use super::reading::{failures, of_walk, to_page_record};
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
 use crate::disposition::Outcome;
 use crate::source::FetchedPage;
@@ -12,7 +12,7 @@ use common::credentials::Redactor;
 use common::schema::Fields;
 use common::slice::Ring;
 use common::store::StoreError;
-use common::store::slices::{Lease, PageRecord, Settled, Settlement, SkipRight, Tally, Verdict, Whereabouts};
+use common::store::slices::{Lease, PageRecord, Reread, Settled, Settlement, SkipRight, Tally, Verdict};
 use common::walk::Walk;
 use metrics::{counter, histogram};
 use std::collections::HashMap;
@@ -74,7 +74,7 @@ impl PageHandler {
         settlement.warnings.extend(failures(&page.records, &stint.redactor));
         let kind = stint.context.kind;
         settlement.records =
-            page.records.into_iter().map(|record| judged(record, kind, &stint.redactor)).collect();
+            page.records.into_iter().map(|record| to_page_record(record, kind, &stint.redactor)).collect();
         settlement.filled = filled(stint.context.schema.as_ref(), &settlement.records).await;
         // The bytes are counted until the settle is over.
         let _reservation = page.reservation;
@@ -107,7 +107,7 @@ impl PageHandler {
                     return self.settled(settled, stint, State { cursor, anchor, walk }, asked).await;
                 }
                 Err((kept, error @ StoreError::Refused(_))) => {
-                    if !self.convict(&mut settlement.records, &stint.redactor).await? {
+                    if !self.isolate_bad_records(&mut settlement.records, &stint.redactor).await? {
                         let cause = format!("the page cannot be stored: {error}");
                         let cause = stint.redactor.redact(&cause).into_owned();
                         // It was read, so what follows it is known.
@@ -154,7 +154,7 @@ impl PageHandler {
         patience: &Patience<'_>,
     ) -> Result<Doubt, StoreError> {
         let page = lease.page();
-        match self.look(&mut lease, stint).await {
+        match self.reread(&mut lease, stint).await {
             Ok(Some(next)) => return Ok(Doubt::Over(Err(next))),
             Err(error) if !patience.lasts(&error) => return Err(error),
             // The next settle finds out.
@@ -206,17 +206,17 @@ impl PageHandler {
     }
 
     /// Where the slice stands, after an abort or a settle that says nothing. `None`: go on, the lease is ours.
-    pub(super) async fn look(
+    pub(super) async fn reread(
         &self,
         lease: &mut Lease,
         stint: &mut Stint,
     ) -> Result<Option<Next>, StoreError> {
         let asked = Instant::now();
-        let Some(now) = self.store.whereabouts(lease).await? else {
+        let Some(now) = self.store.standing(lease).await? else {
             return Ok(Some(Next::Over(Outcome::GivenUp)));
         };
-        Ok(Some(match now.whereabouts {
-            Whereabouts::Ours => {
+        Ok(Some(match now.standing {
+            Reread::Ours => {
                 stint.context.cursor = now.cursor;
                 stint.context.anchor = now.anchor;
                 stint.context.walk = now.walk;
@@ -224,18 +224,18 @@ impl PageHandler {
                 stint.held.go_on();
                 return Ok(None);
             }
-            Whereabouts::RingNext(ring) => self.ring(ring).await,
-            Whereabouts::ClaimAgain => Next::ClaimAgain,
-            Whereabouts::SliceDone => {
+            Reread::RingNext(ring) => self.ring(ring).await,
+            Reread::ClaimAgain => Next::ClaimAgain,
+            Reread::SliceDone => {
                 self.finish(lease.job(), Some(stint.context.tenant)).await;
                 Next::Over(Outcome::SliceDone)
             }
-            Whereabouts::ClosedUnderUs | Whereabouts::Lost => self.abandon(lease).await?,
+            Reread::ClosedUnderUs | Reread::Lost => self.abandon(lease).await?,
         }))
     }
 
     pub(super) async fn ring(&self, ring: Ring) -> Next {
-        match self.bell.ring(ring).await {
+        match self.outbox.ring(ring).await {
             Ok(()) => Next::Over(Outcome::Settled),
             Err(error) => {
                 tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the next page's doorbell is not confirmed");
@@ -245,9 +245,13 @@ impl PageHandler {
     }
 
     /// Finds the records that Postgres refuses, and marks them as failed. False if none is at fault.
-    async fn convict(&self, records: &mut [PageRecord], redactor: &Redactor) -> Result<bool, StoreError> {
+    async fn isolate_bad_records(
+        &self,
+        records: &mut [PageRecord],
+        redactor: &Redactor,
+    ) -> Result<bool, StoreError> {
         let mut suspects = Vec::from([(0, records.len())]);
-        let mut convicted = false;
+        let mut found = false;
         while let Some((from, to)) = suspects.pop() {
             let payloads: Vec<&str> = records[from..to]
                 .iter()
@@ -265,7 +269,7 @@ impl PageHandler {
                     let reason = format!("the database cannot store it: {error}");
                     let reason = redactor.redact(&reason).into_owned();
                     records[from].verdict = Verdict::Fail { reason };
-                    convicted = true;
+                    found = true;
                 }
                 Err(StoreError::Refused(_)) => {
                     let middle = from + (to - from) / 2;
@@ -274,7 +278,7 @@ impl PageHandler {
                 Err(error) => return Err(error),
             }
         }
-        Ok(convicted)
+        Ok(found)
     }
 }
 

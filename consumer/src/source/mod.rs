@@ -2,8 +2,8 @@
 //!
 //! A source knows how to ask its upstream for a page and how to read the answer. It keeps no state between pages:
 //! everything that a page needs is in the connection's row ([`Endpoint`]) and in the slice's checkpoint
-//! ([`PageRequest`]). All HTTP goes through the process's one [`Fetcher`], which holds the limits. `GUIDE.md` shows how to
-//! write one.
+//! ([`PageRequest`]). All HTTP goes through the process's one [`Fetcher`], which holds the limits. See
+//! `docs/sources/writing-a-source.md` for how to write one.
 
 mod error;
 pub mod examine;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Endpoint, Planning, Scope, Source, SourceError, paged_json, ultravox};
 use url::Url;
 
-/// A kind of source. `GUIDE.md` shows how one is written.
+/// A kind of source. `docs/sources/writing-a-source.md` shows how one is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     /// Its name in a connection's row.

@@ -53,7 +53,7 @@ impl Sweeper {
     }
 
     fn can_publish(&self) -> Result<(), DutyError> {
-        if self.bell.is_open() { Ok(()) } else { Err(DutyError::NoBroker) }
+        if self.outbox.is_open() { Ok(()) } else { Err(DutyError::NoBroker) }
     }
 
     fn batch(&self) -> i64 {
@@ -96,8 +96,8 @@ impl Sweeper {
         }
         // Not waited for: a broker that is away must not keep the next leases from ending.
         if !rings.is_empty() {
-            let bell = self.bell.clone();
-            tokio::spawn(async move { bell.ring_all(rings).await });
+            let outbox = self.outbox.clone();
+            tokio::spawn(async move { outbox.ring_all(rings).await });
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Sweeper {
         for tenant in self.store.tenants_wanting().await? {
             self.can_publish()?;
             let rings = self.store.refill(tenant, RAMP_STEP).await?;
-            self.bell.ring_all(rings).await;
+            self.outbox.ring_all(rings).await;
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Sweeper {
         if !rings.is_empty() {
             counter!("doorbells_lost_total").increment(u64::try_from(rings.len()).unwrap_or_default());
             tracing::warn!(doorbells = rings.len(), "doorbells were lost, and are rung again");
-            self.bell.ring_all(rings).await;
+            self.outbox.ring_all(rings).await;
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Sweeper {
     /// Sends the next marker, if it is this process that may.
     async fn markers(&self) -> Result<(), DutyError> {
         if let Some(number) = self.store.admit_marker(self.config.marker_every).await? {
-            self.bell.marker(number).await?;
+            self.outbox.marker(number).await?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 mod duties;
 
-use crate::bell::Bell;
+use crate::outbox::Outbox;
 use crate::planner::Planner;
 use common::config::{CancelConfig, JobsConfig, SweeperConfig};
 use common::fitness::Fitness;
@@ -35,7 +35,7 @@ pub struct Sweeper {
     /// Nothing is swept while its database cannot be worked with.
     pub fitness: Fitness,
     /// Rings, pushes aborts, publishes markers.
-    pub bell: Bell,
+    pub outbox: Outbox,
     /// Publishes events that others left, and progress.
     pub relay: EventRelay,
     /// Plans jobs whose start command was lost.

@@ -1,13 +1,13 @@
 //! Errors as `application/problem+json` (RFC 9457), each with a `code` that never changes. The text of a server's own
 //! error goes to the log, never into an answer.
 
-use super::around::Fault;
+use super::middleware::Fault;
 use super::rate_limit::too_many;
 use crate::engine::{EngineError, Exceeded};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use common::command::Undecodable;
+use common::command::Rejection;
 use common::ids::JobId;
 use common::job::JobStatus;
 use common::short::short;
@@ -198,8 +198,8 @@ impl Problem {
     }
 }
 
-impl From<Undecodable> for Problem {
-    fn from(fault: Undecodable) -> Self {
+impl From<Rejection> for Problem {
+    fn from(fault: Rejection) -> Self {
         let status = match fault.reason {
             "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
             "not_json" => StatusCode::BAD_REQUEST,

@@ -1,13 +1,13 @@
 //! The HTTP API. One folder per contract, with its words, its extractor of the caller and its form of errors; what they
 //! share is here: authentication, and what is done around every request.
 
-mod around;
 mod auth;
 mod document_jobs;
 mod error;
 mod headers;
 mod historical_sync;
 pub mod jobs;
+mod middleware;
 mod openapi;
 mod rate_limit;
 mod source_connections;
@@ -17,13 +17,13 @@ pub use openapi::{Route, document as openapi, routes};
 
 use crate::config::ApiConfig;
 use crate::engine::Engine;
-use around::Treatment;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use common::command::{MAX_COMMAND_BYTES, warning};
+use middleware::Policy;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -36,12 +36,12 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .route("/asyncapi.json", get(asyncapi))
         .with_state(Arc::clone(&engine))
         .merge(openapi::pages());
-    let treatment = Treatment { limit: config.request_timeout, answer: Problem::of_fault };
+    let policy = Policy { limit: config.request_timeout, answer: Problem::of_fault };
     native
         .merge(health)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(axum::middleware::from_fn_with_state(treatment, around::around))
+        .layer(axum::middleware::from_fn_with_state(policy, middleware::handle))
         .merge(historical_sync::router(Arc::clone(&engine), config.request_timeout))
         .merge(source_connections::router(Arc::clone(&engine), config.request_timeout))
         .merge(document_jobs::router(engine, config))

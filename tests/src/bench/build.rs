@@ -19,7 +19,7 @@ const NAMESPACE: &str = "bench";
 /// Between two looks at the database.
 const LOOK: Duration = Duration::from_millis(100);
 /// What has not happened by then never will.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// A build of the project.
 #[derive(Clone, Debug)]

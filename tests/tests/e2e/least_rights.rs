@@ -1,4 +1,4 @@
-//! The rights of broker users, as deploy/rabbitmq/README.md gives them: they are enough, and they are not too many.
+//! The rights of broker users, as docs/rabbitmq.md gives them: they are enough, and they are not too many.
 
 use anyhow::{Context, Result, ensure};
 use common::job::JobStatus;
@@ -11,12 +11,12 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::json;
 
-const README: &str = include_str!("../../../deploy/rabbitmq/README.md");
+const GUIDE: &str = include_str!("../../../docs/rabbitmq.md");
 
 /// The three patterns that the page gives a user, for the namespaces of tests.
 fn patterns(user: &str) -> Result<Vec<String>> {
     let begins = format!("    rabbitmqctl set_permissions -p / {user} ");
-    let line = README.lines().find_map(|line| line.strip_prefix(&begins)).context(begins.clone())?;
+    let line = GUIDE.lines().find_map(|line| line.strip_prefix(&begins)).context(begins.clone())?;
     let patterns: Vec<_> = line
         .split('\'')
         .skip(1)

@@ -1,12 +1,12 @@
-//! The examples in README.md work: they are taken from there and run.
+//! The documentation is true: its examples are taken from it and run, and its links lead somewhere.
 
 use anyhow::{Context, Result, ensure};
 use common::amqp::{Destination, Envelope, WorkQueue, header};
 use common::job::JobStatus;
-use harness::clients::{Management, python};
+use harness::clients::{Management, python, root};
 use harness::fixture::{Fixture, amqp_url};
 use harness::process::{Process, Program};
-use harness::readme::{example, shell};
+use harness::readme::{example, examples, pages, shell};
 use producer::api_key::ApiKey;
 use serde_json::{Value, json};
 
@@ -183,4 +183,109 @@ async fn of_dead_letters() -> Result<()> {
     ensure!(!told.iter().take(2).any(|line| line.starts_with("junk")), "{said}");
     assert_eq!(fixture.lose(WorkQueue::Starts).await?, 1);
     fixture.finish([]).await
+}
+
+/// The whole tutorial, as somebody types it.
+#[tokio::test]
+async fn the_tutorial() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let folder = std::env::temp_dir().join(format!("backhaul-tutorial-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir(&folder)?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    std::fs::write(folder.join("orders.py"), example("tutorial-api")?.replace("9000", &port))?;
+    let mut lines = String::from("trap 'kill $(jobs -p); wait' EXIT\n");
+    lines.push_str(&format!("cd {}\n", folder.display()));
+    for program in ["backhaul", "consumer"] {
+        let path = Program::built(program)?.path();
+        // In the background the shell becomes the program.
+        let exec = if program == "consumer" { "exec " } else { "" };
+        lines.push_str(&format!("{program}() {{ {exec}{path:?} \"$@\"; }}\n"));
+    }
+    lines.push_str(&format!("listens() {{ (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; }}\n"));
+    for block in examples("tutorial")? {
+        lines.push_str(&block.replace("9000", &port));
+        lines.push('\n');
+        if block.contains("orders.py") {
+            // A person is slower than Python's start.
+            lines.push_str("until listens; do sleep 0.05; done\n");
+        }
+    }
+    let mut variables: Vec<(String, String)> = fixture.environment().into_iter().collect();
+    variables.push(("DATABASE_URL".to_owned(), fixture.database.url().to_string()));
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let said = shell(&lines, &variables).await;
+    std::fs::remove_dir_all(&folder)?;
+    let said = said?;
+    ensure!(said.contains("2026-01-01 00:00:00"), "the first order is shown: {said}");
+    let ended: Vec<(String, String)> =
+        sqlx::query_as("select mode::text, status::text from jobs order by created_at")
+            .fetch_all(&fixture.database.pool)
+            .await?;
+    assert_eq!(ended, ["range", "incremental", "full"].map(|mode| (mode.to_owned(), "completed".to_owned())));
+    let whole = "select count(*) = 250 and max(revision) = 1 and max(deleted_at) is null from records";
+    assert!(sqlx::query_scalar::<_, bool>(whole).fetch_one(&fixture.database.pool).await?);
+    fixture.finish([]).await
+}
+
+/// The anchor that a heading has.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    let kept = kept.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+    kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+}
+
+fn anchors(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| anchor(line.trim_start_matches('#')))
+        .collect()
+}
+
+/// Without the fenced blocks.
+fn prose(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_page_and_a_heading_that_are_there() -> Result<()> {
+    let (mut links, mut dead) = (0, Vec::new());
+    for page in pages()? {
+        let text = prose(&std::fs::read_to_string(&page)?);
+        for after in text.split("](").skip(1) {
+            let (target, _) = after.split_once(')').context("a link ends")?;
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let to = match path {
+                "" => page.clone(),
+                path => page.parent().context("a page is in a folder")?.join(path),
+            };
+            let there = if heading.is_empty() {
+                to.exists()
+            } else {
+                std::fs::read_to_string(&to)
+                    .is_ok_and(|text| anchors(&prose(&text)).iter().any(|it| it == heading))
+            };
+            // In the book there is nothing but docs/.
+            let in_the_book = !page.starts_with(root().join("docs"))
+                || !target.contains("../deploy") && !target.contains("../README");
+            if !there || !in_the_book {
+                dead.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    let summary = std::fs::read_to_string(root().join("docs/SUMMARY.md"))?;
+    for page in pages()? {
+        if let Ok(within) = page.strip_prefix(root().join("docs"))
+            && !within.ends_with("SUMMARY.md")
+            && !summary.contains(&format!("({})", within.display()))
+        {
+            dead.push(format!("docs/SUMMARY.md does not lead to {}", within.display()));
+        }
+    }
+    ensure!(dead.is_empty() && links > 50, "{links} links, of which are dead: {dead:#?}");
+    Ok(())
 }

@@ -4,7 +4,7 @@ use super::super::delivery::Delivery;
 use super::super::envelope::{Destination, Envelope};
 use super::letter::header;
 use super::properties;
-use crate::command::Undecodable;
+use crate::command::Rejection;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ impl Envelope {
     ///
     /// The letter has a name of its own; its message keeps its identity, so that a repeat after a lost confirm can be recognised.
     #[must_use]
-    pub fn dead_letter(delivery: &Delivery, why: &Undecodable, now: DateTime<Utc>) -> Self {
+    pub fn dead_letter(delivery: &Delivery, why: &Rejection, now: DateTime<Utc>) -> Self {
         let detail = why.detail.get(..why.detail.floor_char_boundary(LONGEST_DETAIL)).unwrap_or_default();
         let queue = delivery.queue.to_string();
         let name = Uuid::new_v4().simple().to_string();

@@ -14,7 +14,7 @@ mod trouble;
 pub use by_id::ToConfirm;
 pub use claim::{Claim, ClaimRequest, PageContext, Planned, Suspicion};
 pub use closing::{ClosingPage, ClosingSettled, Refusal};
-pub use release::{SliceNow, Whereabouts};
+pub use release::{Reread, SliceNow};
 pub use settle::{PageRecord, Reach, Settled, SettledTogether, Settlement, Tally, Together, Verdict};
 pub use skip::{PoisonPolicy, Skip, SkipRight, Skipped};
 pub use trouble::{Attempt, Trouble};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Where a slice stands, seen by the holder of a lease on it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Whereabouts {
+pub enum Reread {
     /// The lease is ours, at this page: go on with it (the next page: our settle had happened).
     Ours,
     /// Unleased at the page after ours: our settle had happened, its doorbell may not have been rung.
@@ -31,7 +31,7 @@ pub enum Whereabouts {
 #[derive(Debug)]
 pub struct SliceNow {
     /// What to do.
-    pub whereabouts: Whereabouts,
+    pub standing: Reread,
     /// The slice's page and cursor, if the lease is ours.
     pub cursor: Option<String>,
     /// See [`super::PageContext::anchor`].
@@ -48,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn whereabouts(&self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
+    pub async fn standing(&self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
         let row = sqlx::query!(
             r#"select status as "status: SliceStatus", page, ring, cursor, anchor, lease_token as "token: LeaseToken",
                       walk as "walk: Json<Walk>", now() as "read_at!"
@@ -60,25 +60,25 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let ours = row.token == Some(lease.token);
-        let whereabouts = match row.status {
+        let standing = match row.status {
             SliceStatus::Ready if ours => {
                 lease.page = row.page;
-                Whereabouts::Ours
+                Reread::Ours
             }
             SliceStatus::Ready if row.token.is_none() && row.page == lease.page + 1 => {
-                Whereabouts::RingNext(lease.ring(row.page, row.ring))
+                Reread::RingNext(lease.ring(row.page, row.ring))
             }
-            SliceStatus::Ready if row.token.is_none() && row.page == lease.page => Whereabouts::ClaimAgain,
-            SliceStatus::Done => Whereabouts::SliceDone,
-            SliceStatus::Cancelled | SliceStatus::Failed if ours => Whereabouts::ClosedUnderUs,
+            SliceStatus::Ready if row.token.is_none() && row.page == lease.page => Reread::ClaimAgain,
+            SliceStatus::Done => Reread::SliceDone,
+            SliceStatus::Cancelled | SliceStatus::Failed if ours => Reread::ClosedUnderUs,
             SliceStatus::Ready
             | SliceStatus::Queued
             | SliceStatus::Waiting
             | SliceStatus::Cancelled
-            | SliceStatus::Failed => Whereabouts::Lost,
+            | SliceStatus::Failed => Reread::Lost,
         };
         Ok(Some(SliceNow {
-            whereabouts,
+            standing,
             cursor: row.cursor,
             anchor: row.anchor,
             walk: row.walk.0,

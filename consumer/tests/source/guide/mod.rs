@@ -1,4 +1,4 @@
-//! The example of `consumer/src/source/GUIDE.md`, compiled and run.
+//! The example of `docs/sources/writing-a-source.md`, compiled and run.
 
 mod json_lines;
 
@@ -16,9 +16,12 @@ use json_lines::JSON_LINES;
 
 #[test]
 fn the_guide_shows_the_code_that_is_run_here() {
-    let guide = include_str!("../../../src/source/GUIDE.md");
+    let guide = include_str!("../../../../docs/sources/writing-a-source.md");
     let code = include_str!("json_lines.rs");
-    assert!(guide.contains(&format!("```rust\n{code}```\n")), "copy json_lines.rs into GUIDE.md");
+    assert!(
+        guide.contains(&format!("```rust\n{code}```\n")),
+        "copy json_lines.rs into docs/sources/writing-a-source.md"
+    );
 }
 
 /// Seven events, of which one is no event, and one lies outside the span.

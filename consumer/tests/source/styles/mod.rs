@@ -17,7 +17,7 @@ const STYLES: [&str; 6] = ["next_url", "link_header", "cursor", "last_id", "page
 
 /// The settings that the documentation gives for a style.
 fn documented(style: &str) -> Value {
-    let text = include_str!("../../../src/source/paged_json/README.md");
+    let text = include_str!("../../../../docs/sources/paged-json.md");
     let (_, after) = text.split_once(&format!("<!-- style: {style} -->\n```json\n")).unwrap();
     let (json, _) = after.split_once("\n```").unwrap();
     serde_json::from_str(json).unwrap()
@@ -25,7 +25,7 @@ fn documented(style: &str) -> Value {
 
 /// Parts of settings that the documentation shows, each put into the settings of one list.
 fn documented_parts() -> Vec<Value> {
-    let text = include_str!("../../../src/source/paged_json/README.md");
+    let text = include_str!("../../../../docs/sources/paged-json.md");
     let parts =
         text.split("<!-- part -->\n```json\n").skip(1).map(|after| after.split_once("\n```").unwrap().0);
     let parts = parts.map(|part| serde_json::from_str::<Value>(part).unwrap());
@@ -40,7 +40,7 @@ fn documented_parts() -> Vec<Value> {
 #[test]
 fn every_documented_part_of_settings_is_accepted() {
     let parts = documented_parts();
-    let blocks = include_str!("../../../src/source/paged_json/README.md").matches("```json\n").count();
+    let blocks = include_str!("../../../../docs/sources/paged-json.md").matches("```json\n").count();
     assert_eq!(parts.len() + STYLES.len(), blocks);
     for part in parts {
         planning("paged_json", &part).unwrap();

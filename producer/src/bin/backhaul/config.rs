@@ -137,31 +137,80 @@ mod tests {
         assert_eq!(sections, SECTIONS.iter().copied().collect());
     }
 
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    const GENERATED: &str = "<!-- Generated from common/src/config/reference.rs. -->\n";
+
+    /// Every key as a row, a table for each section.
+    fn tables() -> String {
+        let values = Values::of(&Settings::default(), &ApiConfig::default(), &AuthConfig::default()).unwrap();
+        let (mut text, mut last) = (String::new(), "");
+        for entry in REFERENCE {
+            let (section, _) = entry.key.split_once('.').unwrap();
+            if section != last {
+                text.push_str(&format!("\n### `{section}`\n\n| key | default | meaning |\n|---|---|---|\n"));
+                last = section;
+            }
+            // It follows from the machine.
+            let of_machine = entry.key == "database.max_connections";
+            let default = toml(values.get(entry.key))
+                .filter(|_| !of_machine)
+                .filter(|value| value != "\"\"" && value != "[]");
+            let without = if of_machine { "2 per core" } else { "none" };
+            let default = default.map_or_else(|| without.to_owned(), |value| format!("`{value}`"));
+            text.push_str(&format!(
+                "| `{}` | {default} | {} |\n",
+                entry.key,
+                entry.meaning.replace('|', "\\|")
+            ));
+        }
+        text
+    }
+
     #[test]
-    fn the_readme_names_keys_that_exist() {
-        let readme = include_str!("../../../../README.md");
-        let (_, rest) = readme.split_once("## Configuration").unwrap();
-        let (section, _) = rest.split_once("\n## ").unwrap();
-        let keys = default_keys();
-        let mut named = 0;
-        for row in section.lines().filter_map(|line| line.strip_prefix("| `")) {
-            let (cell, _) = row.split_once('|').unwrap();
-            for name in cell.split('`').filter(|name| name.contains('.')) {
-                // `pages.retry.{initial,max}_ms` stands for two keys.
-                let names = match name.split_once('{').zip(name.split_once('}')) {
-                    Some(((before, choices), (_, after))) => {
-                        let choices = choices.split('}').next().unwrap().split(',');
-                        choices.map(|choice| format!("{before}{choice}{after}")).collect()
-                    }
-                    None => vec![name.to_owned()],
-                };
-                for name in names {
-                    assert!(keys.contains(&name), "the README names `{name}`, which no section has");
-                    named += 1;
-                }
+    fn the_documentation_has_every_key() {
+        let document = std::fs::read_to_string(DOCUMENT).unwrap();
+        let (written, generated) = document.split_once(GENERATED).expect("the mark");
+        if std::env::var_os("RENDER").is_some() {
+            std::fs::write(DOCUMENT, format!("{written}{GENERATED}{}", tables())).unwrap();
+        } else {
+            let again = "RENDER=1 cargo test -p producer --bin backhaul the_documentation_has_every_key";
+            assert_eq!(generated, tables(), "docs/configuration.md is not up to date: {again}");
+        }
+    }
+
+    /// `pages.retry.{initial,max}_ms` stands for two keys.
+    fn spelled_out(name: &str) -> Vec<String> {
+        match name.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?))) {
+            Some((before, (choices, after))) => {
+                choices.split(',').map(|choice| format!("{before}{choice}{after}")).collect()
+            }
+            None => vec![name.to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_keys_that_exist() {
+        let (keys, mut named) = (default_keys(), 0);
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let docs = std::fs::read_dir(format!("{root}/docs")).unwrap().map(|entry| entry.unwrap().path());
+        let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+        for page in pages.chain([format!("{root}/README.md").into()]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let names = text.split('`').skip(1).step_by(2).filter(|name| {
+                let section = name.split_once('.').map(|(section, _)| section);
+                let plain = name.chars().all(|it| it.is_ascii_lowercase() || "0123456789_.{,}".contains(it));
+                plain
+                    && !name.ends_with(".json")
+                    && section.is_some_and(|section| SECTIONS.contains(&section))
+            });
+            for name in names.flat_map(spelled_out) {
+                let group = format!("{name}.");
+                let known = keys.contains(&name) || keys.iter().any(|key| key.starts_with(&group));
+                assert!(known, "{} names `{name}`, which no section has", page.display());
+                named += 1;
             }
         }
-        assert!(named > 20, "only {named} keys were found in the README");
+        assert!(named > 100, "only {named} keys were found in the documentation");
     }
 
     #[test]

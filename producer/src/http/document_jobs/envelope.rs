@@ -2,7 +2,7 @@
 //! written here, around everything.
 
 use super::refusal::Refusal;
-use crate::http::around::REQUEST_ID;
+use crate::http::middleware::REQUEST_ID;
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};

@@ -14,7 +14,7 @@ mod status;
 
 pub(super) use refusal::RefusalBody;
 
-use super::around::{Treatment, around};
+use super::middleware::{Policy, handle};
 use super::{auth, warn};
 use crate::config::ApiConfig;
 use crate::engine::{Engine, Identity, JobQuery};
@@ -61,7 +61,7 @@ pub(super) fn router(engine: Arc<Engine>, config: &ApiConfig) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .route("/v1/{*rest}", any(no_such_path))
         .with_state(Arc::new(contract))
-        .layer(from_fn_with_state(Treatment { limit, answer: Refusal::of_fault }, around))
+        .layer(from_fn_with_state(Policy { limit, answer: Refusal::of_fault }, handle))
         // Outside of it, where the request has its identifier.
         .layer(from_fn(envelope::seal))
 }

@@ -2,8 +2,8 @@
 
 use super::status::Word;
 use crate::engine::{EngineError, Exceeded};
-use crate::http::around::Fault;
 use crate::http::error::{CHALLENGE, DEFECT};
+use crate::http::middleware::Fault;
 use crate::http::rate_limit::too_many;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -9,8 +9,8 @@ mod refusal;
 
 pub(super) use refusal::{Refusal, RefusalBody};
 
-use super::around::{Treatment, around};
 use super::auth;
+use super::middleware::{Policy, handle};
 use crate::engine::{Engine, Identity};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -33,12 +33,12 @@ use utoipa_axum::routes;
 
 /// The three functions, and nothing else below their folder.
 pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
-    let treatment = Treatment { limit, answer: Refusal::of_fault };
+    let policy = Policy { limit, answer: Refusal::of_fault };
     Router::from(routes())
         .method_not_allowed_fallback(no_such_method)
         .route("/functions/v1/{*rest}", any(no_such_path))
         .with_state(engine)
-        .layer(from_fn_with_state(treatment, around))
+        .layer(from_fn_with_state(policy, handle))
         .layer(from_fn(browser::readable_across_origins))
 }
 

@@ -3,8 +3,8 @@
 
 use super::body::word;
 use crate::engine::{EngineError, Exceeded};
-use crate::http::around::Fault;
 use crate::http::error::{CHALLENGE, DEFECT};
+use crate::http::middleware::Fault;
 use crate::http::rate_limit::too_many;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};

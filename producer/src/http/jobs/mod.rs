@@ -24,7 +24,7 @@ use common::command::{StartCommand, decode_exactly};
 use common::ids::JobId;
 use common::job::JobStatus;
 use common::store::jobs::JobView;
-use request::{Asked, Caller, CancelBody, Changer, JobPath, ListQuery, NoQuery, Shown, nothing, whole};
+use request::{Asked, Caller, CancelBody, JobPath, ListQuery, NoQuery, VisibleJob, Writer, nothing, whole};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -59,7 +59,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
     (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn start(
-    Changer(caller): Changer,
+    Writer(caller): Writer,
     State(engine): State<Arc<Engine>>,
     _: Asked<NoQuery>,
     body: Result<Bytes, BytesRejection>,
@@ -79,7 +79,7 @@ pub(super) async fn start(
     (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn show(
-    Shown(job): Shown,
+    VisibleJob(job): VisibleJob,
     _: Asked<NoQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -168,7 +168,7 @@ pub(super) async fn list(
     (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn cancel(
-    Changer(caller): Changer,
+    Writer(caller): Writer,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
     _: Asked<NoQuery>,
@@ -188,7 +188,7 @@ pub(super) async fn cancel(
     (status = 409, description = "The job is in the wrong state, which `job_status` names", body = Problem, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn pause(
-    Changer(caller): Changer,
+    Writer(caller): Writer,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
     _: Asked<NoQuery>,
@@ -208,7 +208,7 @@ pub(super) async fn pause(
     (status = 409, description = "The job is in the wrong state, which `job_status` names", body = Problem, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn unpause(
-    Changer(caller): Changer,
+    Writer(caller): Writer,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
     _: Asked<NoQuery>,
@@ -228,7 +228,7 @@ pub(super) async fn unpause(
     (status = 409, description = "The job is in the wrong state (`job_status`), was resumed before (`resumed_by`), or another one is active (`job_id`)", body = Problem, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn resume(
-    Changer(caller): Changer,
+    Writer(caller): Writer,
     State(engine): State<Arc<Engine>>,
     JobPath(job): JobPath,
     _: Asked<NoQuery>,

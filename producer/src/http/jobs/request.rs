@@ -8,7 +8,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
-use common::command::{MAX_COMMAND_BYTES, Undecodable, UnknownName, fields};
+use common::command::{MAX_COMMAND_BYTES, Rejection, UnknownName, fields};
 use common::ids::{ConnectionId, JobId};
 use common::job::JobStatus;
 use common::store::jobs::JobView;
@@ -34,9 +34,9 @@ impl FromRequestParts<Arc<Engine>> for Caller {
 }
 
 /// A [`Caller`] who may start and cancel.
-pub(in crate::http) struct Changer(pub(super) Identity);
+pub(in crate::http) struct Writer(pub(super) Identity);
 
-impl FromRequestParts<Arc<Engine>> for Changer {
+impl FromRequestParts<Arc<Engine>> for Writer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
@@ -45,9 +45,9 @@ impl FromRequestParts<Arc<Engine>> for Changer {
 }
 
 /// The job of the path, if the caller may see it.
-pub(in crate::http) struct Shown(pub(super) JobView);
+pub(in crate::http) struct VisibleJob(pub(super) JobView);
 
-impl FromRequestParts<Arc<Engine>> for Shown {
+impl FromRequestParts<Arc<Engine>> for VisibleJob {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Arc<Engine>) -> Result<Self, Problem> {
@@ -201,7 +201,7 @@ fn known(body: &[u8], names: &'static [&'static str]) -> Result<Map<String, Valu
     }
     let fields = fields(body)?;
     match fields.keys().find_map(|name| UnknownName::of(name, names)) {
-        Some(unknown) => Err(Undecodable::from(&unknown).into()),
+        Some(unknown) => Err(Rejection::from(&unknown).into()),
         None => Ok(fields),
     }
 }

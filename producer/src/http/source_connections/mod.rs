@@ -9,8 +9,8 @@ mod request;
 
 pub(super) use refusal::{Invalid, Refusal, RefusalBody};
 
-use super::around::{Treatment, around};
 use super::auth;
+use super::middleware::{Policy, handle};
 use crate::engine::{Engine, Identity};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -38,12 +38,12 @@ const REQUESTED_BY: &str = "api";
 
 /// The calls of the contract, and nothing else below their folder.
 pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
-    let treatment = Treatment { limit, answer: Refusal::of_fault };
+    let policy = Policy { limit, answer: Refusal::of_fault };
     let calls = Router::from(routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(engine)
-        .layer(from_fn_with_state(treatment, around));
+        .layer(from_fn_with_state(policy, handle));
     Router::new().nest(PATH, calls)
 }
 

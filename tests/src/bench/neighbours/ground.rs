@@ -1,5 +1,6 @@
 //! What neighbours share: one consumer, one producer; the tenant that does ordinary things, and the other.
 
+use super::things::REFUSED;
 use super::upstream;
 use crate::bench::Build;
 use crate::bench::build::Deployment;
@@ -9,7 +10,6 @@ use anyhow::{Context, Result};
 use reqwest::Client;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use std::time::Duration;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -21,8 +21,6 @@ const OF_EACH_KIND: usize = 24;
 const HANGING: usize = 200;
 /// API keys of the other tenant.
 const KEYS: usize = 3;
-/// No answer is waited for any longer.
-const LONGEST: Duration = Duration::from_secs(10);
 
 /// The ground.
 #[derive(Debug)]
@@ -75,7 +73,7 @@ impl Ground {
         };
         let small = connect("victim", "/small", 1).await?[0];
         let hanging = connect("victim", "/hangs", 1).await?[0];
-        let client = || Client::builder().timeout(LONGEST).build();
+        let client = || Client::builder().timeout(REFUSED).build();
         let victim = Victim { client: client()?, key, small, hanging };
 
         let consumer =

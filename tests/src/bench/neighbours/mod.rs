@@ -19,7 +19,7 @@ use report::{Beside, Round};
 use std::sync::Arc;
 use std::time::Duration;
 use things::{THINGS, Times};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How often each thing is done beside each mischief, and how often all of it is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,9 @@ pub struct Plan {
 
 /// From the beginning of a mischief to the first thing that is done beside it.
 const UNTIL_FELT: Duration = Duration::from_secs(2);
+
+/// Beside mischief that makes everything slow, fewer samples say enough.
+const ENOUGH: Duration = Duration::from_secs(60);
 
 /// Measures the builds in turn, round by round.
 ///
@@ -76,9 +79,12 @@ async fn round(build: &Build, plan: Plan) -> Result<Round> {
 }
 
 async fn sample(ground: &Ground, samples: usize) -> Result<Times> {
-    let mut times = Times::default();
+    let (mut times, began) = (Times::default(), Instant::now());
     for _ in 0..samples {
         things::once(ground, &mut times).await?;
+        if began.elapsed() > ENOUGH {
+            break;
+        }
     }
     Ok(times)
 }

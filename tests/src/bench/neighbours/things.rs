@@ -22,8 +22,8 @@ pub(super) const THINGS: [&str; 10] = [
     "start by message → record is there",
 ];
 
-/// What counts for a request that was refused, or not answered in this time.
-const REFUSED: Duration = Duration::from_secs(10);
+/// What counts for a request that was refused, or for what has not happened in this time.
+pub(super) const REFUSED: Duration = Duration::from_secs(5);
 /// Between two looks at whether a job is over.
 const LOOK: Duration = Duration::from_millis(4);
 /// Between two times that all is done: a caller has a rate.
@@ -96,11 +96,15 @@ async fn first_event(request: RequestBuilder) -> Duration {
     if matches!(read.await, Ok(Some(_))) { began.elapsed() } else { REFUSED }
 }
 
-/// Waits until a job is over, however long it takes.
+/// Waits until a job is over. One that takes too long is cancelled, so that the next can begin.
 async fn over(ground: &Ground, job: Uuid, began: Instant) -> Result<Duration> {
     let mut session = ground.session.lock().await;
     let over = "select exists (select from jobs where id = $1 and finished_at is not null)";
     while !sqlx::query_scalar::<_, bool>(over).bind(job).fetch_one(&mut *session).await? {
+        if began.elapsed() > REFUSED {
+            ground.deployment.publish("cancel", json!({ "job_id": job })).await?;
+            return Ok(REFUSED);
+        }
         sleep(LOOK).await;
     }
     Ok(began.elapsed())

@@ -133,7 +133,7 @@ async fn a_producer_says_what_is_wrong_with_its_settings() -> Result<()> {
     fixture.finish([]).await
 }
 
-/// The lines that README.md shows to whoever writes the web page.
+/// The lines that docs/api/historical-sync.md shows to whoever writes the web page.
 #[tokio::test]
 async fn the_examples_work() -> Result<()> {
     let agency = Agency::with_calls(35).await?;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use common::amqp::{
     Delivery, Destination, Envelope, PublishError, Publisher, Topology, WorkQueue, why_unrouted,
 };
-use common::command::{Reply, Undecodable};
+use common::command::{Rejection, Reply};
 use common::contract::MarkerMessage;
 use common::ids::JobId;
 use common::slice::Ring;
@@ -17,15 +17,15 @@ use std::sync::Arc;
 
 /// Publishes doorbells, markers, aborts, replies and dead letters. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Bell {
+pub struct Outbox {
     publisher: Publisher,
     topology: Topology,
     traces: Traces,
     lost_replies: LostReplies,
 }
 
-impl Bell {
-    /// A bell on a publisher.
+impl Outbox {
+    /// An outbox on a publisher.
     #[must_use]
     pub fn new(publisher: Publisher, topology: Topology, traces: Traces) -> Self {
         Self { publisher, topology, traces, lost_replies: LostReplies::default() }
@@ -123,7 +123,7 @@ impl Bell {
     pub async fn dead_letter(
         &self,
         delivery: &Delivery,
-        why: &Undecodable,
+        why: &Rejection,
         now: DateTime<Utc>,
     ) -> Result<(), PublishError> {
         self.publisher.publish(Envelope::dead_letter(delivery, why, now)).await

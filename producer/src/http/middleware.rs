@@ -1,4 +1,4 @@
-//! What is done around every request: its identifier, a limit to its time, a defect turned into an answer, metrics.
+//! The middleware of every request: its identifier, a limit to its time, an answer in the place of a panic, metrics.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -29,14 +29,14 @@ pub(super) enum Fault {
 
 /// How a contract's requests are treated.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Treatment {
+pub(super) struct Policy {
     /// How long a handler may take.
     pub(super) limit: Duration,
     /// The answer, in the contract's form, where the handler has none.
     pub(super) answer: fn(Fault) -> Response,
 }
 
-pub(super) async fn around(State(treatment): State<Treatment>, request: Request, next: Next) -> Response {
+pub(super) async fn handle(State(policy): State<Policy>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let method = known(request.method());
@@ -46,7 +46,7 @@ pub(super) async fn around(State(treatment): State<Treatment>, request: Request,
     // What is published for the request carries the trace that it came with.
     let traceparent =
         request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let handled = guarded(treatment, trace::within(traceparent.as_deref(), one_request(next.run(request))));
+    let handled = guarded(policy, trace::within(traceparent.as_deref(), one_request(next.run(request))));
     let mut response = handled.instrument(span.clone()).await;
 
     let status = response.status().as_u16().to_string();
@@ -62,8 +62,8 @@ pub(super) async fn around(State(treatment): State<Treatment>, request: Request,
 }
 
 /// The handler's answer, or one of our own if it takes too long or panics.
-async fn guarded(treatment: Treatment, handler: impl Future<Output = Response>) -> Response {
-    let Treatment { limit, answer } = treatment;
+async fn guarded(policy: Policy, handler: impl Future<Output = Response>) -> Response {
+    let Policy { limit, answer } = policy;
     match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
         Ok(Ok(response)) => response,
         // The panic's own text went to stderr when it happened.
@@ -132,10 +132,10 @@ mod tests {
             (Problem::of_fault as fn(Fault) -> Response, StatusCode::SERVICE_UNAVAILABLE),
             (Refusal::of_fault, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
-            let treatment = Treatment { limit: Duration::from_secs(20), answer };
-            let hangs = guarded(treatment, std::future::pending()).await;
+            let policy = Policy { limit: Duration::from_secs(20), answer };
+            let hangs = guarded(policy, std::future::pending()).await;
             assert_eq!(hangs.status(), too_late);
-            let panics = guarded(treatment, async { panic!("on purpose") }).await;
+            let panics = guarded(policy, async { panic!("on purpose") }).await;
             assert_eq!(panics.status(), StatusCode::INTERNAL_SERVER_ERROR);
         }
     }

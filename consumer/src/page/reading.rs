@@ -70,7 +70,7 @@ fn reach(page: &FetchedPage) -> Reach {
     reach
 }
 
-pub(super) fn judged(record: ParsedRecord, kind: SliceKind, redactor: &Redactor) -> PageRecord {
+pub(super) fn to_page_record(record: ParsedRecord, kind: SliceKind, redactor: &Redactor) -> PageRecord {
     let verdict = match record.content {
         Content::Stored { hash, payload } => Verdict::Store { hash, payload },
         Content::Deferred => Verdict::Defer,
