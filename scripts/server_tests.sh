@@ -11,13 +11,13 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
-# Modules of tests/tests/e2e.
+# Modules of tests/e2e.
 SUBJECTS=(broker_faults brokerless cancel_push_lost clients command_identity dead_letters doctor foreign_clients least_rights letters
     lost_answers poison redelivery replies shutdown)
 
 cd -- "$ROOT"
 for subject in "${SUBJECTS[@]}"; do
-    [[ -e tests/tests/e2e/$subject.rs || -d tests/tests/e2e/$subject ]] || die "tests/tests/e2e has no $subject" "correct ${0##*/}"
+    [[ -e tests/e2e/$subject.rs || -d tests/e2e/$subject ]] || die "tests/e2e has no $subject" "correct ${0##*/}"
 done
 what=${1:-}
 shift || true

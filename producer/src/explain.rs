@@ -38,21 +38,21 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
         JobStatus::Pending => {
             let since = age(job.created_at, now);
             let command = if situation.start_confirmed {
-                "its start command was confirmed by the broker, and no consumer has planned it yet"
+                "the broker has its start command, and no consumer has planned the job yet"
             } else {
-                "the broker has not confirmed its start command; a consumer's sweeper plans it all the same"
+                "the broker has not confirmed its start command; a consumer will plan the job without it"
             };
             add("pending", format!("accepted {since} ago; {command}"));
         }
         JobStatus::Running if job.paused => {
-            add("paused", "paused on request: no page is begun until it is unpaused".to_owned());
+            add("paused", "paused on request; no page is fetched until it is unpaused".to_owned());
         }
         JobStatus::Running => {}
         JobStatus::Cancelling => {
             let since = job.cancel_requested_at.map(|at| age(at, now)).unwrap_or_default();
             let leased = count(job.slices.leased, "page is", "pages are");
             let text = format!(
-                "cancelling for {since}{}: nothing more is imported; {leased} still in a worker's hands",
+                "cancelling for {since}{}: nothing more is imported; {leased} still held by a worker",
                 because(job.cancel_reason.as_deref())
             );
             add("cancelling", text);
@@ -80,7 +80,7 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
         return reasons;
     }
     if situation.live_workers == 0 {
-        add("no_consumer", "no consumer process was seen in the last seconds: start one".to_owned());
+        add("no_consumer", "no consumer is running: start one".to_owned());
     }
     for trouble in &situation.troubles {
         add("not_consuming", format!("a consumer process cannot take work: {trouble}"));
@@ -91,7 +91,7 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
     if let Some(until) = situation.connection_paused_until {
         let rest = age(now, until);
         let text = format!(
-            "the upstream asked for a pause: connection {} rests until {}, for another {rest}",
+            "the upstream asked us to wait: connection {} rests until {}, for another {rest}",
             situation.connection,
             moment(until)
         );
@@ -103,14 +103,14 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
         match situation.max_pages_in_flight {
             Some(limit) if situation.rung_of_connection >= i64::from(limit) => {
                 let text = format!(
-                    "{queued} for connection {}: it is limited to {limit} pages in flight, and so many slices are worked on",
+                    "{queued} for connection {}: it is limited to {limit} pages in flight, and as many slices are being worked on",
                     situation.connection
                 );
                 add("connections_limit", text);
             }
             _ => {
                 let text = format!(
-                    "{queued} for the tenant's turn: {rung} of at most {most} of its slices are worked on"
+                    "{queued} for the tenant's turn: {rung} of at most {most} slices are being worked on"
                 );
                 add("tenants_turn", text);
             }
@@ -118,7 +118,7 @@ pub fn explain(situation: &JobSituation) -> Vec<Reason> {
     }
     reasons.extend(situation.slices.iter().filter_map(|slice| of_slice(slice, situation, now)));
     if reasons.is_empty() {
-        let text = "every page is settled; a consumer is about to complete it".to_owned();
+        let text = "every page is settled; a consumer is about to complete the job".to_owned();
         reasons.push(Reason::new("finishing", text));
     }
     reasons.extend(idle(situation));
@@ -150,7 +150,7 @@ fn failure(situation: &JobSituation) -> String {
             (Some(slice), Some(page)) => format!(" at page {page} of slice {slice}"),
             _ => String::new(),
         };
-    let cause = cause.unwrap_or_else(|| "no cause was written down".to_owned());
+    let cause = cause.unwrap_or_else(|| "no cause was recorded".to_owned());
     format!("failed{place} {}: {cause}", at(situation.job.finished_at))
 }
 
@@ -170,15 +170,12 @@ fn of_slice(slice: &SliceSituation, situation: &JobSituation, now: DateTime<Utc>
         } else {
             ("leased", format!("which renews its lease (until in {})", age(now, until)))
         };
-        return reason(
-            code,
-            format!("{page}: for {since} in the hands of worker {worker}{host}, {lease}{deaths}"),
-        );
+        return reason(code, format!("{page}: held for {since} by worker {worker}{host}, {lease}{deaths}"));
     }
     match slice.status {
         SliceStatus::Waiting => {
             let until = slice.not_before.map(|until| age(now, until.max(now))).unwrap_or_default();
-            let error = slice.last_error.as_deref().unwrap_or("no error was written down");
+            let error = slice.last_error.as_deref().unwrap_or("no error was recorded");
             let tried = match slice.failing_since.filter(|_| slice.attempts > 0) {
                 Some(since) => {
                     let attempts = count(i64::from(slice.attempts), "failed attempt", "failed attempts");
@@ -186,13 +183,13 @@ fn of_slice(slice: &SliceSituation, situation: &JobSituation, now: DateTime<Utc>
                 }
                 None => String::new(),
             };
-            reason("retry", format!("{page}: tried again in {until}{tried}: {error}{deaths}"))
+            reason("retry", format!("{page}: retry in {until}{tried}: {error}{deaths}"))
         }
         SliceStatus::Ready => {
             let why = if situation.live_workers == 0 {
-                "nobody is there to take it"
+                "there is no consumer to take it"
             } else if !situation.troubles.is_empty() {
-                "it is taken when consumers can consume again"
+                "consumers will take it when they can consume again"
             } else if situation.markers_out == 0 {
                 "a consumer takes it when a slot is free"
             } else {
@@ -217,7 +214,7 @@ fn at(moment_of: Option<DateTime<Utc>>) -> String {
 fn idle(situation: &JobSituation) -> Option<Reason> {
     let idle = situation.idle?;
     let from = idle.from.map_or_else(|| "the beginning".to_owned(), moment);
-    let text = format!("from {from} to {} earlier jobs found nothing, so it is one slice", moment(idle.to));
+    let text = format!("earlier jobs found nothing from {from} to {}, so that is one slice", moment(idle.to));
     Some(Reason::new("idle_span", text))
 }
 

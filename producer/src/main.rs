@@ -114,7 +114,7 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::warn!("told twice to end; requests under way are cut off");
+        tracing::warn!("second signal received; exiting now, requests in progress are cut off");
         std::process::exit(1);
     });
     Ok(token)

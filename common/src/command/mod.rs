@@ -97,7 +97,7 @@ pub struct StartCommand {
     )]
     #[schema(min_items = 1, max_items = 2000)]
     pub document_ids: Option<Vec<String>>,
-    /// What if a job of the connection is pending or running. Without effect on a job over documents.
+    /// What to do while another job of the connection is pending or running. Without effect on a job over documents.
     #[serde(default, skip_serializing_if = "OnConflict::is_default")]
     pub on_conflict: OnConflict,
     /// Who asks.
@@ -317,7 +317,7 @@ fn check_documents(ids: &[String]) -> Result<(), String> {
             ));
         }
         if !seen.insert(id) {
-            return Err(format!("document_ids[{place}] is there twice: {id:?}"));
+            return Err(format!("document_ids[{place}] is a duplicate: {id:?}"));
         }
     }
     Ok(())

@@ -145,7 +145,7 @@ fn a_start_may_be_over_documents() {
     let detail = |body: &str| start(body).unwrap_err().detail;
     assert!(detail(&of(ids(2001, 1))).contains("between 1 and 2000"));
     assert!(detail(&of(ids(1, 513))).contains("between 1 and 512 bytes"));
-    assert!(detail(&of(vec!["a".to_owned(), "a".to_owned()])).contains("document_ids[1] is there twice"));
+    assert!(detail(&of(vec!["a".to_owned(), "a".to_owned()])).contains("document_ids[1] is a duplicate"));
 }
 
 #[test]

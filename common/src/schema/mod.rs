@@ -99,7 +99,7 @@ impl Fields {
                 ));
             }
             if !names.insert(name.as_str()) {
-                return Err(format!("fields[{index}].name: {name:?} is there twice"));
+                return Err(format!("fields[{index}].name: {name:?} is a duplicate"));
             }
         }
         Ok(Self(fields))

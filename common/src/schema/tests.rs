@@ -145,7 +145,7 @@ fn a_schema_that_cannot_be_is_refused_in_words() {
     for (wrong, words) in [
         (json!([]), "between 1 and 100"),
         (Value::Array((0..101).map(|n| field(&n.to_string())).collect()), "there are 101"),
-        (json!([field("a"), field("a")]), "fields[1].name: \"a\" is there twice"),
+        (json!([field("a"), field("a")]), "fields[1].name: \"a\" is a duplicate"),
         (json!([field("")]), "fields[0].name"),
         (json!([field(&"n".repeat(101))]), "fields[0].name"),
         (json!([{ "name": "a", "pointer": "a", "type": "string" }]), "not a JSON pointer"),

@@ -21,19 +21,19 @@ pub enum EngineError {
     )]
     TooManyRequests(Exceeded),
     /// The caller's token is good, but it is of nobody who is known here (any more).
-    #[error("the token is good, but its user is unknown here, or disabled; ask the operator")]
+    #[error("the token is valid, but its user is unknown here or disabled; ask the operator")]
     UnknownUser,
     /// The caller is known, and has no tenant.
-    #[error("you have no agency; ask the operator to give you one")]
+    #[error("you belong to no agency; ask the operator to assign you to one")]
     NoAgency,
     /// The caller may only read.
-    #[error("you may look, but neither start nor cancel (role viewer); ask the operator for another role")]
+    #[error("your role (viewer) is read-only; ask the operator for another role")]
     ReadOnly,
     /// The caller's token cannot be checked at this moment.
     #[error(transparent)]
     NoKeys(TokenError),
     /// The tenant has no such job.
-    #[error("the tenant has no job {0}; list its jobs to see those that there are")]
+    #[error("there is no job {0}; list the jobs to find the right one")]
     NoJob(JobId),
     /// The job is another tenant's. An adapter that must not tell says the same as for [`EngineError::NoJob`].
     #[error("job {0} belongs to another agency")]
@@ -45,11 +45,11 @@ pub enum EngineError {
     )]
     NoHistoricalConnection,
     /// The tenant has no such connection.
-    #[error("the tenant has no connection {0}; check the identifier, or have the connection set up")]
+    #[error("there is no connection {0}; check the identifier, or have the connection set up")]
     NoConnection(ConnectionId),
     /// The connection has a pending or running job.
     #[error(
-        "job {active} of connection {connection} is pending or running; wait for its end, or cancel it first"
+        "job {active} of connection {connection} is pending or running; wait until it ends, or cancel it first"
     )]
     JobActive {
         /// The connection.
@@ -61,7 +61,7 @@ pub enum EngineError {
     #[error("the identifier {0}, drawn at random, is taken; send the request again")]
     IdTaken(JobId),
     /// The job is over.
-    #[error("job {job} cannot be cancelled: it is {status} already")]
+    #[error("job {job} cannot be cancelled: it is already {status}")]
     NotCancellable {
         /// The job.
         job: JobId,
@@ -69,7 +69,7 @@ pub enum EngineError {
         status: JobStatus,
     },
     /// The job is over, or about to be.
-    #[error("job {job} cannot be paused or let go on: it is {status}")]
+    #[error("job {job} cannot be paused or unpaused: it is {status}")]
     NotPausable {
         /// The job.
         job: JobId,
@@ -85,7 +85,7 @@ pub enum EngineError {
         status: JobStatus,
     },
     /// Another job has gone on from this one.
-    #[error("job {job} was resumed before, by job {successor}, which has come further; resume that one")]
+    #[error("job {job} was already resumed by job {successor}; resume that one")]
     ResumedBefore {
         /// The job.
         job: JobId,
@@ -95,7 +95,7 @@ pub enum EngineError {
         successor: JobId,
     },
     /// A job of this mode is not gone on with.
-    #[error("job {job} cannot be resumed: a {} sync always starts anew; start another one", mode.word())]
+    #[error("job {job} cannot be resumed: a {} sync always starts anew; start a new job", mode.word())]
     ModeNotResumable {
         /// The job.
         job: JobId,
@@ -105,8 +105,8 @@ pub enum EngineError {
         mode: JobMode,
     },
     /// The connection's settings list other records by now, or are of another account.
-    #[error("job {job} is {status}, and the connection's settings or account have changed since: they list other records; start \
-             another job", status = status.word())]
+    #[error("job {job} is {status}, and the connection's settings or account have changed since then and list other records; start a new \
+             job", status = status.word())]
     SettingsChanged {
         /// The job.
         job: JobId,
@@ -114,8 +114,8 @@ pub enum EngineError {
         status: JobStatus,
     },
     /// Its walks were over, and what they lack can only be found by another job.
-    #[error("job {job} is {status}: its lists were read to their ends, and what they lacked cannot be found by going on; start \
-             another job", status = status.word())]
+    #[error("job {job} is {status}: its lists were read to the end, so continuing cannot find what they lacked; start a new \
+             job", status = status.word())]
     StartAnew {
         /// The job.
         job: JobId,
@@ -137,10 +137,10 @@ pub enum EngineError {
     )]
     CannotSeal(#[from] CannotSeal),
     /// The tenant has no such schema.
-    #[error("the tenant has no schema of that identifier; list its schemas to see those that there are")]
+    #[error("there is no schema with that identifier; list the schemas to find the right one")]
     NoSchema,
     /// The key of the start stood for another request.
-    #[error("the key was used for another request within the last day; use a fresh one for each request")]
+    #[error("the key was used for another request within the last day; use a new key for each request")]
     KeyReused,
     /// What was asked for makes no sense.
     #[error("{0}")]

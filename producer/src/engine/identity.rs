@@ -139,6 +139,6 @@ fn asker(tenant: TenantId) -> [u8; 32] {
 }
 
 fn unknown_key() -> EngineError {
-    let why = "the API key is unknown or was revoked; ask the operator for another";
+    let why = "the API key is unknown or was revoked; ask the operator for a new one";
     EngineError::Unauthenticated(why.to_owned())
 }

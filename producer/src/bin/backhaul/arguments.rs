@@ -27,10 +27,10 @@ pub(crate) struct Arguments {
     /// The TOML file to read before the environment
     #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
-    /// Write JSON for scripts instead of text for people
+    /// Write JSON instead of text
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
-    /// Log to stderr what is done; twice for more
+    /// Log to stderr; repeat for more detail
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -41,33 +41,33 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Publish a start command: sync a connection
     Start(Start),
-    /// Publish a cancel command: nothing more of the job is imported once a consumer has applied it
+    /// Publish a cancel command; once a consumer applies it, nothing more of the job is imported
     Cancel(Cancel),
-    /// Hold a job back: no further page of it is fetched
+    /// Pause a job: no further page is fetched
     Pause {
         /// The job
         job: JobId,
     },
-    /// Let a paused job go on
+    /// Resume fetching for a paused job
     Unpause {
         /// The job
         job: JobId,
     },
-    /// Go on where a failed or cancelled job stopped, with a new job
+    /// Continue a failed or cancelled job where it stopped, as a new job
     Resume(Resume),
-    /// Show one job in full
+    /// Show a job in detail
     Status {
         /// The job
         job: JobId,
     },
-    /// Say why a job is where it is: what it waits for, who holds its pages, why it failed
+    /// Explain a job's state: what it waits for, who holds its pages, why it failed
     Explain {
         /// The job
         job: JobId,
     },
     /// List jobs, newest first
     List(List),
-    /// Follow jobs until all of them have ended; exits with 1 if one has failed
+    /// Follow jobs until all have ended; exits with 1 if one failed
     Watch {
         /// The jobs [default: all that have not ended]
         #[arg(value_name = "JOB")]
@@ -81,9 +81,9 @@ pub(crate) enum Action {
         #[arg(long, value_name = "FOLDER", conflicts_with = "message")]
         write: Option<PathBuf>,
     },
-    /// Bring the database to this version's schema
+    /// Migrate the database to this version's schema
     Migrate {
-        /// Take the schema away instead, with everything in it
+        /// Remove the schema instead, with everything in it
         #[arg(long)]
         down: bool,
         /// Confirm --down
@@ -93,16 +93,16 @@ pub(crate) enum Action {
     /// Set up tenants, API keys, connections and users
     #[command(subcommand)]
     Admin(Admin),
-    /// See to dead letters: messages that could never be applied
+    /// Inspect and repair dead letters: messages that could not be applied
     #[command(subcommand)]
     Dlq(DeadLetterAction),
     /// Show the configuration in effect as TOML, and where each value was set; secrets are masked
     Config {
-        /// Show every key with its meaning and its default instead
+        /// Show every key with its meaning and default instead
         #[arg(long)]
         defaults: bool,
     },
-    /// Check everything that a sync needs, and say what to do about what is wrong; exits with 1 if anything is
+    /// Check everything that a sync needs, with advice for each problem; exits with 1 if there is one
     Doctor,
 }
 
@@ -111,13 +111,13 @@ pub(crate) struct Start {
     /// The connection to sync
     #[arg(long, value_name = "ID")]
     pub(crate) connection: ConnectionId,
-    /// Beginning of the span, a date or an RFC 3339 time [default: no lower bound]
+    /// Start of the span, a date or an RFC 3339 time [default: no lower bound]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) from: Option<DateTime<Utc>>,
-    /// End of the span, not part of it [default: now]
+    /// End of the span, exclusive [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) to: Option<DateTime<Utc>>,
-    /// What to pull: a span, what is new, or a span and then delete what is gone
+    /// What to pull: a span, what is new, or a span whose missing records are then deleted
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     pub(crate) mode: Mode,
     /// The same as --mode incremental
@@ -129,16 +129,16 @@ pub(crate) struct Start {
     /// The schema by which the job's results are shown as rows
     #[arg(long, value_name = "ID")]
     pub(crate) schema: Option<SchemaId>,
-    /// The id of a record to fetch by itself, instead of a span; may be repeated
+    /// Fetch the record with this id instead of a span; can be repeated
     #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "incremental"])]
     pub(crate) document: Vec<String>,
-    /// The job's identifier [default: a fresh one]
+    /// The job's identifier [default: a new one]
     #[arg(long, value_name = "ID")]
     pub(crate) job_id: Option<JobId>,
-    /// The command's identifier: a repeat of it is applied once [default: a fresh one]
+    /// The command's identifier: a repeated command is applied once [default: a new one]
     #[arg(long, value_name = "TEXT")]
     pub(crate) command_id: Option<String>,
-    /// What if a job of the connection is pending or running
+    /// What to do while another job of the connection is pending or running
     #[arg(long, value_enum, default_value_t)]
     pub(crate) on_conflict: Conflict,
     /// Follow the job to its end; exits with 1 unless it completes
@@ -151,22 +151,22 @@ pub(crate) enum Conflict {
     /// Refuse
     #[default]
     Reject,
-    /// Be content with that job
+    /// Use that job
     #[value(name = "use_existing")]
     UseExisting,
-    /// Cancel that job, and start another
+    /// Cancel that job and start a new one
     Supersede,
 }
 
 /// [`JobMode`], as an argument.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Mode {
-    /// Exactly the span from --from to --to
+    /// The span from --from to --to
     #[default]
     Range,
     /// From what is known of the connection to now
     Incremental,
-    /// The span, and then what was not seen in it is marked as deleted
+    /// The span; records that it no longer contains are marked as deleted
     Full,
 }
 
@@ -250,28 +250,28 @@ impl From<Status> for JobStatus {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
-    /// Agencies or organisations; each owns connections, jobs and records
+    /// Manage tenants, which own connections, jobs and records
     #[command(subcommand)]
     Tenant(Tenant),
-    /// Keys of the HTTP API; each belongs to one tenant
+    /// Manage keys of the HTTP API; each belongs to one tenant
     #[command(subcommand)]
     Key(Key),
-    /// Tenants' accounts at upstreams
+    /// Manage connections, the tenants' accounts at upstreams
     #[command(subcommand)]
     Connection(Connection),
-    /// People who call the HTTP API with a JSON Web Token
+    /// Manage users, who call the HTTP API with a JSON Web Token
     #[command(subcommand)]
     User(User),
-    /// Print a fresh key for the credentials of connections
+    /// Print a new key for sealing credentials
     GenerateKey,
-    /// Put the credentials of all connections under the current key; repeatable, and consumers may run. Exits with 1 if
-    /// there are some that no configured key opens
+    /// Seal all credentials with the current key. Can be repeated, and consumers can run meanwhile. Exits with 1 if no
+    /// configured key opens some of them
     RotateKey,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tenant {
-    /// Make a tenant, or change the limit of the one of that name
+    /// Create a tenant, or change the limit of an existing one
     Create {
         name: String,
         /// How many of its slices may be worked on at a time [default: fairness.slices_per_tenant]
@@ -284,7 +284,7 @@ pub(crate) enum Tenant {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Make a key. It is shown once, and only its hash is stored
+    /// Create a key. It is shown once; only its hash is stored
     Create {
         /// The tenant's name or identifier
         #[arg(long)]
@@ -293,13 +293,13 @@ pub(crate) enum Key {
         #[arg(long)]
         name: String,
     },
-    /// List a tenant's keys, never in full
+    /// List a tenant's keys (never the whole key)
     List {
         /// The tenant's name or identifier
         #[arg(long)]
         tenant: String,
     },
-    /// Make a key useless, at once
+    /// Revoke a key; takes effect immediately
     Revoke {
         /// The key's identifier, as `list` shows it
         id: Uuid,
@@ -308,10 +308,10 @@ pub(crate) enum Key {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Connection {
-    /// Make a connection, or change the one of that name
+    /// Create a connection, or change an existing one
     Put(Box<PutConnection>),
-    /// Fetch one page, and show what is understood of it; nothing is stored. Of a stored connection, of one that is only
-    /// described, or of a stored one with changes. Exits with 1 if there is no page
+    /// Fetch a page, show what was understood, and examine the upstream; stores nothing. Takes a stored connection, a
+    /// description, or a stored one with changes. Exits with 1 if there is no page
     Test(Box<TestConnection>),
     /// List connections, without their credentials
     List {
@@ -319,13 +319,13 @@ pub(crate) enum Connection {
         #[arg(long)]
         tenant: Option<String>,
     },
-    /// Show the settings that jobs were planned with, what changed, when and by whom, and up to when each list is known
+    /// Show the settings that jobs used: what changed, when and by whom, and up to when each list is known
     Versions(OfConnection),
-    /// List the records that could not be stored when they were met
+    /// List records that could not be stored
     Stragglers(ListStragglers),
-    /// Limit what the fleet asks of a connection's upstream at a time, and per second
+    /// Limit a connection's pages in flight and requests per second
     Limit(LimitConnection),
-    /// Delete a connection: its job is cancelled, and its jobs and records are removed for ever
+    /// Delete a connection with its jobs and records; its running job is cancelled
     Delete {
         /// The connection's name or identifier
         connection: String,
@@ -340,7 +340,7 @@ pub(crate) enum Connection {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {
-    /// Make a user, or change and enable the one of that subject
+    /// Create a user, or change and enable an existing one
     Put(PutUser),
     /// List users
     List {
@@ -348,7 +348,7 @@ pub(crate) enum User {
         #[arg(long)]
         tenant: Option<String>,
     },
-    /// Disable a user, at once; `put` enables it again
+    /// Disable a user; takes effect immediately. `put` enables it again
     Remove {
         /// The `sub` of its tokens
         subject: String,
@@ -360,13 +360,13 @@ pub(crate) struct PutUser {
     /// The `sub` of its tokens
     #[arg(long)]
     pub(crate) subject: String,
-    /// The agency: a tenant's name or identifier
+    /// The tenant's name or identifier
     #[arg(long, required_unless_present = "no_tenant", conflicts_with = "no_tenant")]
     pub(crate) tenant: Option<String>,
-    /// Without an agency: known, and refused
+    /// Without a tenant: the user is known, and refused
     #[arg(long)]
     pub(crate) no_tenant: bool,
-    /// What it may do [default: as it is, or member]
+    /// The user's role [default: unchanged, or member]
     #[arg(long, value_enum)]
     pub(crate) role: Option<Role>,
 }

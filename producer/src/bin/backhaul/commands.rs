@@ -172,7 +172,7 @@ fn describe_cancel(answer: Option<CancelOutcome>) -> (bool, Option<JobId>, Strin
         }
         Some(CancelOutcome::Cancelled { job }) => (true, Some(job), format!("job {job} is cancelled")),
         Some(CancelOutcome::Over { job, status }) => {
-            (false, Some(job), format!("job {job} cannot be cancelled: it is {status} already"))
+            (false, Some(job), format!("job {job} cannot be cancelled: it is already {status}"))
         }
         Some(CancelOutcome::Kept { job }) => (
             true,

@@ -176,7 +176,7 @@ impl From<EngineError> for Refusal {
             EngineError::JobActive { active, .. } => Self::conflict(why).with("job_id", active.to_string()),
             EngineError::NotCancellable { job, status } => {
                 let word = Word::of(status).text();
-                Self::conflict(format!("job {job} cannot be cancelled: it is {word} already"))
+                Self::conflict(format!("job {job} cannot be cancelled: it is already {word}"))
                     .with("job_id", job.to_string())
             }
             EngineError::IdTaken(job) => {

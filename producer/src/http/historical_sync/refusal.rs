@@ -131,7 +131,7 @@ impl From<EngineError> for Refusal {
             }
             EngineError::NotCancellable { job, status } => {
                 let status = word(status);
-                Self::bad_request(format!("job {job} cannot be cancelled: it is {status} already"))
+                Self::bad_request(format!("job {job} cannot be cancelled: it is already {status}"))
                     .with("current_status", status)
             }
             EngineError::NoHistoricalConnection | EngineError::NoConnection(_) | EngineError::Invalid(_) => {

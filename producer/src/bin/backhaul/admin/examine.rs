@@ -44,10 +44,10 @@ pub(crate) struct TestConnection {
     /// Settings of the source: a JSON object, @FILE, or @- for stdin [default: as stored, or none]
     #[arg(long, value_name = "JSON")]
     settings: Option<String>,
-    /// Beginning of the span, a date or an RFC 3339 time [default: no lower bound]
+    /// Start of the span, a date or an RFC 3339 time [default: no lower bound]
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<DateTime<Utc>>,
-    /// End of the span, not part of it [default: now]
+    /// End of the span, exclusive [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<DateTime<Utc>>,
     /// The page to fetch, as the page before it says `next` [default: the first one]

@@ -7,7 +7,7 @@ use std::fmt;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetterAction {
-    /// List dead letters, oldest first, and what no queue has taken; they stay where they are
+    /// List dead letters and unrouted messages, oldest first; removes nothing
     List {
         /// Only those with this reason, such as unknown_connection
         #[arg(long, value_name = "WORD")]
@@ -16,14 +16,14 @@ pub(crate) enum DeadLetterAction {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-    /// Show everything of a dead letter; it stays where it is
+    /// Show a dead letter in full; does not remove it
     Show {
         /// Its identifier, as `list` shows it
         id: String,
     },
-    /// Publish dead letters again where they came from, and take them out of the queue once that is confirmed
+    /// Publish dead letters again where they came from, and remove them once that is confirmed
     Retry(Which),
-    /// Take dead letters out of the queue for ever
+    /// Remove dead letters permanently
     Drop {
         #[command(flatten)]
         which: Which,

@@ -55,7 +55,7 @@ fn permissions(report: &mut Report, done: Result<(), AmqpError>, topology: &Topo
     match done {
         Ok(()) => report.passed(AREA, "this user may declare, bind, publish and consume"),
         Err(error) => {
-            let found = format!("this user cannot do what the programs do: {error}");
+            let found = format!("this user lacks a permission that the programs need: {error}");
             let names = format!("^{}\\..*", topology.namespace());
             let todo = format!(
                 "grant it configure, write and read on {names} in this virtual host (rabbitmqctl set_permissions)"
@@ -90,10 +90,10 @@ fn declared(report: &mut Report, all: &[Inspected], topology: &Topology) {
         }
     }
     if missing.is_empty() {
-        report.passed(TOPOLOGY, format!("{ours} of {} exchanges and queues are as they must be", all.len()));
+        report.passed(TOPOLOGY, format!("{ours} of {} exchanges and queues are correct", all.len()));
     } else {
         let found = format!("not there: {}", missing.join(", "));
-        report.warning(TOPOLOGY, found, "whoever connects next declares them; start a consumer");
+        report.warning(TOPOLOGY, found, "start a consumer, which declares them");
     }
 }
 
@@ -105,12 +105,12 @@ fn waiting(report: &mut Report, all: &[Inspected]) {
             ("dead", 0, _) | ("unrouted", 0, _) => report.passed(QUEUES, format!("{} is empty", it.name)),
             ("dead", _, _) => report.warning(
                 QUEUES,
-                format!("{}: {messages} messages that can never be applied", it.name),
+                format!("{}: {messages} messages that cannot be applied", it.name),
                 "look at them with `backhaul dlq list`; then `backhaul dlq retry` or `backhaul dlq drop`",
             ),
             ("unrouted", _, _) => report.warning(
                 QUEUES,
-                format!("{}: {messages} messages with a routing key that nothing listens to", it.name),
+                format!("{}: {messages} messages with an unknown routing key", it.name),
                 "look at them with `backhaul dlq list`, and correct the sender: sync.start and sync.cancel are the keys of \
                  commands; a consumer answers them",
             ),

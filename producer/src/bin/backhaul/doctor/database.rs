@@ -32,7 +32,7 @@ pub(super) async fn step<T>(
         Err(_elapsed) => report.failed(
             area,
             format!("{what}: no answer within {} s", STEP.as_secs()),
-            "look whether the server is overloaded, or something between here and there swallows packets",
+            "check whether the server is overloaded, or the network drops packets",
         ),
     }
     None
@@ -102,7 +102,7 @@ fn version(report: &mut Report, server: &Server, settings: &Settings) {
 fn clock(report: &mut Report, ahead: TimeDelta) {
     let found = format!("its clock is {:+.1} s from this host's", ahead.as_seconds_f64());
     if ahead.abs() > CLOCK_TOLERANCE {
-        let todo = "nothing breaks, since the database's clock alone decides; but let NTP set both, or logs cannot be compared";
+        let todo = "nothing breaks, since only the database's clock decides; but use NTP on both, so that logs can be compared";
         report.warning(AREA, found, todo);
     } else {
         report.passed(AREA, found);
@@ -115,8 +115,8 @@ fn migrations(report: &mut Report, state: &MigrationState) -> bool {
     if let Some(version) = state.unfinished {
         report.failed(
             AREA,
-            format!("migration {version} was begun and not ended"),
-            "see what it did, put that right by hand, and remove its row from _sqlx_migrations; then `backhaul migrate`",
+            format!("migration {version} was started and not finished"),
+            "see what it did, repair that by hand, and remove its row from _sqlx_migrations; then run `backhaul migrate`",
         );
     }
     if !state.changed.is_empty() {
@@ -151,8 +151,7 @@ fn migrations(report: &mut Report, state: &MigrationState) -> bool {
     }
     let current = *state == MigrationState { unknown: state.unknown.clone(), ..MigrationState::default() };
     if current && state.unknown.is_empty() {
-        let found =
-            format!("every migration of this version is applied to the schema {SCHEMA}, and no other");
+        let found = format!("the schema {SCHEMA} has exactly this version's migrations");
         report.passed(AREA, found);
     }
     current
@@ -193,11 +192,11 @@ async fn open_to_others(report: &mut Report, store: &Store) {
     match step(report, AREA, "its grants cannot be read", store.open_to_others()).await {
         None => {}
         Some(open) if open.is_empty() => {
-            report.passed(AREA, format!("the schema {SCHEMA} is open to nobody by default"));
+            report.passed(AREA, format!("nobody else has default privileges on the schema {SCHEMA}"));
         }
         Some(open) => report.failed(
             AREA,
-            format!("the schema {SCHEMA} is open to others by default: {}", open.join("; ")),
+            format!("others have default privileges on the schema {SCHEMA}: {}", open.join("; ")),
             format!(
                 "revoke all on schema {SCHEMA} from each of them, revoke all on all tables in schema {SCHEMA} from them, and \
                  see \\ddp in psql for the default privileges"

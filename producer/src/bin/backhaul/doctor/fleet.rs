@@ -66,14 +66,14 @@ async fn workers(report: &mut Report, store: &Store, settings: &Settings) -> Vec
     let recent: Vec<_> = silent.iter().filter(|worker| worker.silent_seconds < 3600.0).collect();
     if let Some(worker) = recent.first() {
         let found = format!(
-            "{} ended without saying so within the last hour; the last one: {} (process {} on {}), {:.0} s ago",
+            "{} died within the last hour; the last one: {} (process {} on {}), {:.0} s ago",
             recent.len(),
             worker.id,
             worker.pid,
             worker.host,
             worker.silent_seconds
         );
-        let todo = "their pages were taken over; if you did not kill them, see their logs";
+        let todo = "their pages were taken over; unless you killed them, see their logs";
         report.warning(WORKERS, found, todo);
     }
     ours
@@ -107,7 +107,8 @@ fn consumers_keys(report: &mut Report, used: &[(KeyId, i64)], keyring: &Keyring,
 }
 
 async fn sweeper(report: &mut Report, store: &Store, alive: usize) {
-    let Some(duties) = step(report, SWEEPER, "its duties cannot be read", store.duties()).await else {
+    let Some(duties) = step(report, SWEEPER, "the sweeper's duties cannot be read", store.duties()).await
+    else {
         return;
     };
     let mut healthy = true;
@@ -115,12 +116,12 @@ async fn sweeper(report: &mut Report, store: &Store, alive: usize) {
         if let Some(error) = &duty.error {
             healthy = false;
             let found = format!("the duty {:?} failed at its last run: {error}", duty.duty);
-            report.warning(SWEEPER, found, "mend what it names; it is tried again at every sweep");
+            report.warning(SWEEPER, found, "fix what it names; it is tried again at every sweep");
         } else if alive > 0 && duty.succeeded_seconds_ago.is_none_or(|age| age > STALE_SECONDS) {
             healthy = false;
             let age = duty.succeeded_seconds_ago.map_or("never".to_owned(), |age| format!("{age:.0} s ago"));
             let found = format!("the duty {:?} last succeeded {age}, though workers are alive", duty.duty);
-            report.warning(SWEEPER, found, "see the consumers' logs for what holds their sweepers up");
+            report.warning(SWEEPER, found, "see the consumers' logs for what delays their sweepers");
         }
     }
     if healthy && alive > 0 {
@@ -135,7 +136,7 @@ fn credentials(report: &mut Report, keys: &[(KeyId, i64)], keyring: &Keyring) {
         if !known.contains(key) {
             report.failed(
                 CREDENTIALS,
-                format!("{connections} connections are sealed with key {key}, which is not configured here"),
+                format!("{connections} connections are sealed with the key {key}, which is not configured here"),
                 "add that key to credentials.old_keys, or give those connections their credentials again (`backhaul admin \
                  connection put`)",
             );

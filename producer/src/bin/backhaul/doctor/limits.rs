@@ -66,8 +66,8 @@ pub(super) async fn check(report: &mut Report, config: &AmqpConfig, topology: &T
             Some(_) => fine += 1,
             None => report.failed(
                 AREA,
-                format!("{}: it was declared without a limit, so RabbitMQ 4 deletes a message at its 21st return", queue.name),
-                "move its messages away, delete the queue, and let a consumer declare it anew",
+                format!("{}: it was declared without a limit, so RabbitMQ 4 deletes a message when it is returned for the 21st time", queue.name),
+                "move its messages elsewhere, delete the queue, and let a consumer declare it again",
             ),
         }
     }
