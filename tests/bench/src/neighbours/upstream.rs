@@ -36,7 +36,7 @@ pub(super) async fn start() -> Result<String> {
         let base = base.clone();
         get(async move |Query(Asked { page }): Query<Asked>| {
             let next = format!("{base}{path}?page={}", page + 1);
-            axum::Json(page_of(page, records, bytes, Some(next)))
+            axum::Json(page_of(page, records, bytes, Some(&next)))
         })
     };
     let router = Router::new()
@@ -58,7 +58,7 @@ pub(super) fn settings(path: &str) -> Value {
     })
 }
 
-fn page_of(page: usize, records: usize, bytes: usize, next: Option<String>) -> Value {
+fn page_of(page: usize, records: usize, bytes: usize, next: Option<&str>) -> Value {
     let record = |number: usize| json!({ "id": page * records + number, "text": "x".repeat(bytes) });
     json!({ "records": (0..records).map(record).collect::<Vec<_>>(), "next": next })
 }
