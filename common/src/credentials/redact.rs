@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -22,9 +22,30 @@ const TELLING_AT_END: usize = 3;
 /// Letters and digits in a row that are a secret of their own, within one that has punctuation too.
 const WORD: usize = 12;
 
+/// The most texts that the credentials of a connection may have: each is looked for in what its upstream sends.
+pub const MOST_TEXTS: usize = 50;
+
+/// Whether a connection may have these credentials.
+///
+/// # Errors
+/// A sentence for whoever gave them.
+pub fn check(credentials: &Value) -> Result<(), String> {
+    let mut texts = 0;
+    each_text(credentials, &mut |_secret| texts += 1);
+    if texts > MOST_TEXTS {
+        return Err(format!(
+            "they have {texts} texts, at most {MOST_TEXTS} are accepted; leave out what the source does not need"
+        ));
+    }
+    Ok(())
+}
+
 /// What must not be kept, in every form in which it may come back.
+///
+/// By their first three bytes, which is the least that gives one away: so each place of a text is compared with few of them,
+/// however many there are.
 #[derive(Clone, Default)]
-pub struct Redactor(Vec<Zeroizing<Vec<u8>>>);
+pub struct Redactor(HashMap<[u8; TELLING_AT_END], Vec<Zeroizing<Vec<u8>>>>);
 
 impl Redactor {
     /// Looks for every text value of these credentials.
@@ -32,7 +53,13 @@ impl Redactor {
     pub fn of(credentials: &Value) -> Self {
         let mut forms = BTreeSet::new();
         each_text(credentials, &mut |secret| add_forms(secret, &mut forms));
-        Self(forms.into_iter().map(Zeroizing::new).collect())
+        let mut by_beginning: HashMap<_, Vec<_>> = HashMap::new();
+        for form in forms {
+            if let Some(beginning) = form.first_chunk() {
+                by_beginning.entry(*beginning).or_default().push(Zeroizing::new(form));
+            }
+        }
+        Self(by_beginning)
     }
 
     /// The text without the secrets.
@@ -43,7 +70,7 @@ impl Redactor {
         let (mut at, mut copied) = (0, 0);
         while at < bytes.len() {
             let rest = bytes.get(at..).unwrap_or_default();
-            match self.0.iter().map(|form| telling(form, rest)).max() {
+            match self.beginning(rest).map(|form| telling(form, rest)).max() {
                 Some(found) if found > 0 => {
                     let kept = kept.get_or_insert_default();
                     kept.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
@@ -64,13 +91,21 @@ impl Redactor {
     #[must_use]
     pub fn finds(&self, text: &str) -> bool {
         let bytes = text.as_bytes();
-        self.0.iter().any(|form| bytes.windows(form.len()).any(|window| window == form.as_slice()))
+        (0..bytes.len()).any(|at| {
+            let rest = bytes.get(at..).unwrap_or_default();
+            self.beginning(rest).any(|form| rest.starts_with(form))
+        })
+    }
+
+    /// The forms that begin like a text.
+    fn beginning(&self, text: &[u8]) -> impl Iterator<Item = &Zeroizing<Vec<u8>>> {
+        text.first_chunk().and_then(|beginning| self.0.get(beginning)).into_iter().flatten()
     }
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} forms)", self.0.len())
+        write!(f, "Redactor({} forms)", self.0.values().map(Vec::len).sum::<usize>())
     }
 }
 
@@ -183,6 +218,14 @@ mod tests {
         Redactor::of(
             &json!({"api_key": SECRET, "nested": [{"token": "another-one"}], "zone": "eu", "port": 443}),
         )
+    }
+
+    #[test]
+    fn credentials_have_so_many_texts_and_not_one_more() {
+        let texts = |number: usize| json!({ "keys": vec!["s3cret"; number], "port": 443 });
+        assert!(check(&texts(MOST_TEXTS)).is_ok() && check(&json!({})).is_ok());
+        let refused = check(&texts(MOST_TEXTS + 1)).unwrap_err();
+        assert!(refused.contains("51 texts") && !refused.contains("s3cret"), "{refused}");
     }
 
     #[test]

@@ -6,6 +6,9 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 use serde_json::value::RawValue;
 
+/// The values of a row have no more bytes than this, or than the record that it shows.
+const LARGEST_ROW: usize = 1 << 20;
+
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RowError {
@@ -29,10 +32,23 @@ impl Fields {
     #[must_use]
     pub fn row(&self, record: &RawValue) -> Row<'_> {
         let mut row = Row { fields: self, values: Vec::with_capacity(self.0.len()), errors: Vec::new() };
+        // Fields may show the same part of a record again and again.
+        let most = record.get().len().max(LARGEST_ROW);
+        let mut size = 0;
         for field in &self.0 {
             let value = value(field, record).unwrap_or_else(|message| {
                 row.errors.push(RowError { field: Some(field.name.clone()), message });
                 None
+            });
+            let value = value.filter(|value| {
+                size += value.get().len();
+                if size > most {
+                    let message = format!("the row would have more than {most} bytes");
+                    row.errors.push(RowError { field: Some(field.name.clone()), message });
+                    size -= value.get().len();
+                    return false;
+                }
+                true
             });
             row.values.push(value);
         }

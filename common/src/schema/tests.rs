@@ -230,3 +230,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_row_is_no_larger_than_its_record_or_a_mebibyte() {
+    let record = format!(r#"{{"text": "{}"}}"#, "x".repeat(400_000));
+    let record: &RawValue = serde_json::from_str(&record).unwrap();
+    let all: Vec<Value> =
+        (0..100).map(|n| json!({ "name": format!("f{n}"), "pointer": "", "type": "json" })).collect();
+    let fields = fields(json!(all)).unwrap();
+    let row = fields.row(record);
+    assert!(serde_json::to_string(&row).unwrap().len() < 1 << 20);
+    assert_eq!(row.errors.len(), 98, "two fit");
+    assert_eq!(row.errors[0].field.as_deref(), Some("f2"));
+    // A record that is larger is shown once all the same.
+    let record = format!("\"{}\"", "x".repeat(3 << 20));
+    let row = one("", "string", true);
+    assert!(row.row(serde_json::from_str(&record).unwrap()).errors.is_empty());
+}

@@ -130,6 +130,23 @@ async fn large_pages_share_the_byte_budget() {
 }
 
 #[tokio::test]
+async fn a_large_body_that_stops_leaves_its_share_to_others() {
+    // Enough for one large page.
+    let http = limited(small_limits());
+    let begun: &str = Box::leak(format!("{{\"items\":[{}", " ".repeat(20_000)).into_boxed_str());
+    let silent = Upstream::start(move |_| stuck(begun)).await;
+    let large = Upstream::text(format!("{}{}", answer(&[record("a")]), " ".repeat(20_000))).await;
+    let (stopped, page) = tokio::join!(silent.fetch_with(&http, None), async {
+        while silent.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        large.fetch_with(&http, None).await
+    });
+    assert_eq!(page.unwrap().records.len(), 1);
+    assert!(transient(stopped).contains("the answer stopped for 2s"));
+}
+
+#[tokio::test]
 async fn a_page_of_megabytes_is_read_apart() {
     let records = (0..10_000).map(|index| {
         let mut record = record(&index.to_string());

@@ -60,7 +60,10 @@ impl Engine {
             settings: Value::Object(draft.settings),
         };
         let id = ConnectionId::random();
-        let sealed = self.keyring.seal(&new.bound(id), &Value::Object(draft.credentials))?;
+        let credentials = Value::Object(draft.credentials);
+        common::credentials::check(&credentials)
+            .map_err(|reason| EngineError::Connection { field: "credentials", reason })?;
+        let sealed = self.keyring.seal(&new.bound(id), &credentials)?;
         if !self.store.create_connection(id, &new, Some(by), sealed.as_ref()).await? {
             let reason =
                 format!("there is a connection of the name {:?} already; choose another name", new.name);

@@ -21,6 +21,11 @@ const DEFERRED: &str =
 /// The same for one that has gone since.
 const GONE: &str = "the record is not stored any more";
 
+/// A part of the results has no more bytes than this, or only one row.
+const LARGEST_PART: usize = 1 << 20;
+/// What is written around a row, and around an error.
+const WRITTEN_AROUND: usize = 200;
+
 /// How much of a record its row shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,6 +51,18 @@ pub struct ShownRow {
     pub values: Option<Box<RawValue>>,
     /// What is missing, and why.
     pub errors: Vec<RowError>,
+}
+
+impl ShownRow {
+    /// About how many bytes it is written in.
+    fn size(&self) -> usize {
+        let errors = self.errors.iter().map(|error| {
+            error.field.as_deref().unwrap_or_default().len() + error.message.len() + WRITTEN_AROUND
+        });
+        let values = self.values.as_ref().map_or(0, |values| values.get().len());
+        let id = self.document_id.as_deref().unwrap_or_default().len();
+        values + id + errors.sum::<usize>() + WRITTEN_AROUND
+    }
 }
 
 /// A part of a job's results, in the order in which they came in.
@@ -90,11 +107,20 @@ impl Engine {
         }
         let after_place = after.map(|ResultCursor(place)| place);
         let found = self.store.results(&chain, job.connection, after_place, limit).await?;
-        let last = found.rows.last().map(|row| ResultCursor(row.place)).or(after);
-        let next = last.filter(|_| found.more || !job.status.is_terminal());
         let fields = schema.as_ref().map(|schema| &schema.fields);
-        let rows = found.rows.into_iter().map(|row| shown(row, fields)).collect();
-        Ok(ResultPage { job, schema, rows, has_more: found.more, next })
+        let (mut rows, mut size, mut more) = (Vec::new(), 0, found.more);
+        for row in found.rows {
+            let row = shown(row, fields);
+            size += row.size();
+            if size > LARGEST_PART && !rows.is_empty() {
+                more = true;
+                break;
+            }
+            rows.push(row);
+        }
+        let last = rows.last().map(|row| ResultCursor(row.place)).or(after);
+        let next = last.filter(|_| more || !job.status.is_terminal());
+        Ok(ResultPage { job, schema, rows, has_more: more, next })
     }
 }
 

@@ -4,15 +4,21 @@
 //! stands for the rest of the largest page, so a holder never has to wait for a second one, and no two pages can wait
 //! for each other. A page of several bodies counts them together.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Response;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{FetchConfig, explain};
 use crate::source::{FetchError, Reservation};
+
+/// A body may stop for so long while its page has a share of the budget that others wait for.
+const STALL: Duration = Duration::from_secs(2);
 
 /// What the bodies of one page may take, and have taken.
 #[derive(Debug)]
@@ -49,6 +55,11 @@ impl Allowance {
         Ok(())
     }
 
+    /// Whether the page has a share that another one may be waiting for.
+    fn is_in_the_way(&self) -> bool {
+        self.large.initialized() && self.large_pages.available_permits() == 0
+    }
+
     /// So many bytes are not held any more.
     pub(super) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes.min(self.used.load(Ordering::Relaxed)), Ordering::Relaxed);
@@ -69,9 +80,7 @@ pub(super) async fn read(mut response: Response, allowance: &Allowance) -> Resul
     }
     // Only what has come counts: an upstream that announces much and sends nothing takes nothing from the others.
     let mut body = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| explain("the answer's body broke off", error))?
-    {
+    while let Some(chunk) = next(&mut response, allowance).await? {
         let size = body.len() + chunk.len();
         allowance.take(chunk.len()).await?;
         if size > body.capacity() {
@@ -85,6 +94,22 @@ pub(super) async fn read(mut response: Response, allowance: &Allowance) -> Resul
     // It is kept until its records are stored.
     body.shrink_to_fit();
     Ok(body)
+}
+
+/// What comes next of a body. One that stops is waited for as long as its page may take, unless others wait for its share.
+async fn next(response: &mut Response, allowance: &Allowance) -> Result<Option<Bytes>, FetchError> {
+    let mut chunk = pin!(response.chunk());
+    loop {
+        match timeout(STALL, &mut chunk).await {
+            Ok(chunk) => return chunk.map_err(|error| explain("the answer's body broke off", error)),
+            Err(_elapsed) if allowance.is_in_the_way() => {
+                return Err(FetchError::transient(format!(
+                    "the answer stopped for {STALL:?}, while other pages wait for the process's byte budget"
+                )));
+            }
+            Err(_elapsed) => {}
+        }
+    }
 }
 
 async fn reserve(

@@ -94,6 +94,8 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
         settings: settings.or(kept).unwrap_or_else(|| json!({})),
     };
     fits(&endpoint)?;
+    common::credentials::check(&endpoint.credentials)
+        .map_err(|why| Failure::Refused(format!("the credentials cannot be stored: {why}")))?;
     let account = account(context, &store, &put, existing.as_ref(), &endpoint).await?;
     let new = NewConnection {
         tenant: tenant.id,
