@@ -7,7 +7,6 @@ use common::store::jobs::{CancelRequest, CancelTarget};
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;
-use testkit::process::Program;
 
 /// Cancels a job whose page hangs, over a push that leads nowhere: its exchange is gone, or has no binding.
 async fn pushed_nowhere(exchange: bool) -> Result<()> {
@@ -95,10 +94,7 @@ async fn without_any_consumer_a_producer_keeps_the_deadline() -> Result<()> {
     fixture.upstream.until(|seen| seen.held == 1).await;
     killed.kill().await?;
 
-    let mut environment = fixture.environment();
-    environment.insert("BACKHAUL__CANCEL__DEADLINE_MS".to_owned(), "2000".to_owned());
-    let program = Program::built("producer")?;
-    let mut producer = environment.iter().fold(program, |it, (name, value)| it.env(name, value)).start()?;
+    let mut producer = fixture.producer_program()?.env("BACKHAUL__CANCEL__DEADLINE_MS", "2000").start()?;
     producer.ready().await?;
     let request = CancelRequest {
         target: CancelTarget::Job(job),

@@ -48,8 +48,7 @@ async fn doomed(mut environment: HashMap<String, String>, quantum: &str) -> Resu
         environment.insert(format!("BACKHAUL__{key}"), value.to_owned());
     }
     let program = Program::built("consumer")?;
-    let process =
-        environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()?;
+    let process = program.envs(&environment).start()?;
     process.ready().await?;
     Ok(process)
 }

@@ -202,7 +202,7 @@ async fn a_successor_on_the_same_host_keeps_no_lease_of_the_dead_alive() -> Resu
     let program = |amqp: &str| {
         let program = Program::built("consumer")?.env("HOSTNAME", "consumer-0");
         let environment = fixture.environment_at(&fixture.database.url(), amqp);
-        environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()
+        program.envs(&environment).start()
     };
     let mut dead = program(&amqp)?;
     dead.ready().await?;

@@ -12,7 +12,7 @@ use url::Url;
 
 fn start(name: &str, environment: &HashMap<String, String>) -> Result<Process> {
     let program = Program::built(name)?;
-    environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()
+    program.envs(environment).start()
 }
 
 /// A slow statement tells of a machine under load.

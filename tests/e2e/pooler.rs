@@ -21,8 +21,7 @@ async fn transaction_mode_is_found_out_and_refused() -> Result<()> {
     let environment = fixture.environment_at(&url, &amqp_url());
     for name in ["consumer", "producer"] {
         let program = Program::built(name)?;
-        let mut program =
-            environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()?;
+        let mut program = program.envs(&environment).start()?;
         program.line(REFUSED).await?;
         let (status, said) = program.get("/readyz").await?;
         assert!(status == 503 && said.contains(REFUSED), "{name}: {status} {said}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use testkit::api::new_key;
 use testkit::fixture::Fixture;
 use testkit::private::{PrivateReverseProxy, ReverseProxy};
-use testkit::process::{Process, Program};
+use testkit::process::Process;
 use tokio::time::sleep;
 
 /// What is refused for its size.
@@ -19,10 +19,7 @@ const IDLE: Duration = Duration::from_secs(31);
 const CALLERS: usize = 8;
 
 async fn producer(fixture: &Fixture) -> Result<Process> {
-    let program = Program::built("producer")?;
-    let environment = fixture.environment();
-    let program = environment.iter().fold(program, |it, (name, value)| it.env(name, value));
-    let producer = program.env("BACKHAUL__SHUTDOWN__GRACE_MS", "3000").start()?;
+    let producer = fixture.producer_program()?.env("BACKHAUL__SHUTDOWN__GRACE_MS", "3000").start()?;
     producer.ready().await?;
     Ok(producer)
 }

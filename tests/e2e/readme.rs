@@ -11,9 +11,7 @@ use testkit::process::{Process, Program};
 use testkit::readme::{example, examples, pages, shell};
 
 async fn start_producer(fixture: &Fixture) -> Result<Process> {
-    let program = Program::built("producer")?;
-    let producer =
-        fixture.environment().iter().fold(program, |it, (name, value)| it.env(name, value)).start()?;
+    let producer = fixture.producer_program()?.start()?;
     producer.ready().await?;
     Ok(producer)
 }

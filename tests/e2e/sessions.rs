@@ -34,7 +34,7 @@ impl Programs {
             environment.insert("BACKHAUL__DATABASE__LOCK_TIMEOUT_MS".to_owned(), "1000".to_owned());
             environment.insert("BACKHAUL__DATABASE__STATEMENT_TIMEOUT_MS".to_owned(), "3000".to_owned());
             let program = Program::built(name)?;
-            environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()
+            program.envs(&environment).start()
         };
         let programs = Self {
             consumer: start("consumer")?,

@@ -149,9 +149,7 @@ async fn a_producer_that_is_told_to_end_refuses_nobody_for_a_while() -> Result<(
     let account = fixture.account("acme", json!({})).await?;
     let key = new_key(&fixture, account.tenant).await?;
     let start = json!({ "connection_id": account.connection });
-    let program = Program::built("producer")?.env("BACKHAUL__HTTP__LISTEN", "127.0.0.1:0");
-    let program =
-        fixture.environment().iter().fold(program, |program, (name, value)| program.env(name, value));
+    let program = fixture.producer_program()?;
     let mut leaving = program.env("BACKHAUL__SHUTDOWN__GRACE_MS", GRACE.as_millis().to_string()).start()?;
     leaving.ready().await?;
     let base = format!("http://{}", leaving.address().await?);

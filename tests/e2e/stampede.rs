@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use std::time::Instant;
 use testkit::fixture::Fixture;
 use testkit::listener::Listener;
-use testkit::process::Program;
 
 const PRODUCERS: usize = 4;
 const STARTS: usize = 1000;
@@ -23,10 +22,7 @@ async fn a_thousand_starts_at_once() -> Result<()> {
     fixture.store.create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
-        let mut program = Program::built("producer")?;
-        for (name, value) in fixture.environment() {
-            program = program.env(&name, &value);
-        }
+        let program = fixture.producer_program()?;
         // On a slow machine the last of 250 requests waits long for its turn at one of four database connections.
         let program = program.env("BACKHAUL__API__REQUEST_TIMEOUT_MS", "60000");
         producers.push(program.env("BACKHAUL__DATABASE__CONNECT_TIMEOUT_MS", "55000").start()?);

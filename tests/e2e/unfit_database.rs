@@ -5,7 +5,6 @@ use common::amqp::WorkQueue;
 use common::job::JobStatus;
 use serde_json::json;
 use testkit::fixture::{Consumer, Fixture};
-use testkit::process::Program;
 
 /// Every write of a record fails with this SQLSTATE.
 async fn fail_with(fixture: &Fixture, sqlstate: &'static str) -> Result<()> {
@@ -107,10 +106,7 @@ async fn a_schema_that_is_ahead_is_served_unless_it_says_that_this_program_is_to
                  values (9999, 'of the future', true, '', 0)";
     fixture.database.execute(ahead).await?;
     let consumer = fixture.consumer().await?;
-    let program = Program::built("producer")?;
-    let environment = fixture.environment();
-    let producer =
-        environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()?;
+    let producer = fixture.producer_program()?.start()?;
     producer.ready().await?;
     let job = fixture.publish_start(account.connection).await?;
     fixture.until_over(job, JobStatus::Completed).await?;

@@ -31,10 +31,7 @@ impl Ran {
 /// # Errors
 /// When it has not been built, or does not end.
 pub async fn backhaul(environment: &HashMap<String, String>, arguments: &[&str]) -> Result<Ran> {
-    let mut program = Program::built("backhaul")?;
-    for (name, value) in environment {
-        program = program.env(name, value);
-    }
+    let program = Program::built("backhaul")?.envs(environment);
     let output = arguments.iter().fold(program, |program, argument| program.arg(argument)).output().await?;
     Ok(Ran {
         code: output.status.code(),

@@ -190,10 +190,14 @@ impl Fixture {
         Ok((proxy, url))
     }
 
+    /// A real producer process, with scaled settings, to be started.
+    pub fn producer_program(&self) -> Result<Program> {
+        Ok(Program::built("producer")?.envs(self.environment()))
+    }
+
     /// A real consumer process, with scaled settings, to be started.
     pub fn consumer_program(&self) -> Result<Program> {
-        let program = Program::built("consumer")?;
-        Ok(self.environment().iter().fold(program, |program, (name, value)| program.env(name, value)))
+        Ok(Program::built("consumer")?.envs(self.environment()))
     }
 
     /// Starts a consumer with scaled settings.

@@ -62,10 +62,7 @@ impl Topology {
     /// The broker does not answer in time, or the connection breaks.
     pub async fn is_there(&self, connection: &Connection, limit: Duration) -> Result<bool, AmqpError> {
         let channel = open(connection, limit).await?;
-        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        let name = self.commands().into();
-        let look = channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default());
-        let looked = bounded(limit, "look at an exchange", look).await.map(|()| (0, 0));
+        let looked = look_at_exchange(&channel, limit, &self.commands(), ExchangeKind::Topic).await;
         Ok(standing(looked, Ok(()))? != Standing::Missing)
     }
 
@@ -83,15 +80,8 @@ impl Topology {
         for shape in EXCHANGES {
             let word = shape.word;
             let channel = open(connection, limit).await?;
-            let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
             let name = self.name(word);
-            let look = channel.exchange_declare(
-                name.as_str().into(),
-                shape.kind.clone(),
-                options,
-                FieldTable::default(),
-            );
-            let looked = bounded(limit, "look at an exchange", look).await.map(|()| (0, 0));
+            let looked = look_at_exchange(&channel, limit, &name, shape.kind.clone()).await;
             // Looking passively says only that something of the name is there; declaring it as ours says whether it is.
             let declared = match looked {
                 Ok(_) => self.exchange(&channel, limit, &shape).await,
@@ -116,6 +106,18 @@ impl Topology {
         }
         Ok(all)
     }
+}
+
+/// Looks whether an exchange is there, without declaring it. Exchanges have no counts.
+async fn look_at_exchange(
+    channel: &Channel,
+    limit: Duration,
+    name: &str,
+    kind: ExchangeKind,
+) -> Result<(u32, u32), AmqpError> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let look = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
+    bounded(limit, "look at an exchange", look).await.map(|()| (0, 0))
 }
 
 fn standing(

@@ -41,14 +41,14 @@ impl Fields {
                 None
             });
             let value = value.filter(|value| {
-                size += value.get().len();
-                if size > most {
+                let fits = size + value.get().len() <= most;
+                if fits {
+                    size += value.get().len();
+                } else {
                     let message = format!("the row would have more than {most} bytes");
                     row.errors.push(RowError { field: Some(field.name.clone()), message });
-                    size -= value.get().len();
-                    return false;
                 }
-                true
+                fits
             });
             row.values.push(value);
         }

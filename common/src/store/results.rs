@@ -5,7 +5,7 @@ use crate::ids::{ConnectionId, JobId};
 use futures::TryStreamExt;
 
 /// Payloads that one read brings at most, in bytes, unless the first one alone is larger.
-const MOST_BYTES: usize = 1 << 20;
+pub const MOST_BYTES: usize = 1 << 20;
 
 /// The place of a row among a job's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ impl State {
                 }
             }
             Step::Work { page } => after_settle(self.settle(scenario, hand, task, go_on), page),
-            Step::Look { page } => match self.standing(hand, slice, page) {
+            Step::Look { page } => match self.reread(hand, slice, page) {
                 Reread::Ours { page } => Step::Work { page },
                 Reread::RingNext { page, ring } => Step::Ring { page, ring },
                 Reread::ClaimAgain => return self.claim_again(hand, task),

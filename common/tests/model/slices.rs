@@ -1,4 +1,4 @@
-//! The statements on a slice: claim, settle, standing, release and the ways back. Each function is one statement of
+//! The statements on a slice: claim, settle, reread, release and the ways back. Each function is one statement of
 //! `common::store::slices`, with its guards in the order of the SQL; each is atomic, as the row's lock makes it.
 
 use crate::scenarios::Scenario;
@@ -118,8 +118,8 @@ impl State {
         }
     }
 
-    /// `Store::standing`.
-    pub(crate) fn standing(&self, hand: usize, slice: usize, page: usize) -> Reread {
+    /// `Store::reread`.
+    pub(crate) fn reread(&self, hand: usize, slice: usize, page: usize) -> Reread {
         let row = &self.slices[slice];
         match row.status {
             SliceStatus::Ready if self.holds(hand, slice) => Reread::Ours { page: row.page },

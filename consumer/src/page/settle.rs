@@ -1,9 +1,9 @@
 //! Settling a fetched page, and finding out what became of it when the answer does not say.
 
 use super::clock::Reading;
+use super::conversion::{failures, of_walk, to_page_record};
 use super::ending::Failure;
 use super::poison::Poison;
-use super::reading::{failures, of_walk, to_page_record};
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
 use crate::disposition::Outcome;
 use crate::source::FetchedPage;
@@ -212,10 +212,10 @@ impl PageHandler {
         stint: &mut Stint,
     ) -> Result<Option<Next>, StoreError> {
         let asked = Instant::now();
-        let Some(now) = self.store.standing(lease).await? else {
+        let Some(now) = self.store.reread(lease).await? else {
             return Ok(Some(Next::Over(Outcome::GivenUp)));
         };
-        Ok(Some(match now.standing {
+        Ok(Some(match now.found {
             Reread::Ours => {
                 stint.context.cursor = now.cursor;
                 stint.context.anchor = now.anchor;

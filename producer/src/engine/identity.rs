@@ -75,7 +75,7 @@ impl Engine {
             return Ok(Admitted { hash, counted: true });
         }
         // Whoever guesses many keys is one.
-        asked_by(*blake3::hash(format!("{peer} {}", presented.prefix()).as_bytes()).as_bytes());
+        asked_by(asker(format!("{peer} {}", presented.prefix()).as_bytes()));
         if !self.key_prefixes.contain(&self.store, presented.prefix()).await? {
             return Err(unknown_key());
         }
@@ -90,7 +90,7 @@ impl Engine {
             return Err(unknown_key());
         };
         self.met(&admitted)?;
-        asked_by(asker(tenant));
+        asked_by(asker(tenant.0.as_bytes()));
         Ok(Identity { tenant, user: None, may_change: true, caller, expires: None })
     }
 
@@ -116,11 +116,11 @@ impl Engine {
         // Before the database is asked: whoever signs may know subjects that we do not.
         let caller = Caller::User(subject.clone());
         self.limits.callers.count(caller.clone())?;
-        asked_by(*blake3::hash(subject.as_bytes()).as_bytes());
+        asked_by(asker(subject.as_bytes()));
         let user = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none());
         let user = user.ok_or(EngineError::UnknownUser)?;
         let tenant = user.tenant_id.ok_or(EngineError::NoAgency)?;
-        asked_by(asker(tenant));
+        asked_by(asker(tenant.0.as_bytes()));
         let may_change = user.role.may_change();
         Ok(Identity { tenant, user: Some(user.subject), may_change, caller, expires: Some(expires) })
     }
@@ -133,9 +133,9 @@ struct Admitted {
     counted: bool,
 }
 
-/// All requests of a tenant take turns as one's.
-fn asker(tenant: TenantId) -> [u8; 32] {
-    *blake3::hash(tenant.0.as_bytes()).as_bytes()
+/// Who takes turns, by what they are known by: once that is known, a tenant.
+fn asker(known_by: &[u8]) -> [u8; 32] {
+    *blake3::hash(known_by).as_bytes()
 }
 
 fn unknown_key() -> EngineError {

@@ -230,7 +230,10 @@ impl Engine {
                     "date_from must be before date_to (now, if absent)".to_owned(),
                 ));
             }
-            StartOutcome::IdTaken(job) => return Err(EngineError::IdTaken(job)),
+            StartOutcome::IdTaken(job) => {
+                tracing::error!(%job, "a fresh identifier of a job was taken");
+                return Err(EngineError::IdTaken(job));
+            }
             StartOutcome::NoSchema => return Err(EngineError::NoSchema),
             StartOutcome::KeyReused => return Err(EngineError::KeyReused),
         };

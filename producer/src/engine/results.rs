@@ -7,7 +7,7 @@ use super::{CursorError, Engine, EngineError};
 use common::ids::{JobId, TenantId};
 use common::schema::{Fields, RowError};
 use common::store::jobs::JobView;
-use common::store::results::{RecordOutcome, ResultPlace, ResultRow};
+use common::store::results::{MOST_BYTES, RecordOutcome, ResultPlace, ResultRow};
 use common::store::schemas::Schema;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -21,8 +21,6 @@ const DEFERRED: &str =
 /// The same for one that has gone since.
 const GONE: &str = "the record is not stored any more";
 
-/// A part of the results has no more bytes than this, or only one row.
-const LARGEST_PART: usize = 1 << 20;
 /// What is written around a row, and around an error.
 const WRITTEN_AROUND: usize = 200;
 
@@ -112,7 +110,7 @@ impl Engine {
         for row in found.rows {
             let row = shown(row, fields);
             size += row.size();
-            if size > LARGEST_PART && !rows.is_empty() {
+            if size > MOST_BYTES && !rows.is_empty() {
                 more = true;
                 break;
             }

@@ -142,10 +142,7 @@ impl From<EngineError> for Problem {
             EngineError::JobActive { active, .. } => {
                 Self::new(StatusCode::CONFLICT, "job_active", detail).with("job_id", active.to_string())
             }
-            EngineError::IdTaken(job) => {
-                tracing::error!(%job, "a fresh identifier of a job was taken");
-                Self::internal()
-            }
+            EngineError::IdTaken(_) => Self::internal(),
             EngineError::NotCancellable { job, status } => {
                 Self::wrong_state("not_cancellable", detail, job, status)
             }

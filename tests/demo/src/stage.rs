@@ -123,7 +123,7 @@ impl Stage {
     /// When it has not been built.
     pub fn program(&self, name: &str) -> Result<Program> {
         let program = Program::service(name)?;
-        Ok(self.variables().into_iter().fold(program, |program, (name, value)| program.env(name, value)))
+        Ok(program.envs(self.variables()))
     }
 
     /// Runs `backhaul --json …`, with the upstream's credentials in its environment if it needs them.

@@ -46,7 +46,7 @@ impl System {
 
     fn process(&self, name: &str) -> Result<Process> {
         let program = Program::built(name)?.env("BACKHAUL__LOG__FILTER", "trace");
-        self.environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()
+        program.envs(&self.environment).start()
     }
 }
 

@@ -66,7 +66,7 @@ fn settings(way: &str, kind: &str, auth: &Value) -> Value {
 
 fn process(environment: &HashMap<String, String>, name: &str) -> Result<Process> {
     let program = Program::built(name)?.env("BACKHAUL__LOG__FILTER", "trace");
-    environment.iter().fold(program, |program, (name, value)| program.env(name, value)).start()
+    program.envs(environment).start()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use testkit::readme::{example, shell};
 
 fn program(fixture: &Fixture, name: &str) -> Result<Program> {
     let environment = fixture.environment();
-    Ok(environment.iter().fold(Program::built(name)?, |program, (name, value)| program.env(name, value)))
+    Ok(Program::built(name)?.envs(&environment))
 }
 
 async fn backhaul(fixture: &Fixture, arguments: &[&str]) -> Result<Value> {

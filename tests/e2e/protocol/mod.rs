@@ -183,7 +183,7 @@ async fn one_delivery_wins_and_only_the_lost_holders_message_takes_over() -> Res
     let Settled::Fenced(mut lost) = world.settle(lost, &page(&["a"], Some("2"), true)).await? else {
         bail!("the lost holder settled")
     };
-    assert_eq!(world.store.standing(&mut lost).await?.context("a slice")?.standing, Reread::Lost);
+    assert_eq!(world.store.reread(&mut lost).await?.context("a slice")?.found, Reread::Lost);
     world.store.give_back_charge(&lost).await?;
     assert_eq!(world.charges().await?, 0, "it was not dead after all");
 
@@ -242,13 +242,13 @@ async fn a_lost_answer_of_a_settle_is_found_out() -> Result<()> {
         bail!("settled twice")
     };
     twin = fenced;
-    let now = world.store.standing(&mut twin).await?.context("a slice")?;
-    assert_eq!((now.standing, twin.page(), now.cursor.as_deref()), (Reread::Ours, 1, Some("2")));
+    let now = world.store.reread(&mut twin).await?.context("a slice")?;
+    assert_eq!((now.found, twin.page(), now.cursor.as_deref()), (Reread::Ours, 1, Some("2")));
     // Released: the twin finds a doorbell to ring.
     let Settled::Ring(next, _) = world.settle(lease, &page(&["b"], Some("3"), false)).await? else {
         bail!("not released")
     };
-    assert_eq!(world.store.standing(&mut twin).await?.context("a slice")?.standing, Reread::RingNext(next));
+    assert_eq!(world.store.reread(&mut twin).await?.context("a slice")?.found, Reread::RingNext(next));
     world.end().await
 }
 
@@ -266,7 +266,7 @@ async fn from_the_cancel_on_nothing_is_settled() -> Result<()> {
     let Settled::Fenced(mut held) = world.settle(held, &page(&["x"], None, false)).await? else {
         bail!("settled after the cancel")
     };
-    assert_eq!(world.store.standing(&mut held).await?.context("a slice")?.standing, Reread::ClosedUnderUs);
+    assert_eq!(world.store.reread(&mut held).await?.context("a slice")?.found, Reread::ClosedUnderUs);
     assert!(world.store.release(&held).await?);
     assert_eq!(world.store.end_cancel(world.job).await?, None, "a lease is left");
     // The other holder is gone; its message comes back.

@@ -79,6 +79,12 @@ impl Program {
         self
     }
 
+    /// Sets several.
+    #[must_use]
+    pub fn envs(self, variables: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> Self {
+        variables.into_iter().fold(self, |program, (name, value)| program.env(name.as_ref(), value))
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<str>) -> Self {

@@ -31,7 +31,7 @@ pub enum Reread {
 #[derive(Debug)]
 pub struct SliceNow {
     /// What to do.
-    pub standing: Reread,
+    pub found: Reread,
     /// The slice's page and cursor, if the lease is ours.
     pub cursor: Option<String>,
     /// See [`super::PageContext::anchor`].
@@ -48,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn standing(&self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
+    pub async fn reread(&self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
         let row = sqlx::query!(
             r#"select status as "status: SliceStatus", page, ring, cursor, anchor, lease_token as "token: LeaseToken",
                       walk as "walk: Json<Walk>", now() as "read_at!"
@@ -60,7 +60,7 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let ours = row.token == Some(lease.token);
-        let standing = match row.status {
+        let found = match row.status {
             SliceStatus::Ready if ours => {
                 lease.page = row.page;
                 Reread::Ours
@@ -78,7 +78,7 @@ impl Store {
             | SliceStatus::Failed => Reread::Lost,
         };
         Ok(Some(SliceNow {
-            standing,
+            found,
             cursor: row.cursor,
             anchor: row.anchor,
             walk: row.walk.0,

@@ -179,10 +179,7 @@ impl From<EngineError> for Refusal {
                 Self::conflict(format!("job {job} cannot be cancelled: it is already {word}"))
                     .with("job_id", job.to_string())
             }
-            EngineError::IdTaken(job) => {
-                tracing::error!(%job, "a fresh identifier of a job was taken");
-                Self::internal()
-            }
+            EngineError::IdTaken(_) => Self::internal(),
             EngineError::KeyReused
             | EngineError::NotPausable { .. }
             | EngineError::NotResumable { .. }

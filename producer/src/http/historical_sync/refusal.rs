@@ -148,10 +148,7 @@ impl From<EngineError> for Refusal {
             | EngineError::CannotSeal(_)
             | EngineError::NoSchema
             | EngineError::KeyReused => Self::bad_request(why),
-            EngineError::IdTaken(job) => {
-                tracing::error!(%job, "a fresh identifier of a job was taken");
-                Self::internal()
-            }
+            EngineError::IdTaken(_) => Self::internal(),
             EngineError::Store(error) => Self::of_store(&error),
         }
     }

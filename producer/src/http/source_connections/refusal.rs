@@ -206,10 +206,7 @@ impl From<EngineError> for Refusal {
             | EngineError::StartAnew { .. }
             | EngineError::NoSchema
             | EngineError::KeyReused => Self::new(StatusCode::BAD_REQUEST, why),
-            EngineError::IdTaken(job) => {
-                tracing::error!(%job, "a fresh identifier of a job was taken");
-                Self::internal()
-            }
+            EngineError::IdTaken(_) => Self::internal(),
             EngineError::Store(error) => Self::of_store(&error),
         }
     }
