@@ -127,7 +127,7 @@ fuzz-api: up ## call the HTTP API with requests made from its OpenAPI document (
 fuzz: tools ## try a million bad inputs on everything that reads them (FUZZ_CASES=, FUZZ_SEED=; ARGS=... to the runner)
 	@if cargo nextest --version >/dev/null 2>&1; then run="nextest run --cargo-profile fuzz --no-capture"; \
 	    else run="test --profile fuzz"; fi; FUZZ_CASES=$${FUZZ_CASES:-1000000} \
-	    cargo $$run $(LOCKED) -p common -p consumer -p producer --lib fuzz:: $(ARGS)
+	    cargo $$run $(LOCKED) -p protocol -p sources -p identity -p api --lib fuzz:: $(ARGS)
 
 lint: tools ## formatting and clippy, warnings are errors
 	cargo fmt --all --check
@@ -140,7 +140,7 @@ sqlx: up ## renew .sqlx, which lets the SQL be checked without a database
 	@$(WITH_SERVICES) scripts/sqlx.sh renew
 
 sql-templates: tools ## render the SQL that comes in several forms from its template
-	RENDER=1 cargo test $(LOCKED) --package common --test sql_templates
+	RENDER=1 cargo test $(LOCKED) --package store --test sql_templates
 
 sqlx-check: up ## check that .sqlx is up to date
 	@$(WITH_SERVICES) scripts/sqlx.sh check

@@ -10,7 +10,7 @@
 -- lock's former holder wrote takes the lock first and looks in a later statement; now() is the only clock.
 --
 -- A name is shown to everybody, in a terminal or a log, so it has none of the characters that control how text is shown: control
--- characters, ends of lines, marks that turn the direction of reading (common::plain::controls_display).
+-- characters, ends of lines, marks that turn the direction of reading (protocol::plain::controls_display).
 --
 -- What has no other limit grows until something else breaks: names are indexed, and a connection's settings and
 -- credentials are read by every claim of a page. So each text that comes from outside has a length here, too.

@@ -4,7 +4,7 @@
 #     scripts/services.sh run scripts/server_tests.sh broker [ARGS]   those in which the broker decides
 #     scripts/services.sh run scripts/server_tests.sh e2e [ARGS]      every end-to-end test
 #
-# ARGS go to the test runner. `broker` is the tests of common::amqp, the end-to-end ones whose subject is what a broker
+# ARGS go to the test runner. `broker` is the tests of broker, the end-to-end ones whose subject is what a broker
 # does with messages, clients and queues, and those of the private servers that they start.
 set -euo pipefail
 
@@ -31,7 +31,7 @@ case $what in
     broker)
         modules=$(IFS='|' && echo "${SUBJECTS[*]}")
         ! have_nextest ||
-            nextest "binary_id(common::amqp) + (binary_id(tests::e2e) & test(/^($modules)::/)) + test(/^private::/)" "$@"
+            nextest "binary_id(broker::amqp) + (binary_id(tests::e2e) & test(/^($modules)::/)) + test(/^private::/)" "$@"
         tests --test amqp "$@"
         tests --lib "$@" -- private::
         tests --test e2e "$@" -- "${SUBJECTS[@]/%/::}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The .sqlx folder holds what PostgreSQL says about every statement of common::store, so that a build needs no
+# The .sqlx folder holds what PostgreSQL says about every statement of store, so that a build needs no
 # database. This renews it from the migrations, or checks that it is up to date:
 #
 #     scripts/services.sh run scripts/sqlx.sh renew
@@ -38,9 +38,9 @@ done
 
 # The macros write what they learn while they expand. Cargo expands them again only if it thinks that the crate
 # has changed.
-touch "$ROOT/common/src/lib.rs"
+touch "$ROOT/common/store/src/lib.rs"
 (cd "$ROOT" && SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$fresh DATABASE_URL=$scratch_url \
-    cargo check --quiet --package common --all-targets)
+    cargo check --quiet --package store --all-targets)
 
 if [[ $1 == check ]]; then
     diff -rq "$ROOT/.sqlx" "$fresh" >&2 ||

@@ -2,7 +2,7 @@
 //! "connected" does not say.
 
 use crate::outbox::Outbox;
-use common::amqp::SupervisorStatus;
+use broker::SupervisorStatus;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};

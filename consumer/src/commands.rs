@@ -4,16 +4,16 @@
 use crate::outbox::Outbox;
 use crate::planner::Planner;
 use chrono::DateTime;
-use common::batches::{Batches, Cancels, Starts};
-use common::command::{
+use protocol::command::{
     CancelCommand, Decoded, Rejection, Reply, StartCommand, decode, request_hash, warning,
 };
-use common::ids::{ConnectionId, JobId};
-use common::store::commands::{CommandIdentity, CommandKind, CommandOwner};
-use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
-use common::store::{Store, StoreError};
-use common::telemetry::{CancelEnd, cancel_ended};
+use protocol::ids::{ConnectionId, JobId};
+use runtime::telemetry::{CancelEnd, cancel_ended};
 use std::time::Duration;
+use store::batches::{Batches, Cancels, Starts};
+use store::commands::{CommandIdentity, CommandKind, CommandOwner};
+use store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
+use store::{Store, StoreError};
 
 /// What a delivery says about a command, beside its body.
 #[derive(Clone, Copy, Debug)]

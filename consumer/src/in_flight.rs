@@ -1,9 +1,9 @@
 //! The pages that this process holds: which to renew, which to abort, and whether one of them is a suspect.
 
-use common::ids::{JobId, LeaseToken};
-use common::store::slices::Lease;
+use protocol::ids::{JobId, LeaseToken};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::slices::Lease;
 use tokio::sync::watch;
 
 /// Why a page in flight is given up.

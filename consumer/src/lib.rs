@@ -4,7 +4,6 @@ pub mod troubles;
 pub mod worker;
 
 pub mod commands;
-pub mod containment;
 pub mod disposition;
 pub mod in_flight;
 pub mod intake;
@@ -16,7 +15,6 @@ pub mod slots;
 pub mod sweeper;
 
 pub mod canary;
+pub mod open_sources;
 pub mod outbox;
-pub mod source;
-pub mod sources;
 mod warnings;

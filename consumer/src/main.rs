@@ -2,10 +2,10 @@
 
 use anyhow::Context;
 use clap::Parser;
-use common::config::{self, Settings};
-use common::health::Health;
-use common::telemetry;
+use configuration::{self, Settings};
 use consumer::worker::Worker;
+use runtime::health::Health;
+use runtime::telemetry;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,11 +26,11 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let loaded = config::load(arguments.config.as_deref())?;
+    let loaded = configuration::load(arguments.config.as_deref())?;
     let settings = Settings::read(&loaded)?;
     let metrics = telemetry::init(&settings.log, "consumer")?;
-    telemetry::install_tls_provider();
-    consumer::containment::die_of_other_panics();
+    sealing::install_tls_provider();
+    containment::die_of_other_panics();
 
     let address = settings.http.listen_or(DEFAULT_PORT);
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;

@@ -1,19 +1,20 @@
 //! Everything that a consumer publishes, in the words of the protocol.
 
 use crate::replies::{LostReplies, reply_queue};
+use broker::{Delivery, Destination, Envelope, PublishError, Publisher, why_unrouted};
 use chrono::{DateTime, Utc};
-use common::amqp::{
-    Delivery, Destination, Envelope, PublishError, Publisher, Topology, WorkQueue, why_unrouted,
-};
-use common::command::{Rejection, Reply};
-use common::contract::MarkerMessage;
-use common::ids::JobId;
-use common::slice::Ring;
-use common::trace::{self, Traces};
 use futures::future::join_all;
 use metrics::counter;
+use protocol::command::{Rejection, Reply};
+use protocol::contract::MarkerMessage;
+use protocol::ids::JobId;
+use protocol::slice::Ring;
+use protocol::topology::Topology;
+use protocol::topology::WorkQueue;
+use protocol::trace::{self};
 use serde_json::json;
 use std::sync::Arc;
+use store::traces::Traces;
 
 /// Publishes doorbells, markers, aborts, replies and dead letters. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -1,18 +1,19 @@
 //! Planning: a pending job becomes slices, without asking the upstream anything.
 
-use crate::containment::contained_call;
 use crate::outbox::Outbox;
-use crate::source::{self, Planning, SourceError};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use common::batches::{Batches, Kind};
-use common::ids::{JobId, TenantId};
-use common::job::JobMode;
-use common::slice::{Slicing, Span, TooManySlices};
-use common::store::jobs::{Commanded, FailRight, JobError, Known, Plan, Plannable, Shown, ShownIn, TimeIs};
-use common::store::slices::RAMP_STEP;
-use common::store::{Store, StoreError};
-use common::warn_unless_outage;
+use containment::contained_call;
+use protocol::ids::{JobId, TenantId};
+use protocol::job::JobMode;
+use protocol::plan::TimeIs;
+use protocol::slice::{Slicing, Span, TooManySlices};
+use runtime::warn_unless_outage;
+use sources::{Planning, SourceError};
 use std::collections::{BTreeSet, HashMap};
+use store::batches::{Batches, Kind};
+use store::jobs::{Commanded, FailRight, JobError, Known, Plan, Plannable, Shown, ShownIn};
+use store::slices::RAMP_STEP;
+use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
@@ -129,12 +130,12 @@ impl Plans {
 fn made(
     plannable: &Plannable,
     planning: Planning,
-    scope: source::Scope,
+    scope: sources::Scope,
     shown: Shown,
 ) -> Result<Plan, String> {
     let (spans, idle) = if plannable.documents.is_some() {
         if !planning.items {
-            return Err(source::NO_ITEM.to_owned());
+            return Err(sources::NO_ITEM.to_owned());
         }
         (Vec::new(), None)
     } else {
@@ -155,11 +156,11 @@ fn made(
     })
 }
 
-fn look(plannable: &Plannable) -> Result<(Planning, source::Scope), SourceError> {
-    let planning = source::planning(&plannable.source, &plannable.settings)?;
+fn look(plannable: &Plannable) -> Result<(Planning, sources::Scope), SourceError> {
+    let planning = sources::planning(&plannable.source, &plannable.settings)?;
     let base_url = Url::parse(&plannable.base_url)
         .map_err(|error| SourceError::BaseUrl { reason: format!("{:?}: {error}", plannable.base_url) })?;
-    let scope = source::scope(&plannable.source, &base_url, &plannable.settings, plannable.account)?;
+    let scope = sources::scope(&plannable.source, &base_url, &plannable.settings, plannable.account)?;
     Ok((planning, scope))
 }
 

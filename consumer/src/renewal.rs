@@ -1,11 +1,11 @@
 //! Renewal: one statement for all leases of the process. What it does not get back is aborted.
 
 use crate::in_flight::InFlight;
-use common::config::LeasesConfig;
-use common::ids::WorkerId;
-use common::store::Store;
-use common::warn_unless_outage;
+use configuration::LeasesConfig;
 use metrics::counter;
+use protocol::ids::WorkerId;
+use runtime::warn_unless_outage;
+use store::Store;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ impl Renewal {
     }
 
     /// Renews until `ended`, at the configured interval.
-    pub async fn run(&self, ended: CancellationToken, beat: common::health::Beat) {
+    pub async fn run(&self, ended: CancellationToken, beat: runtime::health::Beat) {
         let mut ticks = tokio::time::interval(self.leases.renew_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -1,6 +1,7 @@
 //! The slots of a process: how many pages may be in flight, and whether anybody waits for one.
 
-use common::amqp::{Publisher, WorkQueue};
+use broker::Publisher;
+use protocol::topology::WorkQueue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};

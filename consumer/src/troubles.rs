@@ -1,9 +1,9 @@
 //! Writes down what keeps this worker from consuming, for those who ask why a job does not go on.
 
-use common::amqp::SupervisorStatus;
-use common::ids::WorkerId;
-use common::store::Store;
+use broker::SupervisorStatus;
+use protocol::ids::WorkerId;
 use std::time::Duration;
+use store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

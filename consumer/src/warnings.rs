@@ -1,8 +1,8 @@
 //! Counts what jobs warn of, by kind, when they end.
 
-use common::ids::JobId;
-use common::store::Store;
 use metrics::{Unit, counter, describe_counter};
+use protocol::ids::JobId;
+use store::Store;
 
 const NAME: &str = "backhaul_warnings_total";
 

@@ -4,29 +4,30 @@ use crate::canary::Canary;
 use crate::commands::Commands;
 use crate::in_flight::InFlight;
 use crate::intake::ConsumerIntake;
+use crate::open_sources::{OpenSources, Opener};
 use crate::outbox::Outbox;
 use crate::page::{Claimer, PageHandler, Releaser, Settler};
 use crate::planner::Planner;
 use crate::renewal::Renewal;
 use crate::slots::Slots;
-use crate::source::Fetcher;
-use crate::sources::{Opener, Sources};
 use crate::sweeper::Sweeper;
 use crate::troubles;
-use common::amqp::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus, WorkQueue};
-use common::config::{DatabaseConfig, Settings};
-use common::fitness::Fitness;
-use common::health::Health;
-use common::ids::WorkerId;
-use common::relay::EventRelay;
-use common::retry::RetryPolicy;
-use common::serve::{Leaving, serve_within};
-use common::store::workers::Boot;
-use common::store::{SessionLimits, Store, StoreError};
-use common::trace::Traces;
-use common::warn_unless_outage;
+use broker::{Prefetch, Publisher, Supervisor, SupervisorOptions, SupervisorStatus};
+use configuration::{DatabaseConfig, Settings};
+use protocol::ids::WorkerId;
+use protocol::retry::RetryPolicy;
+use protocol::topology::WorkQueue;
+use relay::EventRelay;
+use runtime::fitness::Fitness;
+use runtime::health::Health;
+use runtime::serve::{self, Leaving, serve_within};
+use runtime::warn_unless_outage;
+use sources::Fetcher;
 use std::sync::Arc;
 use std::time::Duration;
+use store::traces::Traces;
+use store::workers::Boot;
+use store::{SessionLimits, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,7 @@ impl Worker {
     /// # Errors
     /// When the settings cannot be worked with.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        Self::opening_with(settings, crate::source::open)
+        Self::opening_with(settings, sources::open)
     }
 
     /// The same with other sources than those there are.
@@ -99,7 +100,7 @@ impl Worker {
             releaser: Releaser::new(for_pages.clone()),
             outbox: outbox.clone(),
             fetcher,
-            sources: Sources::new(keyring, opener),
+            sources: OpenSources::new(keyring, opener),
             fitness: fitness.clone(),
             in_flight: in_flight.clone(),
             slots: Arc::new(Slots::new(usize::from(settings.pages.slots))),
@@ -189,7 +190,7 @@ impl Worker {
         loops.spawn(async move { relay.run(until).await });
         let (sweeper, until) = (self.sweeper, shutdown.clone());
         loops.spawn(async move { sweeper.run(until, sweeper_beats).await });
-        let limits = self.settings.http.limits();
+        let limits = serve::ServeLimits::from(&self.settings.http);
         let leaving = Leaving::at_once(ended.clone());
         let server = tokio::spawn(serve_within(limits, listener, router, leaving));
         let in_flight = self.intake.pages.in_flight.clone();
@@ -257,7 +258,7 @@ fn open_store(
     name: &str,
     connections: u32,
 ) -> Result<Store, StoreError> {
-    how(database.url.expose(), name, connections, database.limits())
+    how(database.url.expose(), name, connections, SessionLimits::from(database))
 }
 
 /// Tells who this worker is, as soon as the database answers. Nothing waits for it: people see it, and the blame for

@@ -1,21 +1,22 @@
 //! The producer process: hosts the HTTP API and publishes commands. Holds no state; any number may run.
 
 use anyhow::Context;
+use broker::Publisher;
 use clap::Parser;
-use common::amqp::{AmqpConfig, Publisher};
-use common::config::{AuthConfig, Settings, load};
-use common::fitness::Fitness;
-use common::health::Health;
-use common::relay::EventRelay;
-use common::serve::{Leaving, serve_within};
-use common::telemetry;
-use producer::auth::Tokens;
-use producer::config::ApiConfig;
-use producer::database;
-use producer::engine::Engine;
-use producer::{deadline, http};
+use configuration::AmqpConfig;
+use configuration::ApiConfig;
+use configuration::{AuthConfig, Settings, load};
+use engine::Engine;
+use engine::deadline;
+use identity::tokens::Tokens;
+use relay::EventRelay;
+use runtime::fitness::Fitness;
+use runtime::health::Health;
+use runtime::serve::{Leaving, serve_within};
+use runtime::telemetry;
 use std::path::PathBuf;
 use std::sync::Arc;
+use store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -43,10 +44,10 @@ async fn main() -> anyhow::Result<()> {
     let auth: AuthConfig = loaded.section("auth")?;
 
     let metrics = telemetry::init(&settings.log, "producer")?;
-    telemetry::install_tls_provider();
+    sealing::install_tls_provider();
     let shutdown = shutdown_on_signal()?;
 
-    let store = database::open(&settings.database, NAME)?;
+    let store = Store::configured(&settings.database, NAME)?;
     let fitness = Fitness::new(&settings.database, NAME, &store)?;
     // An answer waits for a confirm, so the publisher gives up after what an answer may wait.
     let amqp = AmqpConfig { publish_timeout: api.publish_wait, ..settings.amqp };
@@ -72,14 +73,14 @@ async fn main() -> anyhow::Result<()> {
         Health::new(metrics).check("database", move || fitness.check()).check("staying", move || {
             if told.is_cancelled() { Err("this process is ending".to_owned()) } else { Ok(()) }
         });
-    let router = http::router(engine, &api, health.router());
+    let router = api::router(engine, &api, health.router());
 
     let address = settings.http.listen_or(DEFAULT_PORT);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; free the port, or set http.listen to another")
     })?;
     let leaving = Leaving { told: shutdown, grace: settings.shutdown.grace };
-    serve_within(settings.http.limits(), listener, router, leaving)
+    serve_within((&settings.http).into(), listener, router, leaving)
         .await
         .context("the HTTP listener failed")?;
 

@@ -1,21 +1,21 @@
 //! The native HTTP contract, over HTTP, on the real database and broker.
 
 use anyhow::{Context, Result};
-use common::amqp::{AmqpConfig, Publisher};
-use common::health::Health;
-use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
-use common::job::JobStatus;
-use common::slice::Slicing;
-use common::store::slices::{Claim, ClaimRequest, Suspicion};
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
-use producer::http;
+use broker::Publisher;
+use configuration::AmqpConfig;
+use configuration::ApiConfig;
+use engine::Engine;
+use identity::api_key::ApiKey;
+use protocol::ids::{JobId, LeaseToken, TenantId, WorkerId};
+use protocol::job::JobStatus;
+use protocol::slice::Slicing;
 use reqwest::{Client, Method, Response, StatusCode};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use store::slices::{Claim, ClaimRequest, Suspicion};
 use testkit::fixture::Fixture;
 use testkit::plan::plan;
 use tokio::net::TcpListener;
@@ -39,11 +39,11 @@ impl Api {
     async fn with_publisher(fixture: &Fixture, tenant: TenantId, publisher: Publisher) -> Result<Self> {
         let engine = Arc::new(Engine::new(fixture.store.clone(), publisher));
         let health = Health::new(Metrics::detached()).router();
-        let router = http::router(engine, &ApiConfig::default(), health);
+        let router = api::router(engine, &ApiConfig::default(), health);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}/api/v1/jobs", listener.local_addr()?);
         let shutdown = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, shutdown.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, shutdown.clone()));
         let key = new_key(fixture, tenant).await?;
         Ok(Self { address, key, client: Client::new(), shutdown })
     }
@@ -303,6 +303,6 @@ async fn the_message_contract_is_served() -> Result<()> {
     let address = api.address.replace("/api/v1/jobs", "/asyncapi.json");
     let (status, document) = read(api.client.get(address).send().await?).await?;
     assert_eq!((status, &document["asyncapi"]), (StatusCode::OK, &json!("3.0.0")));
-    assert_eq!(document, common::contract::asyncapi());
+    assert_eq!(document, protocol::contract::asyncapi());
     fixture.finish([]).await
 }

@@ -1,9 +1,9 @@
 //! The events of a job over HTTP: as a list, and as a stream.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
 use futures::StreamExt;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::api::{Api, new_key, read};

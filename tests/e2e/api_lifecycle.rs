@@ -1,15 +1,14 @@
 //! Pause, unpause and resume over HTTP, and over the command line.
 
 use anyhow::{Context, Result};
-use common::health::Health;
-use common::ids::{JobId, TenantId};
-use common::job::JobStatus;
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
-use producer::http;
+use configuration::ApiConfig;
+use engine::Engine;
+use identity::api_key::ApiKey;
+use protocol::ids::{JobId, TenantId};
+use protocol::job::JobStatus;
 use reqwest::{Client, Response, StatusCode};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use testkit::fixture::Fixture;
@@ -31,8 +30,8 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}/api/v1/jobs", listener.local_addr()?);
         let stop = CancellationToken::new();
-        let router = http::router(engine, &ApiConfig::default(), health);
-        tokio::spawn(common::health::serve(listener, router, stop.clone()));
+        let router = api::router(engine, &ApiConfig::default(), health);
+        tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         Ok(Self { address, key: key(fixture, tenant).await?, _stop: stop.drop_guard() })
     }
 

@@ -2,7 +2,7 @@
 //! the nearest, and nothing is done.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::api::{Api, read};
@@ -82,7 +82,7 @@ async fn a_parameter_that_is_not_known_is_refused_on_every_route() -> Result<()>
     let account = fixture.account("acme", json!({})).await?;
     let api = Api::start(&fixture, account.tenant).await?;
     let job = fixture.accept(account.connection).await?;
-    let paths = producer::http::routes();
+    let paths = api::routes();
     let native: Vec<_> = paths.iter().filter(|route| route.path.starts_with("/api/v1/jobs")).collect();
     assert_eq!(native.len(), 9, "{native:?}");
     for route in native {

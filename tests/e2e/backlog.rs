@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use chrono::TimeDelta;
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;

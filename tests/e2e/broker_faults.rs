@@ -2,10 +2,10 @@
 //! after the cure, not ready meanwhile, and no page is lost or counted twice.
 
 use anyhow::{Context, Result};
-use common::amqp::WorkQueue;
-use common::config::Settings;
-use common::ids::JobId;
-use common::job::JobStatus;
+use configuration::Settings;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use testkit::fixture::{Account, Consumer, Fixture};

@@ -1,10 +1,10 @@
 //! What must happen while the broker is away, since it needs Postgres alone.
 
 use anyhow::Result;
-use common::job::JobStatus;
-use common::store::jobs::{CancelRequest, CancelTarget};
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::{CancelRequest, CancelTarget};
 use testkit::fixture::Fixture;
 
 /// A sweeper that waits for a publish does not keep a cancel waiting: the time-out of a publish is far beyond what this

@@ -2,16 +2,16 @@
 
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::batches::{Batches, Cancels, Confirms, Starts};
-use common::command::OnConflict;
-use common::ids::{ConnectionId, JobId, SchemaId, TenantId};
-use common::job::{JobMode, JobStatus};
-use common::store::commands::{CommandIdentity, CommandOwner};
-use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
 use futures::future::join_all;
+use protocol::command::OnConflict;
+use protocol::ids::{ConnectionId, JobId, SchemaId, TenantId};
+use protocol::job::{JobMode, JobStatus};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use store::batches::{Batches, Cancels, Confirms, Starts};
+use store::commands::{CommandIdentity, CommandOwner};
+use store::jobs::{CancelOutcome, CancelRequest, CancelTarget, StartOutcome, StartRequest};
 use testkit::fixture::Fixture;
 use testkit::plan::plan;
 use testkit::sample_upstream::{Options, TenantOptions};
@@ -33,7 +33,7 @@ impl World {
         let mut world = Self { tenant: TenantId(Uuid::nil()), connections: Vec::new(), jobs: Vec::new() };
         world.tenant = fixture.store.create_tenant(name, 16).await?.id;
         for number in 0..CONNECTIONS {
-            let new = common::store::connections::NewConnection {
+            let new = store::connections::NewConnection {
                 tenant: world.tenant,
                 name: format!("connection {number}"),
                 source: "ultravox".to_owned(),

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::config::Settings;
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget};
+use configuration::Settings;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use store::jobs::{CancelOutcome, CancelRequest, CancelTarget};
 use testkit::fixture::{Account, Fixture, amqp_url};
 use testkit::proxy::Direction;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};
@@ -139,7 +139,7 @@ async fn a_page_whose_claim_is_not_answered_yet() -> Result<()> {
         keep_if_unknown: false,
     };
     assert_eq!(fixture.store.cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
-    fixture.publisher.publish(common::amqp::Envelope::abort(job)).await?;
+    fixture.publisher.publish(broker::Envelope::abort(job)).await?;
     proxy.resume();
     let view = fixture.until_cancelled(job, REASON).await?;
     assert_eq!((view.pages_settled, view.counters.processed()), (0, 0));

@@ -2,19 +2,19 @@
 //! told of them.
 
 use anyhow::{Context, Result};
-use common::command::CancelCommand;
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::commands::CommandKind;
-use common::store::jobs::{CancelOutcome, StartOutcome};
+use configuration::ApiConfig;
+use engine::Engine;
 use futures::StreamExt;
+use identity::api_key::ApiKey;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
+use protocol::command::CancelCommand;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use store::commands::CommandKind;
+use store::jobs::{CancelOutcome, StartOutcome};
 use testkit::fixture::{Account, Fixture};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -184,7 +184,7 @@ async fn the_reason_is_shown_by_the_status_and_told_by_the_events() -> Result<()
     let account = fixture.account("acme", json!({})).await?;
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let amqp = fixture.settings()?.amqp;
-    let listener = common::amqp::connect(&amqp, "backhaul-test listening").await?;
+    let listener = broker::connect(&amqp, "backhaul-test listening").await?;
     let channel = listener.create_channel().await?;
     let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?.name().clone();
@@ -200,12 +200,12 @@ async fn the_reason_is_shown_by_the_status_and_told_by_the_events() -> Result<()
     let api_key = ApiKey::generate();
     fixture.store.create_api_key(account.tenant, "test", &api_key.hash(), api_key.prefix()).await?;
     let engine = Arc::new(Engine::new(fixture.store.clone(), fixture.publisher.clone()));
-    let router = producer::http::router(engine, &ApiConfig::default(), axum::Router::new());
+    let router = api::router(engine, &ApiConfig::default(), axum::Router::new());
     let socket = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/api/v1/jobs", socket.local_addr()?);
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    tokio::spawn(common::health::serve(socket, router, stop));
+    tokio::spawn(runtime::health::serve(socket, router, stop));
 
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;

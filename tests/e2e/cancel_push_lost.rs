@@ -2,10 +2,10 @@
 //! the deadline.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::jobs::{CancelRequest, CancelTarget};
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::{CancelRequest, CancelTarget};
 use testkit::fixture::Fixture;
 
 /// Cancels a job whose page hangs, over a push that leads nowhere: its exchange is gone, or has no binding.

@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::retry::RetryPolicy;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::retry::RetryPolicy;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::{Account, Fixture};

@@ -1,8 +1,8 @@
 //! Services that are not written in Rust use nothing but the published messages.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::clients::{Management, node, python, root};

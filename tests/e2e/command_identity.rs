@@ -2,14 +2,16 @@
 //! chose.
 
 use anyhow::{Context, Result};
-use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
-use common::command::OnConflict;
-use common::ids::{ConnectionId, JobId};
-use common::job::{JobMode, JobStatus};
-use common::store::commands::{CommandIdentity, CommandOwner};
-use common::store::connections::NewConnection;
-use common::store::jobs::{JobView, StartOutcome, StartRequest};
+use broker::{Destination, Envelope};
+use protocol::command::OnConflict;
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::{JobMode, JobStatus};
+use protocol::topology::KEY_CANCEL;
+use protocol::topology::KEY_START;
 use serde_json::{Value, json};
+use store::commands::{CommandIdentity, CommandOwner};
+use store::connections::NewConnection;
+use store::jobs::{JobView, StartOutcome, StartRequest};
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Options, TenantOptions};
 

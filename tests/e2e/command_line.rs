@@ -1,8 +1,9 @@
 //! The `backhaul` program, run as a person or a script runs it.
 
 use anyhow::{Context, Result};
-use common::amqp::{Standing, connect};
-use common::job::JobStatus;
+use broker::{Standing, connect};
+use protocol::job::JobStatus;
+use protocol::topology::Topology;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::command_line::{self, Ran};
@@ -123,7 +124,7 @@ async fn the_contract_is_printed_and_a_conflict_settled() -> Result<()> {
     let fixture = Fixture::with_calls(5).await?;
     let account = fixture.account("acme", json!({})).await?;
     let document = backhaul(&fixture, &["contract"]).await?.json()?;
-    assert_eq!(document, common::contract::asyncapi());
+    assert_eq!(document, protocol::contract::asyncapi());
     let schema = backhaul(&fixture, &["contract", "start", "--json"]).await?.json()?;
     assert_eq!(schema["title"], "Backhaul: start");
     let unknown = backhaul(&fixture, &["contract", "stop"]).await?;
@@ -243,8 +244,8 @@ async fn a_command_into_a_namespace_that_nobody_has_is_refused_and_declares_noth
     let job = fixture.accept(account.connection).await?.to_string();
     assert_eq!(command_line::backhaul(&environment, &["pause", &job]).await?.code, Some(0));
 
-    let broker = connect(&fixture.settings()?.amqp, "test").await?;
-    let names = common::amqp::Topology::new(&mistyped).inspect(&broker, Duration::from_secs(20)).await?;
+    let server = connect(&fixture.settings()?.amqp, "test").await?;
+    let names = broker::inspect(&Topology::new(&mistyped), &server, Duration::from_secs(20)).await?;
     assert!(names.iter().all(|it| it.standing == Standing::Missing), "{names:?}");
     fixture.finish([]).await
 }

@@ -1,14 +1,14 @@
 //! A start while another job of the connection is active: `on_conflict`.
 
 use anyhow::{Context, Result};
-use common::amqp::{Destination, Envelope};
-use common::command::{OnConflict, Reply, StartCommand};
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
-use common::store::commands::CommandKind;
-use common::store::jobs::StartOutcome;
+use broker::{Destination, Envelope};
+use protocol::command::{OnConflict, Reply, StartCommand};
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::collections::BTreeSet;
+use store::commands::CommandKind;
+use store::jobs::StartOutcome;
 use testkit::fixture::Fixture;
 use testkit::listener::Listener;
 

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use chrono::{NaiveTime, TimeDelta};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::limits::ConnectionLimits;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
+use store::limits::ConnectionLimits;
 use testkit::fixture::{Account, Fixture};
 use testkit::sample_upstream::Answer;
 
@@ -52,7 +52,7 @@ async fn two_consumers_together_keep_to_the_pages_in_flight() -> Result<()> {
     fixture.upstream.until(|seen| seen.held == 2).await;
     let waiting = fixture.store.situation(job, None).await?.expect("the job is there");
     assert_eq!((waiting.job.slices.queued, waiting.rung_of_connection), (DAYS - 2, 2));
-    let reasons = producer::explain::explain(&waiting);
+    let reasons = engine::explain::explain(&waiting);
     assert!(reasons.iter().any(|reason| reason.code == "connections_limit"), "{reasons:?}");
 
     fixture.upstream.release();

@@ -4,10 +4,10 @@
 use anyhow::Result;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use common::job::JobStatus;
-use common::store::limits::ConnectionLimits;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use store::limits::ConnectionLimits;
 use testkit::command_line::{Ran, backhaul};
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::Answer;

@@ -2,9 +2,9 @@
 //! is fetched once more, nothing is counted twice, and another consumer goes on at once.
 
 use anyhow::Result;
-use common::config::Settings;
-use common::ids::JobId;
-use common::job::JobStatus;
+use configuration::Settings;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;

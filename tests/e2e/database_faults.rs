@@ -2,8 +2,8 @@
 //! later, nothing is half-written, and nobody has to help.
 
 use anyhow::Result;
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 use testkit::fixture::{Account, Fixture};

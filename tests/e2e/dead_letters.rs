@@ -1,10 +1,12 @@
 //! Dead letters on the command line: looked at, sent back, dropped; and nothing is lost, whatever ends the program.
 
 use anyhow::{Context, Result};
-use common::amqp::{Destination, Envelope, WorkQueue, header};
-use common::command::StartCommand;
-use common::ids::JobId;
-use common::job::JobStatus;
+use broker::{Destination, Envelope};
+use protocol::command::StartCommand;
+use protocol::contract::header;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use testkit::command_line::{Ran, backhaul};

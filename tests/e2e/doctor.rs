@@ -1,15 +1,15 @@
 //! `backhaul doctor`, on services that are well and on ones that are not.
 
 use anyhow::{Context, Result};
-use common::amqp::AmqpConfig;
-use common::credentials::{Key, Keyring};
-use common::ids::ConnectionId;
-use common::store::connections::{AccountChange, NewConnection};
+use configuration::AmqpConfig;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
+use protocol::ids::ConnectionId;
+use sealing::{Key, Keyring};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
+use store::connections::{AccountChange, NewConnection};
 use testkit::clients::Management;
 use testkit::command_line::backhaul;
 use testkit::fixture::{Fixture, amqp_url};
@@ -188,7 +188,7 @@ async fn a_queue_of_another_type_is_found_and_a_missing_one_is_a_warning() -> Re
     );
 
     let config = AmqpConfig { url: amqp_url(), namespace: namespace.clone(), ..AmqpConfig::default() };
-    let connection = common::amqp::connect(&config, "backhaul-test").await?;
+    let connection = broker::connect(&config, "backhaul-test").await?;
     let channel = connection.create_channel().await?;
     let classic = format!("{namespace}.pages");
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };

@@ -1,11 +1,11 @@
 //! What is told about jobs: in which order, with which counters, how soon.
 
 use anyhow::Result;
-use common::contract::{EventKind, EventMessage};
-use common::ids::JobId;
-use common::job::JobStatus;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use protocol::contract::{EventKind, EventMessage};
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;
@@ -170,8 +170,8 @@ async fn what_was_left_is_told_later() -> Result<()> {
     let mut jobs: Vec<JobId> = Vec::new();
     for _ in 0..8 {
         let job = fixture.accept(account.connection).await?;
-        let cancel = common::store::jobs::CancelRequest {
-            target: common::store::jobs::CancelTarget::Job(job),
+        let cancel = store::jobs::CancelRequest {
+            target: store::jobs::CancelTarget::Job(job),
             tenant: None,
             reason: None,
             requested_by: None,

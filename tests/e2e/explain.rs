@@ -1,10 +1,10 @@
 //! Why a job is where it is, said in words, in every place where a job can be.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::slice::SliceStatus;
-use producer::explain::explain;
+use engine::explain::explain;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::slice::SliceStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;
@@ -31,7 +31,7 @@ async fn every_place_has_its_words() -> Result<()> {
 
     let mut settings = fixture.unhurried()?;
     settings.pages.retry =
-        common::retry::RetryPolicy::new(Duration::from_secs(600), Duration::from_secs(600));
+        protocol::retry::RetryPolicy::new(Duration::from_secs(600), Duration::from_secs(600));
     let consumer = fixture.consumer_with(settings).await?;
     fixture.until_over(request, JobStatus::Completed).await?;
     says(&fixture, request, &[("completed", "completed at 2")]).await?;

@@ -1,11 +1,11 @@
 //! What client libraries write around a command, or in its place: understood where it can be, else refused with what to do.
 
 use anyhow::Result;
-use common::amqp::Topology;
-use common::ids::JobId;
-use common::job::JobStatus;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::topology::Topology;
 use serde_json::{Value, json};
 use testkit::fixture::Fixture;
 use testkit::listener::Listener;

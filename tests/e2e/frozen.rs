@@ -1,10 +1,10 @@
 //! A worker that stands still past its lease, and then goes on as if nothing had happened: SIGSTOP and SIGCONT.
 
 use anyhow::Result;
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::{CancelOutcome, CancelRequest, CancelTarget};
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
+use store::jobs::{CancelOutcome, CancelRequest, CancelTarget};
 use testkit::fixture::{Fixture, amqp_url};
 use testkit::process::{Process, Program};
 use testkit::proxy::Direction;

@@ -3,12 +3,12 @@
 
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
-use common::command::StartCommand;
-use common::ids::{ConnectionId, JobId};
-use common::job::{JobMode, JobStatus};
-use common::store::jobs::JobView;
+use protocol::command::StartCommand;
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::{JobMode, JobStatus};
 use serde_json::json;
 use sqlx::Row;
+use store::jobs::JobView;
 use testkit::fixture::Fixture;
 
 fn incremental(connection: ConnectionId) -> StartCommand {

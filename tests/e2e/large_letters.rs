@@ -1,10 +1,13 @@
 //! Dead letters that are large: looked at, and then all of them dropped or sent back at once.
 
 use anyhow::{Context, Result};
-use common::amqp::{Destination, Envelope, Topology, WorkQueue, header};
+use broker::{Destination, Envelope};
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
+use protocol::contract::header;
+use protocol::topology::Topology;
+use protocol::topology::WorkQueue;
 use std::time::Duration;
 use testkit::command_line::{Ran, backhaul};
 use testkit::fixture::Fixture;

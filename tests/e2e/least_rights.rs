@@ -1,10 +1,10 @@
 //! The rights of broker users, as docs/rabbitmq.md gives them: they are enough, and they are not too many.
 
 use anyhow::{Context, Result, ensure};
-use common::job::JobStatus;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use protocol::job::JobStatus;
 use serde_json::json;
 use testkit::fixture::Fixture;
 use testkit::private::PrivateRabbit;

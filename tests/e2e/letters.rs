@@ -2,12 +2,13 @@
 //! key becomes one too, and is answered.
 
 use anyhow::{Context, Result, ensure};
-use common::amqp::{Topology, WorkQueue};
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions};
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
+use protocol::topology::Topology;
+use protocol::topology::WorkQueue;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::command_line::{Ran, backhaul};

@@ -1,21 +1,21 @@
 //! Limits that the database and the HTTP API hold: what is at a limit is accepted, what is past it refused in words.
 
 use anyhow::{Context, Result, bail};
-use common::command::{MAX_COMMAND_BYTES, MAX_TEXT_CHARS};
-use common::credentials::{KeyId, Sealed};
-use common::health::Health;
-use common::ids::ConnectionId;
-use common::store::StoreError;
-use common::store::connections::{AccountChange, NewConnection};
-use common::store::limits::ConnectionLimits;
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::{Engine, Rate};
-use producer::http;
+use configuration::ApiConfig;
+use configuration::Rate;
+use engine::Engine;
+use identity::api_key::ApiKey;
+use protocol::command::{MAX_COMMAND_BYTES, MAX_TEXT_CHARS};
+use protocol::ids::ConnectionId;
 use reqwest::{Client, Response, StatusCode};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
+use sealing::{KeyId, Sealed};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use store::StoreError;
+use store::connections::{AccountChange, NewConnection};
+use store::limits::ConnectionLimits;
 use testkit::fixture::{Account, Fixture};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -121,11 +121,11 @@ impl Api {
     async fn limited(fixture: &Fixture, account: Account, each: Rate, unknown: Rate) -> Result<Self> {
         let engine = Engine::new(fixture.store.clone(), fixture.publisher.clone()).with_limits(each, unknown);
         let router =
-            http::router(Arc::new(engine), &ApiConfig::default(), Health::new(Metrics::detached()).router());
+            api::router(Arc::new(engine), &ApiConfig::default(), Health::new(Metrics::detached()).router());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}/api/v1/jobs", listener.local_addr()?);
         let stop = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, stop.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         let key = ApiKey::generate();
         fixture.store.create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
         Ok(Self { address, key: key.expose().to_owned(), _stop: stop.drop_guard() })

@@ -2,9 +2,9 @@
 //! again, doorbells that vanish.
 
 use anyhow::Result;
-use common::amqp::WorkQueue;
-use common::ids::WorkerId;
-use common::job::JobStatus;
+use protocol::ids::WorkerId;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::{Fixture, amqp_url};

@@ -1,11 +1,11 @@
 //! What `backhaul migrate` makes, what it makes again, and what it needs for that; and the sessions that work on it.
 
 use anyhow::{Context, Result, bail};
-use common::store::{SessionLimits, Store, StoreError};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use std::collections::{BTreeMap, HashMap};
+use store::{SessionLimits, Store, StoreError};
 use testkit::command_line::backhaul;
 use testkit::database::Database;
 use testkit::fixture::Fixture;

@@ -1,15 +1,15 @@
 //! A job is held back and let go again: nothing is claimed in between, and nothing is lost by it.
 
 use anyhow::{Context, Result};
+use broker::Envelope;
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::amqp::Envelope;
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::connections::NewConnection;
-use common::store::jobs::{CancelRequest, CancelTarget, PauseOutcome};
-use producer::engine::{Engine, EngineError};
+use engine::{Engine, EngineError};
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use store::connections::NewConnection;
+use store::jobs::{CancelRequest, CancelTarget, PauseOutcome};
 use testkit::fixture::{Account, Fixture};
 use testkit::plan::plan;
 use testkit::sample_upstream::{Options, TenantOptions};

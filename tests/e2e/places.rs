@@ -1,8 +1,8 @@
 //! A database with several addresses: the one that can be written is worked with, and one that hangs costs two seconds.
 
 use anyhow::{Context, Result, bail};
-use common::store::{SessionLimits, Store};
 use std::time::Duration;
+use store::{SessionLimits, Store};
 use testkit::command_line::backhaul;
 use testkit::database::Database;
 use testkit::fixture::{Fixture, amqp_url};

@@ -1,7 +1,7 @@
 //! Statements that walk pages are planned once per session. The plan must be good for tables that have grown since.
 
 use anyhow::Result;
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 use testkit::database::Database;
@@ -20,8 +20,8 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
     let mut session = database.pool.acquire().await?;
     session.execute("set plan_cache_mode = force_generic_plan; set enable_seqscan = off").await?;
     for (name, settle) in [
-        ("alone", include_str!("../../common/src/store/sql/settle_alone.sql")),
-        ("together", include_str!("../../common/src/store/sql/settle_together.sql")),
+        ("alone", include_str!("../../common/store/src/sql/settle_alone.sql")),
+        ("together", include_str!("../../common/store/src/sql/settle_together.sql")),
     ] {
         session.execute(AssertSqlSafe(format!("prepare {name} as {settle}"))).await?;
         let parameters = (1..).map(|number| format!("${number}")).take_while(|it| settle.contains(it));
@@ -51,7 +51,7 @@ async fn a_plan_made_for_empty_tables_finds_slices_and_records_by_their_keys() -
             "{name}"
         );
     }
-    let claim = include_str!("../../common/src/store/sql/claim_together.sql");
+    let claim = include_str!("../../common/store/src/sql/claim_together.sql");
     session.execute(AssertSqlSafe(format!("prepare claims as {claim}"))).await?;
     let sql = "explain execute claims(null, null, null, null, null, null, null, null)";
     let plan: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *session).await?;

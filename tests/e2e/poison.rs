@@ -2,12 +2,14 @@
 //! flows.
 
 use anyhow::{Context, Result};
+use broker::{Destination, Envelope};
 use chrono::{DateTime, TimeDelta, Utc};
-use common::amqp::{Destination, Envelope, WorkQueue, header};
-use common::job::JobStatus;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
+use protocol::contract::header;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::json;
 use testkit::fixture::Fixture;
 use testkit::listener::Listener;

@@ -2,7 +2,7 @@
 //! the fleet go on. A process holds one suspect at a time, so that its death tells which page is to blame.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;

@@ -2,10 +2,10 @@
 //! refused in words, one that does not is no hindrance.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::{SessionLimits, Store, StoreError};
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
+use store::{SessionLimits, Store, StoreError};
 use testkit::command_line::backhaul;
 use testkit::fixture::{Fixture, amqp_url};
 use testkit::private::PrivatePgbouncer;

@@ -2,15 +2,15 @@
 
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::ids::{JobId, LeaseToken, WorkerId};
-use common::job::{JobMode, JobStatus};
-use common::slice::Slicing;
-use common::store::jobs::{CancelRequest, CancelTarget, Finished, StartOutcome, StartRequest};
-use common::store::slices::{Claim, ClaimRequest, Lease, Settled, Settlement, Suspicion};
-use common::store::{Store, StoreError};
 use futures::future::{join_all, try_join_all};
+use protocol::ids::{JobId, LeaseToken, WorkerId};
+use protocol::job::{JobMode, JobStatus};
+use protocol::slice::Slicing;
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::{CancelRequest, CancelTarget, Finished, StartOutcome, StartRequest};
+use store::slices::{Claim, ClaimRequest, Lease, Settled, Settlement, Suspicion};
+use store::{Store, StoreError};
 use testkit::fixture::{Account, Fixture};
 use testkit::sample_upstream::{Options, TenantOptions};
 use testkit::settle_gate::{PATIENT, SettleGate};
@@ -34,7 +34,7 @@ async fn pending(store: &Store, account: Account, days: i64) -> Result<JobId> {
         date_from: Some(from),
         date_to: Some(from + TimeDelta::days(days)),
         mode: JobMode::Range,
-        on_conflict: common::command::OnConflict::Reject,
+        on_conflict: protocol::command::OnConflict::Reject,
         name: None,
         requested_by: None,
         command: None,

@@ -1,9 +1,11 @@
 //! The documentation is true: its examples are taken from it and run, and its links lead somewhere.
 
 use anyhow::{Context, Result, ensure};
-use common::amqp::{Destination, Envelope, WorkQueue, header};
-use common::job::JobStatus;
-use producer::api_key::ApiKey;
+use broker::{Destination, Envelope};
+use identity::api_key::ApiKey;
+use protocol::contract::header;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::{Value, json};
 use testkit::clients::{Management, python, root};
 use testkit::fixture::{Fixture, amqp_url};
@@ -151,7 +153,7 @@ async fn through_the_console() -> Result<()> {
     assert_eq!(serde_json::from_str::<Value>(&answer)?, json!({ "routed": true }));
     fixture.until_sql("select count(*) = 1 from jobs where status = 'completed'").await?;
     let job = sqlx::query_scalar("select id from jobs").fetch_one(&fixture.database.pool).await?;
-    fixture.until_over(common::ids::JobId(job), JobStatus::Completed).await?;
+    fixture.until_over(protocol::ids::JobId(job), JobStatus::Completed).await?;
     fixture.finish([consumer]).await
 }
 

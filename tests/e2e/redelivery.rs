@@ -2,11 +2,11 @@
 //! grows, no page is fetched for it.
 
 use anyhow::{Result, ensure};
-use common::amqp::WorkQueue;
-use common::command::CancelCommand;
-use common::config::Settings;
-use common::ids::JobId;
-use common::job::JobStatus;
+use configuration::Settings;
+use protocol::command::CancelCommand;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::{Account, Fixture};

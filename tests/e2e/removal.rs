@@ -1,14 +1,14 @@
 //! A connection is deleted: at once for whoever works on it, and its rows later, batch by batch.
 
 use anyhow::{Context, Result, bail};
-use common::ids::{ConnectionId, JobId, LeaseToken, WorkerId};
-use common::job::{JobMode, JobStatus};
-use common::store::jobs::{ResumeOutcome, StartOutcome, StartRequest};
-use common::store::removal::{DeleteOutcome, Removed};
-use common::store::slices::{Claim, ClaimRequest, Suspicion};
-use producer::engine::{Engine, EngineError};
+use engine::{Engine, EngineError};
+use protocol::ids::{ConnectionId, JobId, LeaseToken, WorkerId};
+use protocol::job::{JobMode, JobStatus};
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::{ResumeOutcome, StartOutcome, StartRequest};
+use store::removal::{DeleteOutcome, Removed};
+use store::slices::{Claim, ClaimRequest, Suspicion};
 use testkit::fixture::Fixture;
 use testkit::plan::plan;
 use testkit::sample_upstream::{Options, TenantOptions};
@@ -101,7 +101,7 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
         mode: JobMode::Range,
         name: None,
         requested_by: None,
-        on_conflict: common::command::OnConflict::default(),
+        on_conflict: protocol::command::OnConflict::default(),
         command: None,
         schema: None,
         documents: Vec::new(),

@@ -1,9 +1,9 @@
 //! The answers to commands whose `reply_to` is set.
 
 use anyhow::{Context, Result};
-use common::amqp::{Destination, Envelope};
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
+use broker::{Destination, Envelope};
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use testkit::fixture::Fixture;
 use testkit::listener::{Heard, Listener};

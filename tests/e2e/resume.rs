@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::command::StartCommand;
-use common::ids::{JobId, LeaseToken, WorkerId};
-use common::job::{JobMode, JobStatus};
-use common::store::jobs::{CancelRequest, CancelTarget, ResumeOutcome};
-use common::store::slices::{Claim, ClaimRequest, Settled, Settlement, Suspicion};
-use producer::engine::{Engine, EngineError};
+use engine::{Engine, EngineError};
+use protocol::command::StartCommand;
+use protocol::ids::{JobId, LeaseToken, WorkerId};
+use protocol::job::{JobMode, JobStatus};
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::{CancelRequest, CancelTarget, ResumeOutcome};
+use store::slices::{Claim, ClaimRequest, Settled, Settlement, Suspicion};
 use testkit::fixture::{Account, Fixture};
 use testkit::plan::plan;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};

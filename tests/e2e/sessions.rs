@@ -2,8 +2,8 @@
 //! new ones.
 
 use anyhow::{Context, Result};
-use common::ids::ConnectionId;
-use common::job::JobStatus;
+use protocol::ids::ConnectionId;
+use protocol::job::JobStatus;
 use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};

@@ -1,8 +1,8 @@
 //! A deploy: SIGTERM in the middle of a page is not a failed attempt.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::api::new_key;

@@ -2,17 +2,17 @@
 //! the rest is exact. What concerns the whole connection is never skipped.
 
 use anyhow::{Context, Result, bail};
-use common::ids::{JobId, LeaseToken, WorkerId};
-use common::job::JobStatus;
-use common::retry::RetryPolicy;
-use common::store::jobs::{JobView, ResumeOutcome};
-use common::store::slices::{Claim, ClaimRequest, PoisonPolicy, Skip, SkipRight, Skipped, Suspicion};
-use common::walk::Walk;
+use engine::explain::explain;
 use futures::TryStreamExt;
-use producer::explain::explain;
+use protocol::ids::{JobId, LeaseToken, WorkerId};
+use protocol::job::JobStatus;
+use protocol::retry::RetryPolicy;
+use protocol::walk::Walk;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use store::jobs::{JobView, ResumeOutcome};
+use store::slices::{Claim, ClaimRequest, PoisonPolicy, Skip, SkipRight, Skipped, Suspicion};
 use testkit::fixture::{Account, Fixture};
 use testkit::plan::plan;
 use testkit::sample_upstream::{Answer, Asked, Options, TenantOptions};

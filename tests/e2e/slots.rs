@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 use chrono::TimeDelta;
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use testkit::fixture::{Account, Fixture};
 use testkit::sample_upstream::Answer;

@@ -1,9 +1,9 @@
 //! A thousand starts of one connection at once, through four producers: one job, and 999 clear refusals that name it.
 
 use anyhow::{Context, Result, ensure};
-use common::job::JobStatus;
 use futures::future::try_join_all;
-use producer::api_key::ApiKey;
+use identity::api_key::ApiKey;
+use protocol::job::JobStatus;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::time::Instant;

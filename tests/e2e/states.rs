@@ -1,12 +1,12 @@
 //! The transition function and the store's guards state the same rule: every state of a job meets every event.
 
 use anyhow::{Context, Result, bail};
-use common::ids::{JobId, TenantId};
-use common::job::{JobEvent, JobStatus};
-use common::store::Store;
-use common::store::connections::{AccountChange, NewConnection, no_credentials};
-use common::store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome, ResumeOutcome};
+use protocol::ids::{JobId, TenantId};
+use protocol::job::{JobEvent, JobStatus};
 use serde_json::json;
+use store::Store;
+use store::connections::{AccountChange, NewConnection, no_credentials};
+use store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome, ResumeOutcome};
 use testkit::database::Database;
 use testkit::plan::plan;
 use uuid::Uuid;

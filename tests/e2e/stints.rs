@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::TimeDelta;
-use common::ids::JobId;
-use common::job::JobStatus;
 use consumer::slots::Slots;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;

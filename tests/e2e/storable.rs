@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use axum::Router;
-use common::slice::Span;
-use consumer::source::{Content, Endpoint, FetchConfig, Fetcher, PageRequest, open};
 use fuzz::{document, sample};
+use protocol::slice::Span;
 use serde_json::json;
 use serde_json::value::RawValue;
+use sources::{Content, Endpoint, FetchConfig, Fetcher, PageRequest, open};
 use sqlx::Connection;
 use std::time::Duration;
 use testkit::database::session;

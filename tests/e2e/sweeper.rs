@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::{Account, Fixture};
@@ -27,7 +27,7 @@ async fn many_long_jobs_do_not_starve_the_repairs_of_one() -> Result<()> {
     for name in &names {
         let account = fixture.account(name, json!({ "slice_days": 1 })).await?;
         let first = Some("2025-01-01T00:00:00Z".parse::<DateTime<Utc>>()?);
-        let mut command = Fixture::start_command(account.connection, common::ids::JobId::random());
+        let mut command = Fixture::start_command(account.connection, protocol::ids::JobId::random());
         command.date_from = first;
         command.date_to = first.map(|first| first + TimeDelta::days(3));
         fixture.publish_start_command(&command).await?;

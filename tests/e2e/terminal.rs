@@ -2,9 +2,10 @@
 //! looks at it, nor forge a line; and names that could are refused.
 
 use anyhow::{Context, Result, ensure};
-use common::amqp::{Destination, Envelope, header};
-use common::job::JobStatus;
-use common::plain::controls_display;
+use broker::{Destination, Envelope};
+use protocol::contract::header;
+use protocol::job::JobStatus;
+use protocol::plain::controls_display;
 use serde_json::{Value, json};
 use testkit::command_line::{Ran, backhaul};
 use testkit::fixture::{Account, Fixture};

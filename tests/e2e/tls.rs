@@ -1,12 +1,12 @@
 //! TLS to the database, the broker and an upstream, with a certificate of one's own, named by configuration.
 
 use anyhow::{Context, Result};
-use common::amqp::AmqpConfig;
-use common::job::JobStatus;
-use common::slice::Span;
-use consumer::source::{Endpoint, FetchConfig, Fetcher, PageRequest, open};
+use configuration::AmqpConfig;
+use protocol::job::JobStatus;
+use protocol::slice::Span;
 use rcgen::generate_simple_self_signed;
 use serde_json::json;
+use sources::{Endpoint, FetchConfig, Fetcher, PageRequest, open};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ struct Certificate {
 
 impl Certificate {
     fn generate() -> Result<Self> {
-        common::telemetry::install_tls_provider();
+        sealing::install_tls_provider();
         let made = generate_simple_self_signed(["localhost".to_owned()])?;
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
         let chain = vec![made.cert.der().clone()];
@@ -126,11 +126,11 @@ async fn a_consumer_speaks_tls_to_all_of_its_servers() -> Result<()> {
     let distrusted = Database::store_at(&trusting(&postgres.url()?, &stranger)?)?;
     assert!(distrusted.ping().await.is_err());
     let config = AmqpConfig { url: amqps.to_string(), ..AmqpConfig::default() };
-    assert!(common::amqp::connect(&config, "distrusted").await.is_err());
+    assert!(broker::connect(&config, "distrusted").await.is_err());
     let other = AmqpConfig { ca_file: Some(stranger.file.clone()), ..config.clone() };
-    assert!(common::amqp::connect(&other, "told of another").await.is_err());
+    assert!(broker::connect(&other, "told of another").await.is_err());
     let none = AmqpConfig { ca_file: Some(certificate.file.with_extension("none")), ..config };
-    let refused = common::amqp::connect(&none, "told of nothing").await.expect_err("there is no such file");
+    let refused = broker::connect(&none, "told of nothing").await.expect_err("there is no such file");
     assert!(refused.to_string().contains("amqp.ca_file"), "{refused}");
     let endpoint = Endpoint {
         kind: "ultravox".to_owned(),

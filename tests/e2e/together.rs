@@ -1,7 +1,7 @@
 //! Pages that come at the same time are settled together, and are counted one by one.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;

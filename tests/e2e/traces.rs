@@ -1,13 +1,14 @@
 //! The trace of a command is on everything that is published for it; and only on that.
 
 use anyhow::{Context, Result};
-use common::amqp::{Destination, Envelope, Topology};
-use common::ids::JobId;
-use common::job::JobStatus;
+use broker::{Destination, Envelope};
 use futures::StreamExt;
 use lapin::Connection;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use protocol::topology::Topology;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::time::Duration;
@@ -32,7 +33,7 @@ impl Tap {
     async fn on(fixture: &Fixture) -> Result<Self> {
         let (connection, channel) = fixture.broker().await?;
         let topology = Topology::new(&fixture.namespace);
-        topology.declare(&channel, Duration::from_secs(60)).await?;
+        broker::declare(&topology, &channel, Duration::from_secs(60)).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
         for (exchange, key) in

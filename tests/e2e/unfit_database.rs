@@ -1,8 +1,8 @@
 //! A database that answers, and is of no use: nothing is taken, readiness says why, and no page is at fault.
 
 use anyhow::{Context, Result};
-use common::amqp::WorkQueue;
-use common::job::JobStatus;
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::json;
 use testkit::fixture::{Consumer, Fixture};
 

@@ -2,10 +2,10 @@
 //! shows how the answer began.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::jobs::JobError;
-use consumer::source::FetchConfig;
+use protocol::job::JobStatus;
 use serde_json::json;
+use sources::FetchConfig;
+use store::jobs::JobError;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};
 

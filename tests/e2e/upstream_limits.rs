@@ -3,11 +3,11 @@
 
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, Utc};
-use common::config::Settings;
-use common::job::JobStatus;
-use common::store::jobs::{JobError, JobView};
+use configuration::Settings;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::{JobError, JobView};
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};
 
@@ -36,7 +36,7 @@ fn asked_for(fixture: &Fixture, tenant: &str) -> Vec<u64> {
     times
 }
 
-async fn completed_exactly(fixture: &Fixture, name: &str, job: common::ids::JobId) -> Result<JobView> {
+async fn completed_exactly(fixture: &Fixture, name: &str, job: protocol::ids::JobId) -> Result<JobView> {
     let view = fixture.until_over(job, JobStatus::Completed).await.with_context(|| name.to_owned())?;
     assert_eq!((view.counters.inserted, view.counters.processed(), view.total), (30, 30, Some(30)), "{name}");
     Ok(view)

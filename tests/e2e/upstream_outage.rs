@@ -1,11 +1,11 @@
 //! An upstream that fails for everybody is waited for; a page that fails alone is not waited for long.
 
 use anyhow::{Context, Result};
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
-use common::retry::RetryPolicy;
-use producer::engine::Engine;
-use producer::explain::explain;
+use engine::Engine;
+use engine::explain::explain;
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
+use protocol::retry::RetryPolicy;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::{Account, Consumer, Fixture};

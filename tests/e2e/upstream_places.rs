@@ -2,9 +2,9 @@
 //! business. The connection's key goes to the connection's own host only.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::jobs::JobError;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
+use store::jobs::JobError;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, SampleUpstream, TenantOptions};
 

@@ -2,9 +2,9 @@
 //! itself and nothing else, and the counters stay exact.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
 use futures::TryStreamExt;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::collections::BTreeSet;
 use testkit::fixture::{Account, Fixture};

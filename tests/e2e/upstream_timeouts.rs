@@ -1,7 +1,7 @@
 //! An upstream that does not answer in time is not a cancel: its page waits and is tried again, and the job goes on.
 
 use anyhow::Result;
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;

@@ -1,7 +1,7 @@
 //! The main road: start → pages → progress → completed.
 
 use anyhow::Result;
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use testkit::fixture::Fixture;
 

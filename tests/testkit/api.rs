@@ -2,15 +2,14 @@
 
 use crate::fixture::Fixture;
 use anyhow::Result;
-use common::amqp::Publisher;
-use common::health::Health;
-use common::ids::{JobId, TenantId};
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
-use producer::http;
+use broker::Publisher;
+use configuration::ApiConfig;
+use engine::Engine;
+use identity::api_key::ApiKey;
+use protocol::ids::{JobId, TenantId};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -41,11 +40,11 @@ impl Api {
     /// As [`Self::start`], with another engine.
     pub async fn of_engine(fixture: &Fixture, tenant: TenantId, engine: Engine) -> Result<Self> {
         let router =
-            http::router(Arc::new(engine), &ApiConfig::default(), Health::new(Metrics::detached()).router());
+            api::router(Arc::new(engine), &ApiConfig::default(), Health::new(Metrics::detached()).router());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let stop = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, stop.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         let key = new_key(fixture, tenant).await?;
         Ok(Self { origin, key, client: Client::new(), _stop: stop.drop_guard() })
     }

@@ -2,9 +2,9 @@
 
 use crate::fixture::Fixture;
 use anyhow::{Context, Result, ensure};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::JobView;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
+use store::jobs::JobView;
 
 impl Fixture {
     /// Waits for the end of a cancelled job, and demands what every cancel promises: the reason is stored and told,

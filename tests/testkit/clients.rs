@@ -63,7 +63,7 @@ impl Management {
             "" => "%2F".to_owned(),
             vhost => vhost.to_owned(),
         };
-        common::telemetry::install_tls_provider();
+        sealing::install_tls_provider();
         Ok(Some(Self {
             base: base.parse().context("MANAGEMENT_URL is not a URL")?,
             client: Client::new(),

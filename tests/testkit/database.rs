@@ -1,10 +1,10 @@
 //! A database per test: copied from a template that was migrated once, dropped at the end.
 
 use anyhow::{Context, Result, ensure};
-use common::store::{SCHEMA, SessionLimits, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use std::time::{SystemTime, UNIX_EPOCH};
+use store::{SCHEMA, SessionLimits, Store};
 use url::Url;
 use uuid::Uuid;
 
@@ -147,7 +147,7 @@ async fn connect(url: &Url) -> Result<PgConnection> {
     options.connect().await.with_context(|| {
         format!(
             "no PostgreSQL at {}; `make test` and `make demo` start one, unless DATABASE_URL names another",
-            common::config::mask_url(url.as_str())
+            configuration::mask_url(url.as_str())
         )
     })
 }

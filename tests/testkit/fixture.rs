@@ -8,27 +8,29 @@ use crate::quick::QUICK;
 use crate::sample_upstream::{Options, SampleUpstream, TenantOptions};
 use crate::servers::{Servers, delete_names};
 use anyhow::{Context, Result, ensure};
-use common::amqp::{AmqpConfig, Destination, Envelope, Publisher, WorkQueue};
-use common::command::{CancelCommand, StartCommand};
-use common::config::{Settings, load_from};
-use common::credentials::Keyring;
-use common::health::Health;
-use common::ids::{ConnectionId, JobId, TenantId, WorkerId};
-use common::job::JobStatus;
-use common::store::Store;
-use common::store::commands::CommandKind;
-use common::store::connections::{AccountChange, NewConnection};
-use common::store::jobs::{JobView, StartOutcome, StartRequest};
-use common::telemetry::Metrics;
-use consumer::source::FetchConfig;
+use broker::{Destination, Envelope, Publisher};
+use configuration::AmqpConfig;
+use configuration::{Settings, load_from};
 use consumer::worker::Worker;
 use futures::TryStreamExt;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use protocol::command::{CancelCommand, StartCommand};
+use protocol::ids::{ConnectionId, JobId, TenantId, WorkerId};
+use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
+use sealing::Keyring;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sources::FetchConfig;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use store::Store;
+use store::commands::CommandKind;
+use store::connections::{AccountChange, NewConnection};
+use store::jobs::{JobView, StartOutcome, StartRequest};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -98,7 +100,7 @@ impl Fixture {
 
     /// The same on these servers: private ones, for a test that harms them.
     pub async fn start_on(servers: &Servers, options: Options) -> Result<Self> {
-        common::telemetry::install_tls_provider();
+        sealing::install_tls_provider();
         log_to_the_test();
         let database = Database::create_on(servers.database.clone()).await?;
         let store = Database::store_at(&database.url())?;
@@ -250,8 +252,8 @@ impl Fixture {
             tenant: None,
             date_from: None,
             date_to: None,
-            mode: common::job::JobMode::Range,
-            on_conflict: common::command::OnConflict::Reject,
+            mode: protocol::job::JobMode::Range,
+            on_conflict: protocol::command::OnConflict::Reject,
             name: None,
             requested_by: None,
             command: None,
@@ -272,8 +274,8 @@ impl Fixture {
             command_id: None,
             date_from: None,
             date_to: None,
-            mode: common::job::JobMode::Range,
-            on_conflict: common::command::OnConflict::Reject,
+            mode: protocol::job::JobMode::Range,
+            on_conflict: protocol::command::OnConflict::Reject,
             name: None,
             schema_id: None,
             document_ids: None,
@@ -387,7 +389,7 @@ impl Fixture {
     }
 
     async fn ready(&self, queue: &str) -> Result<u32> {
-        let connection = common::amqp::connect(&self.amqp, "backhaul-test counting").await?;
+        let connection = broker::connect(&self.amqp, "backhaul-test counting").await?;
         let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let count =
@@ -408,9 +410,9 @@ impl Fixture {
         }
         let broken = self.store.broken_invariants().await?;
         ensure!(broken.is_empty(), "broken invariants:\n{}", broken.join("\n"));
-        let connection = common::amqp::connect(&self.amqp, "backhaul-test ending").await?;
+        let connection = broker::connect(&self.amqp, "backhaul-test ending").await?;
         let channel = connection.create_channel().await?;
-        self.amqp.topology().declare(&channel, LONGEST).await?;
+        broker::declare(&self.amqp.topology(), &channel, LONGEST).await?;
         let dead = self.dead_letters().await?;
         ensure!(dead == self.dead_letters, "{dead} dead letters instead of {}", self.dead_letters);
         self.publisher.close().await;

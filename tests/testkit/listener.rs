@@ -2,12 +2,12 @@
 
 use crate::fixture::Fixture;
 use anyhow::{Context, Result, ensure};
-use common::contract::EventMessage;
-use common::ids::JobId;
 use futures::StreamExt;
 use lapin::Connection;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
+use protocol::contract::EventMessage;
+use protocol::ids::JobId;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,7 +77,7 @@ impl Listener {
 
     async fn start(fixture: &Fixture, queue: Option<String>, bound: Option<(String, &str)>) -> Result<Self> {
         let (connection, channel) = fixture.broker().await?;
-        fixture.amqp.topology().declare(&channel, LONGEST).await?;
+        broker::declare(&fixture.amqp.topology(), &channel, LONGEST).await?;
         let queue = match queue {
             Some(queue) => queue,
             None => {

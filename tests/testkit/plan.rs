@@ -1,9 +1,10 @@
 //! Plans of jobs for tests that work with the store alone.
 
 use anyhow::Result;
-use common::slice::Slicing;
-use common::store::jobs::{Plan, Plannable, TimeIs, TotalIs};
-use consumer::source;
+use protocol::plan::TimeIs;
+use protocol::plan::TotalIs;
+use protocol::slice::Slicing;
+use store::jobs::{Plan, Plannable};
 
 /// How a planner would plan this job of a source that knows times, cut like this.
 ///
@@ -15,7 +16,7 @@ pub fn plan(plannable: &Plannable, slicing: Option<Slicing>) -> Result<Plan> {
         None => Slicing::cut(slicing, plannable.span)?,
     };
     let base_url = plannable.base_url.parse()?;
-    let scope = source::scope(&plannable.source, &base_url, &plannable.settings, plannable.account)?;
+    let scope = sources::scope(&plannable.source, &base_url, &plannable.settings, plannable.account)?;
     Ok(Plan {
         spans,
         fingerprint: scope.fingerprint,

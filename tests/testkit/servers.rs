@@ -2,9 +2,9 @@
 
 use crate::private::{PrivatePostgres, PrivateRabbit};
 use anyhow::{Context, Result};
-use common::amqp::Topology;
 use lapin::Channel;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use protocol::topology::Topology;
 use url::Url;
 
 /// Deletes every queue and exchange of a namespace, with all messages.
@@ -12,10 +12,10 @@ use url::Url;
 /// # Errors
 /// When the broker refuses.
 pub async fn delete_names(channel: &Channel, topology: &Topology) -> Result<()> {
-    for queue in topology.queue_names() {
+    for queue in broker::queue_names(topology) {
         channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
     }
-    for exchange in topology.exchange_names() {
+    for exchange in broker::exchange_names(topology) {
         channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
     }
     Ok(())

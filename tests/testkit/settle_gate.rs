@@ -4,7 +4,7 @@
 
 use crate::database::Database;
 use anyhow::{Context, Result};
-use common::ids::JobId;
+use protocol::ids::JobId;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::time::Duration;
 

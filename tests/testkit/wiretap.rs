@@ -4,9 +4,7 @@
 use crate::fixture::Fixture;
 use crate::proxy::FaultProxy;
 use anyhow::{Context, Result, ensure};
-use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_PAGE, KEY_START, WorkQueue};
-use common::ids::JobId;
-use common::slice::Ring;
+use broker::{Destination, Envelope};
 use futures::StreamExt;
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicNackOptions, ExchangeDeleteOptions, QueueBindOptions,
@@ -14,6 +12,12 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
+use protocol::ids::JobId;
+use protocol::slice::Ring;
+use protocol::topology::KEY_CANCEL;
+use protocol::topology::KEY_PAGE;
+use protocol::topology::KEY_START;
+use protocol::topology::WorkQueue;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -55,7 +59,7 @@ impl Wiretap {
     pub async fn on(fixture: &Fixture) -> Result<Self> {
         let (connection, channel) = fixture.broker().await?;
         let topology = fixture.amqp.topology();
-        topology.declare(&channel, LONGEST).await?;
+        broker::declare(&topology, &channel, LONGEST).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
         for (exchange, key) in [
@@ -215,7 +219,7 @@ impl Fixture {
     async fn listen_to(&self, bindings: &[(String, &str)]) -> Result<Events> {
         let (connection, channel) = self.broker().await?;
         let topology = self.amqp.topology();
-        topology.declare(&channel, LONGEST).await?;
+        broker::declare(&topology, &channel, LONGEST).await?;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
         for (exchange, key) in bindings {
@@ -288,7 +292,7 @@ impl Fixture {
     /// Makes what is missing of the exchanges and queues.
     pub async fn declare(&self) -> Result<()> {
         let (connection, channel) = self.broker().await?;
-        self.amqp.topology().declare(&channel, LONGEST).await?;
+        broker::declare(&self.amqp.topology(), &channel, LONGEST).await?;
         Ok(connection.close(200, "done".into()).await?)
     }
 
@@ -301,7 +305,7 @@ impl Fixture {
 
     /// A connection of one's own, and a channel of it.
     pub async fn broker(&self) -> Result<(Connection, Channel)> {
-        let connection = common::amqp::connect(&self.amqp, "backhaul-test").await?;
+        let connection = broker::connect(&self.amqp, "backhaul-test").await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))
     }

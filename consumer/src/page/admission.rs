@@ -2,10 +2,10 @@
 
 use super::{PageHandler, Stint};
 use crate::in_flight::Abort;
-use common::store::StoreError;
-use common::store::limits::Admission;
-use common::store::slices::{Attempt, Lease};
 use std::time::Duration;
+use store::StoreError;
+use store::limits::Admission;
+use store::slices::{Attempt, Lease};
 
 /// The longest that a page sits in its slot for its time. Long enough to bridge the time until a sweeper rings others
 /// that wait, short enough not to fill the slots with pages that only wait.

@@ -4,11 +4,11 @@
 //! answers 404 to everything for a minute, must not cost anybody a record.
 
 use super::{Next, PageHandler, Stint};
-use crate::source::{self, Content, FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
-use common::slice::SliceKind;
-use common::store::StoreError;
-use common::store::slices::{Lease, PageContext};
+use protocol::slice::SliceKind;
+use sources::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
 use std::time::Duration;
+use store::StoreError;
+use store::slices::{Lease, PageContext};
 use tokio_util::sync::CancellationToken;
 
 /// What a page asks for.
@@ -73,7 +73,7 @@ impl PageHandler {
             };
             return Ok(Ok(Asked::of(ids, size, before, control)));
         }
-        let limit = match source::planning(context.source(), context.settings()) {
+        let limit = match sources::planning(context.source(), context.settings()) {
             Ok(planning) => usize::try_from(planning.confirm_limit).unwrap_or(usize::MAX),
             Err(error) => return Ok(Err(error.to_string())),
         };

@@ -1,9 +1,9 @@
 //! A walk whose pages are all different, and bring nothing new, ends too.
 
 use super::{Next, PageHandler, Stint};
-use common::slice::SliceKind;
-use common::store::StoreError;
-use common::store::slices::Lease;
+use protocol::slice::SliceKind;
+use store::StoreError;
+use store::slices::Lease;
 
 /// A walk of so many pages is looked at for the first time, and then whenever it has twice as many.
 const FROM_PAGES: u32 = 128;

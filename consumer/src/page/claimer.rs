@@ -1,13 +1,13 @@
 //! Deliveries that wait for a session of the database claim their pages together, as pages are settled together: a claim
 //! costs less than a statement to begin and end.
 
-use common::batches::{Batched, Batcher, submit};
-use common::config::DatabaseConfig;
-use common::store::slices::{Claim, ClaimRequest};
-use common::store::{Store, StoreError};
+use configuration::DatabaseConfig;
 use metrics::counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use store::batches::{Batched, Batcher, submit};
+use store::slices::{Claim, ClaimRequest};
+use store::{Store, StoreError};
 use tokio::sync::oneshot;
 
 /// The most that a statement is given.

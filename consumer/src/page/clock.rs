@@ -2,8 +2,8 @@
 
 use super::{PageHandler, Stint};
 use chrono::{DateTime, Utc};
-use common::store::StoreError;
 use std::time::Duration;
+use store::StoreError;
 use tokio::time::Instant;
 
 /// A reading that is older is renewed before a request is sent.

@@ -3,12 +3,11 @@
 use super::ending::Failure;
 use super::settle::{Doubt, State};
 use super::{BETWEEN_TRIES, Next, PageHandler, Stint};
-use crate::source;
-use common::store::StoreError;
-use common::store::jobs::JobError;
-use common::store::slices::{ClosingPage, ClosingSettled, Lease, Refusal, Settled};
-use common::walk::Walk;
 use metrics::histogram;
+use protocol::walk::Walk;
+use store::StoreError;
+use store::jobs::JobError;
+use store::slices::{ClosingPage, ClosingSettled, Lease, Refusal, Settled};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,7 @@ impl PageHandler {
         stint: &mut Stint,
         ending: &CancellationToken,
     ) -> Result<Result<Lease, Next>, StoreError> {
-        let planning = match source::planning(stint.context.source(), stint.context.settings()) {
+        let planning = match sources::planning(stint.context.source(), stint.context.settings()) {
             Ok(planning) => planning,
             Err(error) => {
                 return self.fail_page(&lease, &stint.context, error.to_string(), None).await.map(Err);

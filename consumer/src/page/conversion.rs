@@ -1,12 +1,12 @@
 //! What a fetched page becomes on its way to the settle.
 
-use crate::source::{Content, FetchedPage, ParsedRecord};
 use chrono::{DateTime, Utc};
-use common::credentials::Redactor;
-use common::job::JobMode;
-use common::slice::SliceKind;
-use common::store::slices::{PageContext, PageRecord, Reach, Settlement, Verdict};
-use common::warning::{Warning, WarningKind};
+use protocol::job::JobMode;
+use protocol::slice::SliceKind;
+use protocol::warning::{Warning, WarningKind};
+use sealing::Redactor;
+use sources::{Content, FetchedPage, ParsedRecord};
+use store::slices::{PageContext, PageRecord, Reach, Settlement, Verdict};
 
 /// Longest text of a warning.
 const LONGEST_TEXT: usize = 500;

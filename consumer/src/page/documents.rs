@@ -1,8 +1,8 @@
 //! A page of a job over documents: some of the slice's ids, fetched one by one.
 
-use crate::source::{FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
-use common::store::slices::PageContext;
+use sources::{FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
 use std::time::Duration;
+use store::slices::PageContext;
 
 /// Fetches the ids that the slice's cursor stands at: it is the number of those that were fetched before.
 pub(super) async fn fetch(

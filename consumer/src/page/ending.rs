@@ -5,14 +5,14 @@ use super::{Next, PageHandler, Stint};
 use crate::disposition::Outcome;
 use crate::warnings;
 use chrono::SecondsFormat;
-use common::ids::{JobId, TenantId};
-use common::store::StoreError;
-use common::store::jobs::{FailRight, Finished, JobError};
-use common::store::slices::{Attempt, Lease, PageContext, RAMP_STEP, SkipRight};
-use common::telemetry::{CancelEnd, cancel_ended};
-use common::warn_unless_outage;
 use metrics::counter;
+use protocol::ids::{JobId, TenantId};
+use runtime::telemetry::{CancelEnd, cancel_ended};
+use runtime::warn_unless_outage;
 use std::time::Duration;
+use store::StoreError;
+use store::jobs::{FailRight, Finished, JobError};
+use store::slices::{Attempt, Lease, PageContext, RAMP_STEP, SkipRight};
 
 /// A pause that the upstream asked for without saying how long; each that follows is twice as long, up to an hour.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -17,32 +17,32 @@ mod releaser;
 mod settle;
 mod settler;
 
-use crate::containment::{Panicked, contained};
 use crate::disposition::Outcome;
 use crate::in_flight::{Abort, Held, InFlight, SuspectPlace};
+use crate::open_sources::{OpenSources, Opened};
 use crate::outbox::Outbox;
 use crate::slots::Slots;
-use crate::source::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
-use crate::sources::{Opened, Sources};
 use admission::Admitted;
 pub use claimer::Claimer;
 use clock::Reading;
-use common::config::{LeasesConfig, PagesConfig};
-use common::credentials::Redactor;
-use common::fitness::Fitness;
-use common::ids::{LeaseToken, WorkerId};
-use common::slice::{Ring, SliceKind};
-use common::store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
-use common::store::{Store, StoreError};
-use common::walk::Walk;
-use common::warn_unless_outage;
+use configuration::{LeasesConfig, PagesConfig};
+use containment::{Panicked, contained};
 use ending::{Failure, Fault, Rest};
 use metrics::{counter, histogram};
 use poison::Poison;
+use protocol::ids::{LeaseToken, WorkerId};
+use protocol::slice::{Ring, SliceKind};
+use protocol::walk::Walk;
 pub use releaser::Releaser;
+use runtime::fitness::Fitness;
+use runtime::warn_unless_outage;
+use sealing::Redactor;
 pub use settler::Settler;
+use sources::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::slices::{Claim, ClaimRequest, Lease, PageContext, SkipRight, Suspicion};
+use store::{Store, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,7 @@ pub struct PageHandler {
     /// The process's HTTP client.
     pub fetcher: Arc<Fetcher>,
     /// Opened sources.
-    pub sources: Sources,
+    pub sources: OpenSources,
     /// Whether the database can be worked with.
     pub fitness: Fitness,
     /// The pages in progress.

@@ -2,12 +2,12 @@
 
 use super::{Next, PageHandler, next_anchor};
 use crate::disposition::Outcome;
-use crate::sources::Opened;
-use common::slice::Ring;
-use common::store::StoreError;
-use common::store::jobs::{FailRight, JobError};
-use common::store::slices::{Lease, PageContext, PoisonPolicy, Skip, SkipRight, Skipped};
+use crate::open_sources::Opened;
 use metrics::counter;
+use protocol::slice::Ring;
+use store::StoreError;
+use store::jobs::{FailRight, JobError};
+use store::slices::{Lease, PageContext, PoisonPolicy, Skip, SkipRight, Skipped};
 
 /// A page that can never be settled, for a reason of its own. One of its connection's, such as a refused key, is none.
 pub(super) struct Poison<'a> {

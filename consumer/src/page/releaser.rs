@@ -1,13 +1,13 @@
 //! Pages of cancelled jobs that are given up at the same time are released together, and their jobs ended together.
 
-use common::batches::{Batches, Kind};
-use common::ids::{JobId, LeaseToken};
-use common::store::jobs::Commanded;
-use common::store::slices::Lease;
-use common::store::{Store, StoreError};
-use common::telemetry::{CancelEnd, cancel_ended};
-use common::warn_unless_outage;
+use protocol::ids::{JobId, LeaseToken};
+use runtime::telemetry::{CancelEnd, cancel_ended};
+use runtime::warn_unless_outage;
 use std::collections::BTreeSet;
+use store::batches::{Batches, Kind};
+use store::jobs::Commanded;
+use store::slices::Lease;
+use store::{Store, StoreError};
 use uuid::Uuid;
 
 /// Releases the pages of a process.

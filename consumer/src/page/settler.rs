@@ -1,14 +1,14 @@
 //! Pages that wait for a session of the database are settled together: what a statement costs to begin and end is more than
 //! a small page, and a fifth of a full one.
 
-use common::batches::{Batched, Batcher, submit};
-use common::config::{DatabaseConfig, LeasesConfig};
-use common::store::slices::{Lease, Settled, Settlement, Together, Verdict};
-use common::store::{Store, StoreError};
+use configuration::{DatabaseConfig, LeasesConfig};
 use metrics::counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use store::batches::{Batched, Batcher, submit};
+use store::slices::{Lease, Settled, Settlement, Together, Verdict};
+use store::{Store, StoreError};
 use tokio::sync::{Semaphore, oneshot};
 
 /// A page with more than this is settled alone, as a statement of its own is little beside it.

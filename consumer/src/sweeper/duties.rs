@@ -2,17 +2,17 @@
 
 use super::{Duty, Sweeper};
 use crate::warnings;
-use common::amqp::PublishError;
-use common::ids::JobId;
-use common::relay::RelayError;
-use common::store::StoreError;
-use common::store::jobs::{FailRight, Finished, JobError};
-use common::store::removal::Removed;
-use common::store::slices::RAMP_STEP;
-use common::store::sweep::Expired;
-use common::telemetry::{CancelEnd, cancel_ended};
+use broker::PublishError;
 use metrics::counter;
+use protocol::ids::JobId;
+use relay::RelayError;
+use runtime::telemetry::{CancelEnd, cancel_ended};
 use std::time::Duration;
+use store::StoreError;
+use store::jobs::{FailRight, Finished, JobError};
+use store::removal::Removed;
+use store::slices::RAMP_STEP;
+use store::sweep::Expired;
 use tokio::time::Instant;
 
 /// How long a sweep goes on removing the rows of deleted connections, batch by batch.

@@ -5,15 +5,15 @@ mod duties;
 
 use crate::outbox::Outbox;
 use crate::planner::Planner;
-use common::config::{CancelConfig, JobsConfig, SweeperConfig};
-use common::fitness::Fitness;
-use common::health::Beat;
-use common::ids::WorkerId;
-use common::relay::{EventRelay, RelayError};
-use common::store::Store;
+use configuration::{CancelConfig, JobsConfig, SweeperConfig};
 use duties::DutyError;
 use metrics::{counter, gauge, histogram};
+use protocol::ids::WorkerId;
+use relay::{EventRelay, RelayError};
+use runtime::fitness::Fitness;
+use runtime::health::Beat;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use store::Store;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 

@@ -2,9 +2,9 @@
 //! version that is measured.
 
 use anyhow::{Context, Result, ensure};
-use common::credentials::Key;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use sealing::Key;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub(super) struct Deployment {
 impl Deployment {
     /// Starts servers. Logs of programs go to a folder of this name.
     pub(super) async fn of(build: &Build, logs: &str) -> Result<Self> {
-        common::telemetry::install_tls_provider();
+        sealing::install_tls_provider();
         let servers = Private::start().await?;
         let Servers { database, amqp, .. } = servers.servers()?;
         let variables = [

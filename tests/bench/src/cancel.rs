@@ -5,10 +5,10 @@ use super::ground::{Ground, HANGS};
 use super::observer::Took;
 use super::{Figures, Series, about, say};
 use anyhow::Result;
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
 use futures::future::{join_all, try_join_all};
 use lapin::options::ExchangeDeleteOptions;
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
 use stage::{Member, Stage};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -226,7 +226,7 @@ async fn pushless(ground: &Ground<'_>, plan: Plan) -> Result<Measured> {
     let cut = ground.stage.with_broker(async |stage, channel| {
         let topology = stage.amqp().topology();
         channel.exchange_delete(topology.aborts().into(), ExchangeDeleteOptions::default()).await?;
-        Ok(topology.declare(channel, BROKER_LIMIT).await?)
+        Ok(broker::declare(&topology, channel, BROKER_LIMIT).await?)
     });
     cut.await?;
     let lanes = (FLEET * plan.slots).min(plan.slow_cancels);

@@ -7,7 +7,7 @@ use super::throughput::meter::{median, p95};
 use super::{about, say};
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use common::ids::{ConnectionId, JobId};
+use protocol::ids::{ConnectionId, JobId};
 use serde_json::json;
 use sqlx::PgConnection;
 use stage::{Member, Stage, milliseconds};

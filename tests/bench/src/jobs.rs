@@ -1,16 +1,18 @@
 //! Jobs under measurement: started by a message, as an upstream service does, and followed in the database.
 
 use anyhow::{Context, Result, ensure};
+use broker::{Destination, Envelope};
 use chrono::{DateTime, Utc};
-use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
-use common::command::{CancelCommand, OnConflict, StartCommand};
-use common::ids::{ConnectionId, JobId, TenantId};
-use common::job::JobMode;
-use common::store::connections::NewConnection;
+use protocol::command::{CancelCommand, OnConflict, StartCommand};
+use protocol::ids::{ConnectionId, JobId, TenantId};
+use protocol::job::JobMode;
+use protocol::topology::KEY_CANCEL;
+use protocol::topology::KEY_START;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use stage::Stage;
 use std::time::Duration;
+use store::connections::NewConnection;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 

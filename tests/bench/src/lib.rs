@@ -134,7 +134,7 @@ async fn on_a_stage<T: Outcome>(
     json: Option<&Path>,
     play: impl AsyncFnOnce(&Stage) -> Result<T>,
 ) -> Result<ExitCode> {
-    common::telemetry::install_tls_provider();
+    sealing::install_tls_provider();
     let told = told_to_end()?;
     let stage = Stage::set_on(name, servers).await?;
     // Dropping the play kills its processes.

@@ -4,7 +4,7 @@
 use super::ground::Ground;
 use super::{Figures, Series, about, say};
 use anyhow::{Context, Result, ensure};
-use common::amqp::AmqpConfig;
+use configuration::AmqpConfig;
 use futures::future::try_join_all;
 use sqlx::PgConnection;
 use stage::{Member, Stage};

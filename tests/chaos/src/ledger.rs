@@ -1,6 +1,6 @@
 //! What the tenants were promised, to be compared with what became of it.
 
-use common::ids::JobId;
+use protocol::ids::JobId;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

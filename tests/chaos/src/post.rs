@@ -1,8 +1,10 @@
 //! Commands as upstream services publish them, and what the broker's confirm promises.
 
 use super::world::World;
-use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
-use common::command::{CancelCommand, StartCommand};
+use broker::{Destination, Envelope};
+use protocol::command::{CancelCommand, StartCommand};
+use protocol::topology::KEY_CANCEL;
+use protocol::topology::KEY_START;
 use serde_json::json;
 use uuid::Uuid;
 

@@ -127,7 +127,7 @@ impl Scoreboard {
         let (accepted, cancelled, confirmed) = {
             let promises = world.ledger.promises();
             let uuids =
-                |jobs: &BTreeSet<common::ids::JobId>| jobs.iter().map(|job| job.0).collect::<Vec<_>>();
+                |jobs: &BTreeSet<protocol::ids::JobId>| jobs.iter().map(|job| job.0).collect::<Vec<_>>();
             let confirmed: Vec<_> = promises.confirmed.iter().cloned().collect();
             (uuids(&promises.accepted), uuids(&promises.cancelled), confirmed)
         };

@@ -4,7 +4,7 @@
 use super::fault::Fault;
 use super::world::{World, behind_proxies, patiently};
 use anyhow::{Context, Result};
-use common::ids::WorkerId;
+use protocol::ids::WorkerId;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use stage::Member;

@@ -2,15 +2,15 @@
 //! Without a terminal, a line every few seconds stands in for the bars.
 
 use super::words::{rate, thousands};
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
-use common::store::Store;
-use common::store::jobs::{JobFilter, JobView};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use store::Store;
+use store::jobs::{JobFilter, JobView};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 

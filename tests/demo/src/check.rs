@@ -3,12 +3,12 @@
 
 use super::words::thousands;
 use anyhow::Result;
-use common::ids::ConnectionId;
-use common::store::Store;
 use futures::TryStreamExt;
+use protocol::ids::ConnectionId;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
+use store::Store;
 
 /// What must be stored: the content hash of each record by its identifier, found without any code of the consumer's.
 pub type Expected = HashMap<String, [u8; 32]>;

@@ -3,9 +3,9 @@
 use super::member::Member;
 use super::stage::Stage;
 use anyhow::{Context, Result};
-use common::ids::WorkerId;
-use common::store::workers::HeldPage;
+use protocol::ids::WorkerId;
 use std::time::Duration;
+use store::workers::HeldPage;
 use testkit::process::Process;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -2,14 +2,16 @@
 
 use super::stage::{Account, Stage};
 use anyhow::{Result, bail, ensure};
-use common::amqp::{Destination, Envelope, KEY_CANCEL, KEY_START};
-use common::command::{CancelCommand, StartCommand};
-use common::ids::JobId;
-use common::job::{JobMode, JobStatus};
-use common::slice::Span;
-use common::store::jobs::JobView;
+use broker::{Destination, Envelope};
+use protocol::command::{CancelCommand, StartCommand};
+use protocol::ids::JobId;
+use protocol::job::{JobMode, JobStatus};
+use protocol::slice::Span;
+use protocol::topology::KEY_CANCEL;
+use protocol::topology::KEY_START;
 use serde_json::json;
 use std::time::Duration;
+use store::jobs::JobView;
 use tokio::time::{Instant, sleep};
 
 /// Between two looks at how far a job is.
@@ -33,7 +35,7 @@ impl Stage {
             date_from: span.from,
             date_to: Some(span.to),
             mode: JobMode::Range,
-            on_conflict: common::command::OnConflict::Reject,
+            on_conflict: protocol::command::OnConflict::Reject,
             name: Some(name.to_owned()),
             schema_id: None,
             document_ids: None,

@@ -40,7 +40,7 @@ pub struct Ended {
 /// Runs a demo. In a terminal everything stays up at its end, until Ctrl-C. Ctrl-C (or SIGTERM, or the terminal's end)
 /// ends it at any time, and its processes with it. The exit code says whether everything was as it must be.
 pub async fn run(play: impl Future<Output = Result<Ended>>) -> ExitCode {
-    common::telemetry::install_tls_provider();
+    sealing::install_tls_provider();
     let told = match told_to_end() {
         Ok(told) => told,
         Err(error) => return complain(&error.into()),

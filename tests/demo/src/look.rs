@@ -2,7 +2,7 @@
 
 use super::stage::{Account, Stage};
 use anyhow::Result;
-use common::ids::JobId;
+use protocol::ids::JobId;
 use std::path::Path;
 use url::Url;
 

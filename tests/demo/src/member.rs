@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use anyhow::{Context, Result};
-use common::ids::WorkerId;
+use protocol::ids::WorkerId;
 use testkit::process::Process;
 
 /// A consumer process. It is killed when this is dropped.

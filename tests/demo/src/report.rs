@@ -3,10 +3,10 @@
 use super::words::{milliseconds, rate, thousands, whole};
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
-use common::job::Counters;
-use common::store::jobs::JobView;
+use protocol::job::Counters;
 use std::fmt;
 use std::time::Duration;
+use store::jobs::JobView;
 
 const HEADER: [&str; 8] =
     ["JOB", "STATUS", "PAGES", "INSERTED", "UNCHANGED", "SECONDS", "PAGES/S", "RECORDS/S"];

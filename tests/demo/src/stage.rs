@@ -2,17 +2,18 @@
 
 use super::words::thousands;
 use anyhow::{Context, Result, ensure};
-use common::amqp::{AmqpConfig, Publisher, connect};
-use common::credentials::{Key, Keyring};
-use common::ids::ConnectionId;
-use common::store::connections::{AccountChange, NewConnection};
-use common::store::{SessionLimits, Store};
+use broker::{Publisher, connect};
+use configuration::AmqpConfig;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use protocol::ids::ConnectionId;
+use sealing::{Key, Keyring};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::time::Duration;
+use store::connections::{AccountChange, NewConnection};
+use store::{SessionLimits, Store};
 use testkit::database::{NamedDatabase, session};
 use testkit::process::{Program, log_folder};
 use testkit::servers::{Servers, delete_names};
@@ -97,7 +98,7 @@ impl Stage {
         on_a_channel(&amqp, async |channel| {
             let topology = amqp.topology();
             delete_names(channel, &topology).await?;
-            Ok(topology.declare(channel, BROKER_LIMIT).await?)
+            Ok(broker::declare(&topology, channel, BROKER_LIMIT).await?)
         })
         .await?;
         let publisher = Publisher::start(amqp.clone(), &format!("{name} publishing"), "backhaul-demo");

@@ -3,8 +3,8 @@
 use super::echo::Echo;
 use super::hunt::{Hunt, Needle, base64};
 use anyhow::{Context, Result, ensure};
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::collections::HashMap;

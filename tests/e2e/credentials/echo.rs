@@ -35,7 +35,7 @@ impl Echo {
             async move { answer(&way, before, request.headers()) }
         };
         let router = Router::new().route("/{way}/api/calls", get(answer));
-        tokio::spawn(common::health::serve(listener, router, stop.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         Ok(Self { address, asked, _stop: stop.drop_guard() })
     }
 

@@ -1,12 +1,12 @@
 //! The keys that seal credentials: missing ones, changed ones, and sealed values in wrong places.
 
 use anyhow::{Context, Result};
-use common::credentials::{Key, Keyring};
-use common::ids::ConnectionId;
-use common::job::JobStatus;
-use common::store::connections::{AccountChange, NewConnection};
+use protocol::ids::ConnectionId;
+use protocol::job::JobStatus;
+use sealing::{Key, Keyring};
 use serde_json::json;
 use std::collections::HashMap;
+use store::connections::{AccountChange, NewConnection};
 use testkit::command_line::{Ran, backhaul};
 use testkit::fixture::{CREDENTIALS_KEY, Fixture};
 

@@ -6,12 +6,12 @@
 use super::hunt::{Hunt, base64};
 use super::mirror::{ITEMS, Mirror, WAYS};
 use anyhow::{Context, Result, ensure};
-use common::command::StartCommand;
-use common::ids::{ConnectionId, JobId};
-use common::job::JobStatus;
-use common::store::connections::NewConnection;
+use protocol::command::StartCommand;
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use store::connections::NewConnection;
 use testkit::command_line::backhaul;
 use testkit::fixture::{CREDENTIALS_KEY, Fixture};
 use testkit::process::{Process, Program};

@@ -66,7 +66,7 @@ impl Mirror {
             let way = path.split('/').nth(1).unwrap_or_default().to_owned();
             async move { answer(&way, &path, &key, before, is_second) }
         });
-        tokio::spawn(common::health::serve(listener, router, stop.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         Ok(Self { address, given_back, _stop: stop.drop_guard() })
     }
 

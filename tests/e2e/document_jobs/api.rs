@@ -2,22 +2,22 @@
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
-use common::health::Health;
-use common::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
-use common::slice::Slicing;
-use common::store::slices::{Claim, ClaimRequest, Lease, Suspicion};
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::{Engine, Rate};
-use producer::http;
+use configuration::ApiConfig;
+use configuration::Rate;
+use engine::Engine;
+use identity::api_key::ApiKey;
+use protocol::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
+use protocol::slice::Slicing;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Response};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use store::slices::{Claim, ClaimRequest, Lease, Suspicion};
 use testkit::fixture::{Account, Fixture};
 use testkit::plan::plan;
 use tokio::net::TcpListener;
@@ -77,11 +77,11 @@ impl Api {
     }
 
     async fn of(engine: Engine, fixture: &Fixture, tenant: TenantId, config: &ApiConfig) -> Result<Self> {
-        let router = http::router(Arc::new(engine), config, Health::new(Metrics::detached()).router());
+        let router = api::router(Arc::new(engine), config, Health::new(Metrics::detached()).router());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, shutdown.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, shutdown.clone()));
         Ok(Self { address, key: new_key(fixture, tenant).await?, client: Client::new(), shutdown })
     }
 
@@ -197,7 +197,7 @@ impl World {
 
     /// A further connection to the calls that the upstream has for acme.
     pub(crate) async fn connection(&self, tenant: TenantId, name: &str) -> Result<ConnectionId> {
-        let new = common::store::connections::NewConnection {
+        let new = store::connections::NewConnection {
             tenant,
             name: name.to_owned(),
             source: "ultravox".to_owned(),

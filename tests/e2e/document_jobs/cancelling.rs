@@ -3,12 +3,12 @@
 use super::api::World;
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::{FailRight, JobError};
 use futures::future::{join, try_join_all};
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use store::jobs::{FailRight, JobError};
 
 fn cancelled() -> Value {
     json!({ "code": "job_failed", "message": "Cancelled via API" })
@@ -103,8 +103,8 @@ async fn a_second_cancel_waits_for_the_same_end_and_is_refused() -> Result<()> {
     // One that came by message waits for nobody here; over HTTP it is waited for, and refused.
     let second = world.start(json!({})).await?;
     world.hold_page(second).await?;
-    let request = common::store::jobs::CancelRequest {
-        target: common::store::jobs::CancelTarget::Job(second),
+    let request = store::jobs::CancelRequest {
+        target: store::jobs::CancelTarget::Job(second),
         tenant: None,
         reason: None,
         requested_by: None,

@@ -2,11 +2,11 @@
 
 use super::api::{World, documents, each_once, sorted};
 use anyhow::{Context, Result};
-use common::command::StartCommand;
-use common::ids::JobId;
-use common::job::{JobMode, JobStatus};
-use common::store::limits::ConnectionLimits;
+use protocol::command::StartCommand;
+use protocol::ids::JobId;
+use protocol::job::{JobMode, JobStatus};
 use serde_json::{Value, json};
+use store::limits::ConnectionLimits;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};
 use uuid::Uuid;
@@ -21,8 +21,7 @@ async fn exactly_these_are_fetched() -> Result<()> {
     options.count_pages = true;
     let fixture = Fixture::start(options).await?;
     let account = fixture.account("acme", json!({ "item_page_size": 10 })).await?;
-    let api =
-        super::api::Api::start(&fixture, account.tenant, &producer::config::ApiConfig::default()).await?;
+    let api = super::api::Api::start(&fixture, account.tenant, &configuration::ApiConfig::default()).await?;
     let world = World { fixture, account, api };
     // Newest and oldest, in no order; one that is not there, one that is not over, two that are no ids there.
     let missing = Uuid::new_v4().to_string();
@@ -184,7 +183,7 @@ async fn limits_of_the_connection_hold_for_each_request() -> Result<()> {
 #[tokio::test]
 async fn a_source_that_cannot_fetch_by_id_says_so() -> Result<()> {
     let world = World::with_calls(0).await?;
-    let new = common::store::connections::NewConnection {
+    let new = store::connections::NewConnection {
         tenant: world.account.tenant,
         name: "list only".to_owned(),
         source: "paged_json".to_owned(),
@@ -250,7 +249,7 @@ async fn with_their_connection_all_of_them_are_cancelled() -> Result<()> {
     let first = world.start(json!({ "document_ids": world.ids(0..5) })).await?;
     world.fixture.upstream.until(|seen| seen.held == 5).await;
     let second = world.start(json!({ "document_ids": ["later"] })).await?;
-    let engine = producer::engine::Engine::new(world.fixture.store.clone(), world.fixture.publisher.clone());
+    let engine = engine::Engine::new(world.fixture.store.clone(), world.fixture.publisher.clone());
     let (tenant, connection) = (world.account.tenant, world.account.connection);
     assert_eq!(engine.delete_connection(tenant, connection, "test").await?, Some(span));
     for job in [span, first, second] {

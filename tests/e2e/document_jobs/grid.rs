@@ -2,7 +2,7 @@
 
 use super::api::World;
 use anyhow::{Context, Result};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 
 fn row_of<'a>(rows: &'a [Value], id: &str) -> Result<&'a Value> {

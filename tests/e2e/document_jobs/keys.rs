@@ -2,8 +2,8 @@
 
 use super::api::World;
 use anyhow::{Context, Result};
-use common::job::JobStatus;
 use futures::future::try_join_all;
+use protocol::job::JobStatus;
 use reqwest::Method;
 use serde_json::json;
 use std::collections::BTreeSet;

@@ -2,9 +2,9 @@
 
 use super::api::World;
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::jobs::{FailRight, JobError};
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
+use store::jobs::{FailRight, JobError};
 
 fn ids(page: &Value) -> Vec<String> {
     let jobs = page["data"].as_array().into_iter().flatten();

@@ -2,9 +2,9 @@
 
 use super::api::{World, documents};
 use anyhow::{Context, Result, ensure};
-use common::command::{OnConflict, StartCommand};
-use common::ids::{JobId, SchemaId};
-use common::job::JobStatus;
+use protocol::command::{OnConflict, StartCommand};
+use protocol::ids::{JobId, SchemaId};
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use testkit::fixture::Fixture;
 use testkit::process::Program;

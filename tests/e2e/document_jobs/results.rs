@@ -2,8 +2,8 @@
 
 use super::api::{World, each_once, sorted};
 use anyhow::{Context, Result};
-use common::config::FetchConfig;
-use common::job::JobStatus;
+use configuration::FetchConfig;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::fixture::Fixture;

@@ -2,8 +2,8 @@
 
 use super::api::{Api, World};
 use anyhow::Result;
-use producer::api_key::ApiKey;
-use producer::engine::Rate;
+use configuration::Rate;
+use identity::api_key::ApiKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -2,8 +2,8 @@
 
 use super::api::World;
 use anyhow::Result;
-use common::ids::{ConnectionId, SchemaId};
-use common::job::JobStatus;
+use protocol::ids::{ConnectionId, SchemaId};
+use protocol::job::JobStatus;
 use reqwest::Method;
 use serde_json::json;
 

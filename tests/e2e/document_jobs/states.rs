@@ -2,8 +2,8 @@
 
 use super::api::{Api, World};
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use producer::config::ApiConfig;
+use configuration::ApiConfig;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use testkit::sample_upstream::Answer;
 
@@ -149,7 +149,7 @@ async fn people_get_a_link_to_where_they_look() -> Result<()> {
 #[tokio::test]
 async fn what_is_no_job_is_refused() -> Result<()> {
     let world = World::with_calls(0).await?;
-    let unknown = common::ids::JobId::random();
+    let unknown = protocol::ids::JobId::random();
     for (path, seven) in
         [("/v1/jobs/{}", "/v1/jobs/seven"), ("/v1/jobs/{}/results", "/v1/jobs/seven/results")]
     {

@@ -2,7 +2,7 @@
 
 use super::api::{World, each_once, sorted};
 use anyhow::{Context, Result};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::settle_gate::{PATIENT, SettleGate};

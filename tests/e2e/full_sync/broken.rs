@@ -2,12 +2,12 @@
 
 use super::world::{World, full};
 use anyhow::Result;
-use common::config::Settings;
-use common::job::JobStatus;
-use common::store::jobs::PauseOutcome;
+use configuration::Settings;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use store::jobs::PauseOutcome;
 use testkit::fixture::{Consumer, Fixture};
 use testkit::process::Process;
 use testkit::settle_gate::{PATIENT, SettleGate};

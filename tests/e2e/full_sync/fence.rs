@@ -2,18 +2,18 @@
 
 use super::world::{ROWS, World};
 use anyhow::{Result, bail};
-use common::ids::{JobId, LeaseToken, WorkerId};
-use common::job::{JobMode, JobStatus};
-use common::slice::SliceKind;
-use common::store::Store;
-use common::store::jobs::{
+use protocol::ids::{JobId, LeaseToken, WorkerId};
+use protocol::job::{JobMode, JobStatus};
+use protocol::slice::SliceKind;
+use std::time::Duration;
+use store::Store;
+use store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
 };
-use common::store::slices::{
+use store::slices::{
     Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageContext, PageRecord, Reach, Refusal,
     Settled, Settlement, Suspicion, Verdict,
 };
-use std::time::Duration;
 use testkit::plan::plan;
 
 const LEASE: Duration = Duration::from_secs(300);
@@ -47,12 +47,12 @@ async fn claim(world: &World, redelivered: bool) -> Result<(Lease, PageContext)>
 }
 
 /// The doorbell of the one slice that is ready.
-async fn rung(world: &World) -> Result<common::slice::Ring> {
+async fn rung(world: &World) -> Result<protocol::slice::Ring> {
     let (job, slice, page, ring) =
         sqlx::query_as("select job_id, slice, page, ring from slices where status = 'ready'")
             .fetch_one(&world.fixture.database.pool)
             .await?;
-    Ok(common::slice::Ring { job: JobId(job), slice, page, ring })
+    Ok(protocol::slice::Ring { job: JobId(job), slice, page, ring })
 }
 
 /// Of 30 records that are stored a full sync has met the first and the last: its check, claimed.
@@ -67,7 +67,7 @@ async fn check() -> Result<(World, JobId, Lease)> {
         date_from: None,
         date_to: None,
         mode: JobMode::Full,
-        on_conflict: common::command::OnConflict::Reject,
+        on_conflict: protocol::command::OnConflict::Reject,
         name: None,
         requested_by: None,
         command: None,

@@ -2,11 +2,11 @@
 
 use super::world::{World, full};
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::jobs::ResumeOutcome;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use store::jobs::ResumeOutcome;
 use testkit::sample_upstream::Answer;
 use testkit::settle_gate::{PATIENT, SettleGate};
 

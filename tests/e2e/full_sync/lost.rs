@@ -3,9 +3,9 @@
 use super::world::{World, full};
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
-use common::command::StartCommand;
-use common::ids::JobId;
-use common::job::JobMode;
+use protocol::command::StartCommand;
+use protocol::ids::JobId;
+use protocol::job::JobMode;
 use std::collections::BTreeSet;
 use testkit::sample_upstream::Answer;
 

@@ -1,13 +1,13 @@
 //! A connection with calls, of which the upstream loses some.
 
 use anyhow::{Context, Result};
-use common::command::StartCommand;
-use common::config::Settings;
-use common::ids::{ConnectionId, JobId};
-use common::job::{JobMode, JobStatus};
-use common::store::jobs::JobView;
+use configuration::Settings;
+use protocol::command::StartCommand;
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::{JobMode, JobStatus};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use store::jobs::JobView;
 use testkit::fixture::{Account, Consumer, Fixture};
 
 /// Rows that a page of a deletion handles: so few that a deletion has many pages.

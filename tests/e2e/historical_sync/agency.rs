@@ -2,26 +2,25 @@
 
 use super::signer::{AUDIENCE, ISSUER, SECRET, Signer};
 use anyhow::{Context, Result, ensure};
-use common::amqp::Publisher;
-use common::config::{AuthConfig, SecretText};
-use common::health::Health;
-use common::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
-use common::slice::Slicing;
-use common::store::Store;
-use common::store::connections::NewConnection;
-use common::store::slices::{Claim, ClaimRequest, Suspicion};
-use common::store::users::Role;
-use common::telemetry::Metrics;
-use producer::auth::Tokens;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
-use producer::http;
+use broker::Publisher;
+use configuration::ApiConfig;
+use configuration::{AuthConfig, SecretText};
+use engine::Engine;
+use identity::tokens::Tokens;
+use protocol::ids::{ConnectionId, JobId, LeaseToken, TenantId, WorkerId};
+use protocol::slice::Slicing;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
+use store::connections::NewConnection;
+use store::slices::{Claim, ClaimRequest, Suspicion};
+use store::users::Role;
 use testkit::fixture::{Account, Fixture};
 use testkit::plan::plan;
 use tokio::net::TcpListener;
@@ -71,11 +70,11 @@ impl Api {
     pub(crate) async fn serving(engine: Engine, auth: &AuthConfig, config: &ApiConfig) -> Result<Self> {
         let tokens = Tokens::start(auth).map_err(anyhow::Error::msg)?;
         let engine = Arc::new(engine.with_tokens(tokens));
-        let router = http::router(engine, config, Health::new(Metrics::detached()).router());
+        let router = api::router(engine, config, Health::new(Metrics::detached()).router());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, shutdown.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, shutdown.clone()));
         Ok(Self { address, client: Client::new(), shutdown })
     }
 

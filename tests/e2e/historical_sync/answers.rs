@@ -4,12 +4,13 @@
 use super::agency::{Agency, Api, CANCEL, START, STATUS, shared_secret};
 use super::signer::Signer;
 use anyhow::Result;
-use common::amqp::{AmqpConfig, Publisher};
-use common::store::{SessionLimits, Store};
-use producer::config::ApiConfig;
+use broker::Publisher;
+use configuration::AmqpConfig;
+use configuration::ApiConfig;
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
+use store::{SessionLimits, Store};
 
 #[tokio::test]
 async fn a_browser_may_ask_first() -> Result<()> {
@@ -65,7 +66,7 @@ async fn nothing_else_is_below_the_folder() -> Result<()> {
 
 #[tokio::test]
 async fn without_a_database_it_is_500_and_no_more() -> Result<()> {
-    common::telemetry::install_tls_provider();
+    sealing::install_tls_provider();
     let limits = SessionLimits { acquire_timeout: Duration::from_millis(200), ..SessionLimits::default() };
     let store = Store::new("postgres://nobody@127.0.0.1:1/none", "test", 1, limits)?;
     let amqp = AmqpConfig { url: "amqp://127.0.0.1:1".to_owned(), ..AmqpConfig::default() };

@@ -3,12 +3,13 @@
 use super::agency::{Agency, Api, CANCEL, START, STATUS, shared_secret};
 use super::signer::{Signer, claims, header, now};
 use anyhow::{Context, Result};
-use common::config::AuthConfig;
-use common::store::users::Role;
-use producer::config::ApiConfig;
-use producer::engine::{Engine, Rate};
+use configuration::ApiConfig;
+use configuration::AuthConfig;
+use configuration::Rate;
+use engine::Engine;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::users::Role;
 
 #[tokio::test]
 async fn a_token_that_is_not_right_is_refused_everywhere() -> Result<()> {
@@ -18,7 +19,7 @@ async fn a_token_that_is_not_right_is_refused_everywhere() -> Result<()> {
         claims[name] = value;
         Signer::secret().sign(&header("HS256", None), &claims)
     };
-    let key = producer::api_key::ApiKey::generate();
+    let key = identity::api_key::ApiKey::generate();
     agency.fixture.store.create_api_key(agency.account.tenant, "ci", &key.hash(), key.prefix()).await?;
     let cases = [
         (None, "needs the header"),
@@ -159,6 +160,8 @@ async fn with_nothing_configured_the_contract_is_closed() -> Result<()> {
         let answer = closed.call(function, Some(&agency.ann), "{}").await?;
         assert_eq!((answer.status, answer.error().contains("no JSON Web Token is accepted")), (401, true));
     }
-    assert!(producer::auth::Tokens::start(&AuthConfig { issuer: String::new(), ..shared_secret() }).is_err());
+    assert!(
+        identity::tokens::Tokens::start(&AuthConfig { issuer: String::new(), ..shared_secret() }).is_err()
+    );
     agency.fixture.finish([]).await
 }

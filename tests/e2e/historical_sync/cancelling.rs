@@ -2,10 +2,10 @@
 
 use super::agency::{Agency, CANCEL, calls_of};
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::{FailRight, JobError};
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
+use store::jobs::{FailRight, JobError};
 
 #[tokio::test]
 async fn a_body_must_name_a_job() -> Result<()> {

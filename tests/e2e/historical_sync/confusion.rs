@@ -4,7 +4,7 @@ use super::agency::{Agency, STATUS, shared_secret};
 use super::issuer::Issuer;
 use super::signer::{Signer, claims, header, unsigned};
 use anyhow::Result;
-use common::config::AuthConfig;
+use configuration::AuthConfig;
 use serde_json::json;
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::agency::{Agency, Answer, Api, CANCEL, START, STATUS};
 use super::signer::{AUDIENCE, ISSUER, SECRET, Signer};
 use anyhow::{Context, Result, ensure};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use testkit::fixture::{Account, Fixture};
 use testkit::process::Program;
@@ -100,8 +100,8 @@ async fn an_agency_syncs_cancels_and_syncs_again() -> Result<()> {
     let parsed =
         |value: &Value| value.as_str().context("an id")?.parse::<uuid::Uuid>().map_err(anyhow::Error::from);
     let account = Account {
-        tenant: common::ids::TenantId(parsed(&tenant["id"])?),
-        connection: common::ids::ConnectionId(parsed(&calls["id"])?),
+        tenant: protocol::ids::TenantId(parsed(&tenant["id"])?),
+        connection: protocol::ids::ConnectionId(parsed(&calls["id"])?),
     };
     fixture.exact(account, "acme").await?;
 

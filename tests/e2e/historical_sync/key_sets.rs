@@ -5,7 +5,7 @@ use super::issuer::{Issuer, Serves};
 use super::signer::Signer;
 use anyhow::Result;
 use axum::http::StatusCode;
-use common::config::AuthConfig;
+use configuration::AuthConfig;
 use std::time::{Duration, Instant};
 
 async fn ask(agency: &Agency, token: &str) -> Result<Answer> {

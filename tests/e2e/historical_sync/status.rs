@@ -2,9 +2,9 @@
 
 use super::agency::{Agency, CANCEL};
 use anyhow::{Context, Result};
-use common::job::JobStatus;
-use common::store::jobs::{FailRight, JobError};
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
+use store::jobs::{FailRight, JobError};
 
 #[tokio::test]
 async fn pending_then_in_progress_paused_or_not() -> Result<()> {
@@ -87,7 +87,7 @@ async fn the_recent_job_is_the_newest_that_is_over() -> Result<()> {
 
     // An active job hides it, even one that is older than a cancelled one.
     let active = agency.start().await?;
-    let early = common::ids::JobId::random();
+    let early = protocol::ids::JobId::random();
     agency.fixture.database.execute(&format!("insert into tombstones (job_id) values ('{early}')")).await?;
     let command = testkit::fixture::Fixture::start_command(agency.account.connection, early);
     agency.fixture.upstream.hold();

@@ -2,22 +2,22 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::{TimeDelta, TimeZone, Utc};
-use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
-use common::job::{JobMode, JobStatus};
-use common::slice::{SliceKind, Slicing};
-use common::store::Store;
-use common::store::connections::{AccountChange, NewConnection, no_credentials};
-use common::store::jobs::{
-    CancelRequest, CancelTarget, FailRight, Finished, JobError, JobFilter, ResumeOutcome, StartOutcome,
-    StartRequest,
-};
-use common::store::slices::{
-    Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageRecord, Settled, Settlement, Suspicion,
-    Verdict,
-};
+use protocol::ids::{JobId, LeaseToken, TenantId, WorkerId};
+use protocol::job::{JobMode, JobStatus};
+use protocol::slice::{SliceKind, Slicing};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use store::Store;
+use store::connections::{AccountChange, NewConnection, no_credentials};
+use store::jobs::{
+    CancelRequest, CancelTarget, FailRight, Finished, JobError, JobFilter, ResumeOutcome, StartOutcome,
+    StartRequest,
+};
+use store::slices::{
+    Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageRecord, Settled, Settlement, Suspicion,
+    Verdict,
+};
 use testkit::database::Database;
 use testkit::plan::plan;
 
@@ -101,7 +101,7 @@ impl World {
             date_from: from,
             date_to: from.map(|from| from + TimeDelta::days(2)),
             mode: JobMode::Range,
-            on_conflict: common::command::OnConflict::Reject,
+            on_conflict: protocol::command::OnConflict::Reject,
             name: None,
             requested_by: None,
             command: None,

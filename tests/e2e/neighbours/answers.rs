@@ -1,10 +1,10 @@
 //! What is answered: nothing that a cache may keep for others, nothing without end, nothing of another tenant.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::store::connections::NewConnection;
+use protocol::ids::JobId;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use store::connections::NewConnection;
 use testkit::api::{Api, new_key, read};
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Options, TenantOptions};
@@ -165,7 +165,7 @@ async fn where_workers_run_is_not_for_callers() -> Result<()> {
     assert!(told.to_string().contains(&format!("worker {}", consumer.id)), "{told}");
     assert!(!told.to_string().contains(&on_host), "{told}");
     let situation = fixture.store.situation(job, None).await?.context("the job")?;
-    let operators = producer::explain::explain(&situation);
+    let operators = engine::explain::explain(&situation);
     assert!(operators.iter().any(|reason| reason.text.contains(&on_host)), "{operators:?}");
     fixture.upstream.release();
     fixture.finish([consumer]).await

@@ -1,8 +1,8 @@
 //! A list that never ends costs its own job.
 
 use anyhow::{Context, Result};
-use common::config::JobsConfig;
-use common::job::JobStatus;
+use configuration::JobsConfig;
+use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;

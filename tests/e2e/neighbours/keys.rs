@@ -1,8 +1,9 @@
 //! Keys and tokens that are guessed, wrong or used too often cost those who send them, and not those whose keys are good.
 
 use anyhow::Result;
-use producer::api_key::ApiKey;
-use producer::engine::{Engine, Rate};
+use configuration::Rate;
+use engine::Engine;
+use identity::api_key::ApiKey;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 use testkit::api::{Api, new_key, read};

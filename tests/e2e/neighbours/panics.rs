@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use common::job::JobStatus;
-use common::store::jobs::{CancelRequest, CancelTarget};
-use consumer::source::{self, Endpoint, FetchError, FetchedPage, Fetcher, PageRequest, Source, SourceError};
 use consumer::worker::Worker;
+use protocol::job::JobStatus;
 use serde_json::json;
+use sources::{Endpoint, FetchError, FetchedPage, Fetcher, PageRequest, Source, SourceError};
+use store::jobs::{CancelRequest, CancelTarget};
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Options, TenantOptions};
 
@@ -27,7 +27,7 @@ impl Source for Defective {
 }
 
 fn open(endpoint: &Endpoint) -> Result<Box<dyn Source>, SourceError> {
-    let opened = source::open(endpoint)?;
+    let opened = sources::open(endpoint)?;
     Ok(if endpoint.settings["page_size"] == PAGE_SIZE { Box::new(Defective(opened)) } else { opened })
 }
 

@@ -1,8 +1,8 @@
 //! Jobs of very many slices are planned one after the other, so that a small one behind them does not wait for them all.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Options, TenantOptions};

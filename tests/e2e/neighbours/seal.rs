@@ -1,7 +1,7 @@
 //! Whoever can write the database, and not seal, cannot have credentials sent elsewhere.
 
 use anyhow::{Context, Result};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::json;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Options, SampleUpstream, TenantOptions};

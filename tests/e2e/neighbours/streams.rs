@@ -1,8 +1,8 @@
 //! Event streams: each caller has a share of them, and nobody reads on whose key is no longer good.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
 use futures::StreamExt;
+use protocol::ids::JobId;
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 use testkit::api::{Api, new_key};

@@ -26,7 +26,7 @@ async fn traces(together: bool) -> Result<(String, String)> {
         said += &format!(
             "{:?} {} {} {}\n",
             context.settings,
-            context.kind == common::slice::SliceKind::Deletion,
+            context.kind == protocol::slice::SliceKind::Deletion,
             context.limited,
             context.narrow
         );

@@ -7,22 +7,22 @@ mod together;
 
 use anyhow::{Context, Result, bail};
 use chrono::{TimeZone, Utc};
-use common::ids::{JobId, LeaseToken, TenantId, WorkerId};
-use common::job::{JobMode, JobStatus};
-use common::slice::{Ring, Slicing};
-use common::store::Store;
-use common::store::connections::{AccountChange, NewConnection, no_credentials};
-use common::store::jobs::{
+use protocol::ids::{JobId, LeaseToken, TenantId, WorkerId};
+use protocol::job::{JobMode, JobStatus};
+use protocol::slice::{Ring, Slicing};
+use serde_json::{Value, json};
+use std::time::Duration;
+use store::Store;
+use store::connections::{AccountChange, NewConnection, no_credentials};
+use store::jobs::{
     CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
 };
-use common::store::slices::{
+use store::slices::{
     Attempt, Claim, ClaimRequest, Lease, PageContext, PageRecord, Reach, Reread, Settled, Settlement,
     Suspicion, Verdict,
 };
-use common::store::sweep::Expired;
-use common::store::workers::Boot;
-use serde_json::{Value, json};
-use std::time::Duration;
+use store::sweep::Expired;
+use store::workers::Boot;
 use testkit::database::Database;
 use testkit::plan::plan;
 
@@ -124,7 +124,7 @@ async fn planned(store: &Store, tenant: TenantId, name: &str, days: u32) -> Resu
         date_from: Some(from),
         date_to: Some(from + chrono::TimeDelta::days(i64::from(days))),
         mode: JobMode::Range,
-        on_conflict: common::command::OnConflict::Reject,
+        on_conflict: protocol::command::OnConflict::Reject,
         name: None,
         requested_by: None,
         command: None,

@@ -2,9 +2,9 @@
 //! out about the others when it is too late.
 
 use super::*;
-use common::store::StoreError;
-use common::store::slices::Together;
 use sqlx::{Executor, PgConnection};
+use store::StoreError;
+use store::slices::Together;
 use testkit::database::session;
 
 /// Somebody stores this record with other content, and has not committed yet.

@@ -1,8 +1,8 @@
 //! Pages that are settled in one statement: each of them as if it were alone.
 
 use super::*;
-use common::store::StoreError;
-use common::store::slices::Together;
+use store::StoreError;
+use store::slices::Together;
 
 /// The slices of a world, each in the hands of a worker.
 async fn leases(world: &World) -> Result<Vec<Lease>> {

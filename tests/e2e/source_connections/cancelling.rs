@@ -2,7 +2,7 @@
 
 use super::client::World;
 use anyhow::Result;
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ async fn with_a_dead_fleet_the_deadline_forces_it() -> Result<()> {
     // Only what keeps the deadline: no consumer, so no message comes back to anybody.
     let deadline = Duration::from_millis(400);
     let over = tokio_util::sync::CancellationToken::new();
-    let keeper = tokio::spawn(producer::deadline::run(
+    let keeper = tokio::spawn(engine::deadline::run(
         world.fixture.store.clone(),
         deadline,
         Duration::from_millis(20),

@@ -1,16 +1,15 @@
 //! A tenant with an API key, and the API in this process.
 
 use anyhow::{Context, Result, ensure};
-use common::credentials::Keyring;
-use common::health::Health;
-use common::ids::{ConnectionId, JobId, TenantId};
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
-use producer::http;
+use configuration::ApiConfig;
+use engine::Engine;
+use identity::api_key::ApiKey;
+use protocol::ids::{ConnectionId, JobId, TenantId};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
+use sealing::Keyring;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -79,11 +78,11 @@ impl World {
         let key = Self::key_of(&fixture, tenant).await?;
         let engine = Engine::new(fixture.store.clone(), fixture.publisher.clone()).with_keyring(keyring);
         let health = Health::new(Metrics::detached()).router();
-        let router = http::router(Arc::new(engine), &ApiConfig::default(), health);
+        let router = api::router(Arc::new(engine), &ApiConfig::default(), health);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, shutdown.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, shutdown.clone()));
         Ok(Self { fixture, tenant, key, api: Api { address, client: Client::new(), shutdown } })
     }
 

@@ -2,10 +2,10 @@
 
 use super::client::World;
 use anyhow::{Context, Result};
-use common::credentials::Keyring;
-use common::ids::ConnectionId;
-use common::job::JobStatus;
+use protocol::ids::ConnectionId;
+use protocol::job::JobStatus;
 use reqwest::Method;
+use sealing::Keyring;
 use serde_json::{Value, json};
 use testkit::fixture::Fixture;
 use uuid::Uuid;

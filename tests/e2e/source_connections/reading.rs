@@ -2,7 +2,7 @@
 
 use super::client::World;
 use anyhow::Result;
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +28,11 @@ async fn jobs_are_listed_newest_first() -> Result<()> {
     assert_eq!(listed("?limit=1000").await?, jobs);
     let newest = world.get(&format!("/{connection}/jobs?limit=1")).await?.body[0].clone();
     let id = newest["id"].as_str().unwrap_or_default().parse()?;
-    assert_eq!(newest, world.job(connection, common::ids::JobId(id)).await?, "the same as it is shown alone");
+    assert_eq!(
+        newest,
+        world.job(connection, protocol::ids::JobId(id)).await?,
+        "the same as it is shown alone"
+    );
 
     for (given, word) in [
         ("0", "greater_than_equal"),
@@ -50,7 +54,7 @@ async fn a_job_is_found_under_its_own_connection_only() -> Result<()> {
     let connection = world.connection(&json!({})).await?;
     let mut draft = world.draft(&json!({}));
     draft["name"] = json!("others");
-    let other = common::ids::ConnectionId(world.call(Method::POST, "", &draft).await?.id()?);
+    let other = protocol::ids::ConnectionId(world.call(Method::POST, "", &draft).await?.id()?);
     let job = world.run(connection, "").await?;
     for (path, detail) in [
         (format!("/{other}/jobs/{job}"), "Sync job not found"),

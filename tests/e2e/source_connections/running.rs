@@ -3,7 +3,7 @@
 use super::client::World;
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use common::job::JobStatus;
+use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use testkit::sample_upstream::Answer;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ async fn a_job_is_shown_from_pending_to_completed() -> Result<()> {
         "entities_failed": 0, "error": null, "error_details": null,
     });
     assert_eq!((answer.status, &answer.body), (200, &pending));
-    let job = common::ids::JobId(id);
+    let job = protocol::ids::JobId(id);
     assert_eq!(world.job(connection, job).await?, pending);
 
     world.fixture.upstream.hold_if(|asked| !asked.is_first_page());

@@ -4,9 +4,9 @@
 mod world;
 
 use anyhow::{Result, bail};
-use common::job::JobStatus;
-use common::schema::Fields;
-use producer::http::{self, Route};
+use api::Route;
+use protocol::job::JobStatus;
+use protocol::schema::Fields;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::fixture::{Account, Fixture};
@@ -118,7 +118,7 @@ async fn no_route_leads_to_another_tenant() -> Result<()> {
     ];
     let untouched = state(&fixture, theirs, &named).await?;
 
-    let routes = http::routes();
+    let routes = api::routes();
     assert_eq!(routes.len(), 32, "{routes:?}");
     for route in &routes {
         let Some(about) = about(route, &named, own) else {

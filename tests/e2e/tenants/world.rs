@@ -1,19 +1,19 @@
 //! The API in this process, and its callers.
 
 use anyhow::Result;
+use api::Route;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use common::config::{AuthConfig, SecretText};
-use common::health::Health;
-use common::ids::{ConnectionId, JobId, SchemaId, TenantId};
-use common::telemetry::Metrics;
-use producer::api_key::ApiKey;
-use producer::auth::Tokens;
-use producer::config::ApiConfig;
-use producer::engine::Engine;
-use producer::http::{self, Route};
+use configuration::ApiConfig;
+use configuration::{AuthConfig, SecretText};
+use engine::Engine;
+use identity::api_key::ApiKey;
+use identity::tokens::Tokens;
+use protocol::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use reqwest::{Client, Method, StatusCode};
 use ring::hmac;
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use testkit::fixture::Fixture;
@@ -96,11 +96,11 @@ impl Api {
             .with_tokens(tokens)
             .with_keyring(fixture.keyring()?);
         let health = Health::new(Metrics::detached()).router();
-        let router = http::router(Arc::new(engine), &ApiConfig::default(), health);
+        let router = api::router(Arc::new(engine), &ApiConfig::default(), health);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
         let stop = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, router, stop.clone()));
+        tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         Ok(Self { address, client: Client::new(), _stop: stop.drop_guard() })
     }
 

@@ -2,10 +2,10 @@
 
 use super::{World, at, dates, settings, warned};
 use anyhow::Result;
-use common::job::JobMode;
-use common::store::connections::AccountChange;
-use common::warning::WarningKind;
+use protocol::job::JobMode;
+use protocol::warning::WarningKind;
 use serde_json::json;
+use store::connections::AccountChange;
 use testkit::scripted::{Item, List, Scripted, page};
 
 async fn doubted(world: &World) -> Result<bool> {

@@ -2,8 +2,8 @@
 
 use super::{World, at, cause, dates, settings, warned};
 use anyhow::Result;
-use common::job::{JobMode, JobStatus};
-use common::warning::WarningKind;
+use protocol::job::{JobMode, JobStatus};
+use protocol::warning::WarningKind;
 use serde_json::{Value, json};
 use testkit::scripted::{List, Scripted, page};
 
@@ -122,7 +122,7 @@ async fn a_job_that_lacks_too_much_is_not_resumed() -> Result<()> {
     let world = World::start(capped(500, 500, 100).await?, by_offset(json!({}))).await?;
     let job = world.failed(JobMode::Range).await?;
     let outcome = world.fixture.store.resume(job.id, Some(world.tenant), None, |_| None).await?;
-    let anew = common::store::jobs::ResumeOutcome::Anew { status: JobStatus::Failed };
+    let anew = store::jobs::ResumeOutcome::Anew { status: JobStatus::Failed };
     assert_eq!(outcome, anew);
     world.end().await
 }

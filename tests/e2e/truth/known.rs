@@ -3,10 +3,10 @@
 use super::{World, at, cause, dates, settings, warned};
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, Utc};
-use common::command::StartCommand;
-use common::job::{JobMode, JobStatus};
-use common::warning::WarningKind;
-use producer::engine::{Engine, EngineError};
+use engine::{Engine, EngineError};
+use protocol::command::StartCommand;
+use protocol::job::{JobMode, JobStatus};
+use protocol::warning::WarningKind;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -178,7 +178,7 @@ async fn an_idle_connection_stays_cheap() -> Result<()> {
     let second = world.completed(JobMode::Incremental).await?;
     assert!(second.slices.total < 6, "the first job has found two years empty: {second:#?}");
     let situation = world.fixture.store.situation(second.id, None).await?.context("it is there")?;
-    let reasons = producer::explain::explain(&situation);
+    let reasons = engine::explain::explain(&situation);
     assert!(reasons.iter().any(|reason| reason.code == "idle_span"), "{reasons:#?}");
     // What appears there is met all the same, and cut again from then on.
     list.change(|items| {

@@ -11,14 +11,14 @@ mod walks;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
-use common::command::StartCommand;
-use common::ids::{ConnectionId, JobId, TenantId};
-use common::job::{JobMode, JobStatus};
-use common::store::connections::{AccountChange, NewConnection, no_credentials};
-use common::store::jobs::JobView;
-use common::warning::WarningKind;
+use protocol::command::StartCommand;
+use protocol::ids::{ConnectionId, JobId, TenantId};
+use protocol::job::{JobMode, JobStatus};
+use protocol::warning::WarningKind;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use store::connections::{AccountChange, NewConnection, no_credentials};
+use store::jobs::JobView;
 use testkit::fixture::{Consumer, Fixture};
 use testkit::scripted::Scripted;
 

@@ -3,13 +3,13 @@
 use super::{World, at, settings, warned};
 use anyhow::{Context, Result};
 use axum::response::IntoResponse;
-use common::command::StartCommand;
-use common::job::{JobMode, JobStatus};
-use common::store::known::{StragglerCause, StragglerEnd, StragglerQuery};
-use common::warning::WarningKind;
-use producer::engine::Engine;
+use engine::Engine;
+use protocol::command::StartCommand;
+use protocol::job::{JobMode, JobStatus};
+use protocol::warning::WarningKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use store::known::{StragglerCause, StragglerEnd, StragglerQuery};
 use testkit::scripted::{List, Scripted, page};
 use tokio::sync::Semaphore;
 

@@ -3,13 +3,13 @@
 use super::{World, at, dates, settings, warned};
 use anyhow::{Context, Result};
 use axum::http::header::CONTENT_TYPE;
-use common::job::JobMode;
-use common::store::known::{StragglerCause, StragglerEnd, StragglerQuery, StragglerView};
-use common::warning::WarningKind;
-use producer::engine::Engine;
+use engine::Engine;
+use protocol::job::JobMode;
+use protocol::warning::WarningKind;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use store::known::{StragglerCause, StragglerEnd, StragglerQuery, StragglerView};
 use testkit::scripted::{List, Scripted};
 
 /// A list of three records, of which the second is enormous while `broken`.

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use common::config::LogConfig;
+use configuration::LogConfig;
 use std::net::SocketAddr;
 use std::time::Duration;
 use testkit::sample_upstream::{Limit, LimitBy, Options, SampleUpstream, TenantOptions};
@@ -42,7 +42,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    common::telemetry::init(&LogConfig::default(), "sample-upstream")?;
+    runtime::telemetry::init(&LogConfig::default(), "sample-upstream")?;
 
     let mut options = Options::new(TenantOptions::numbered(arguments.tenants, arguments.calls));
     options.listen = arguments.listen;

@@ -1,5 +1,6 @@
 use super::*;
-use common::amqp::{AmqpConfig, connect};
+use broker::connect;
+use configuration::AmqpConfig;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};

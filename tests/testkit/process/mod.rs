@@ -106,7 +106,7 @@ impl Process {
     /// # Errors
     /// When it does not answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        common::telemetry::install_tls_provider();
+        sealing::install_tls_provider();
         let answer = reqwest::get(format!("http://{}{path}", self.address().await?)).await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }

@@ -1,5 +1,6 @@
 use super::*;
-use common::{health, telemetry::Metrics};
+use runtime::health;
+use runtime::telemetry::Metrics;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

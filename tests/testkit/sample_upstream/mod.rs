@@ -56,7 +56,7 @@ impl SampleUpstream {
         let address = listener.local_addr()?;
         let server = Arc::new(Server::new(&options));
         let stop = CancellationToken::new();
-        tokio::spawn(common::health::serve(listener, server.router(), stop.clone()));
+        tokio::spawn(runtime::health::serve(listener, server.router(), stop.clone()));
         Ok(Self { server, address, _stop: stop.drop_guard() })
     }
 

@@ -11,7 +11,7 @@ async fn upstream() -> SampleUpstream {
 }
 
 fn client() -> Client {
-    common::telemetry::install_tls_provider();
+    sealing::install_tls_provider();
     Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 

@@ -6,16 +6,16 @@ use super::settings::settings;
 use super::upstream::Upstream;
 use super::world::{Mode, Step, World};
 use anyhow::{Context, Result};
+use broker::{Destination, Envelope};
 use chrono::{DateTime, TimeDelta, Utc};
-use common::amqp::{Destination, Envelope};
-use common::command::{OnConflict, StartCommand};
-use common::ids::{ConnectionId, JobId};
-use common::job::{JobMode, JobStatus};
-use common::store::connections::NewConnection;
+use protocol::command::{OnConflict, StartCommand};
+use protocol::ids::{ConnectionId, JobId};
+use protocol::job::{JobMode, JobStatus};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use store::connections::NewConnection;
 
 /// A job that has not ended by then never will.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ pub(super) struct Verdict {
 pub(super) async fn run(ground: &Ground<'_>, session: &mut PgConnection, world: &World) -> Result<Verdict> {
     let midnight = midnight();
     let settings = settings(world, midnight.timestamp_millis());
-    if let Err(refused) = consumer::source::planning("paged_json", &settings) {
+    if let Err(refused) = sources::planning("paged_json", &settings) {
         let breach = Breach { rule: Rule::Refused, job: 0, text: refused.to_string() };
         let breaches = if world.mistake.is_none() { vec![breach] } else { Vec::new() };
         return Ok(Verdict { breaches, jobs: Vec::new() });

@@ -3,11 +3,11 @@
 use super::upstream::Upstreams;
 use super::watch::Watch;
 use anyhow::{Context, Result};
-use common::config::{Settings, load_from};
-use common::health::Health;
-use common::telemetry::Metrics;
-use consumer::source::FetchConfig;
+use configuration::{Settings, load_from};
 use consumer::worker::Worker;
+use runtime::health::Health;
+use runtime::telemetry::Metrics;
+use sources::FetchConfig;
 use stage::Stage;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Sees when jobs end: one look at the database for all that are waited for.
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
+use protocol::ids::JobId;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

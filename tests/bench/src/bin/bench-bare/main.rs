@@ -3,7 +3,7 @@
 use benchmarks::throughput::bare::{self, Task};
 use benchmarks::throughput::corpus::Kind;
 use clap::{Parser, ValueEnum};
-use common::config::LogConfig;
+use configuration::LogConfig;
 use url::Url;
 
 /// Pulls pages as a bare loop or as a bare consumer, then waits to be killed.
@@ -49,7 +49,7 @@ enum Pages {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    common::telemetry::init(&LogConfig::default(), "bench-bare")?;
+    runtime::telemetry::init(&LogConfig::default(), "bench-bare")?;
     let task = Task {
         database: arguments.database,
         amqp: arguments.amqp,

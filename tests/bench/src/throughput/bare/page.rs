@@ -38,7 +38,7 @@ pub(super) struct Done {
 
 impl Pages {
     pub(super) fn of(task: &Task) -> Result<Self> {
-        common::telemetry::install_tls_provider();
+        sealing::install_tls_provider();
         let client = reqwest::Client::builder().http1_only().no_proxy().build()?;
         Ok(Self { client, upstream: task.upstream.clone(), kind: task.kind })
     }

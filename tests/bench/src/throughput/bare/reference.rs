@@ -40,10 +40,10 @@ struct Consumer {
 /// # Errors
 /// When anything does not answer: it has no second try.
 pub async fn reference(task: Task) -> Result<()> {
-    let mut config = common::amqp::AmqpConfig::default();
+    let mut config = configuration::AmqpConfig::default();
     config.url.clone_from(&task.amqp);
-    let consuming = common::amqp::connect(&config, "bench consuming").await?;
-    let publishing = common::amqp::connect(&config, "bench publishing").await?;
+    let consuming = broker::connect(&config, "bench consuming").await?;
+    let publishing = broker::connect(&config, "bench publishing").await?;
     let channel = consuming.create_channel().await?;
     let confirmed = publishing.create_channel().await?;
     confirmed.confirm_select(ConfirmSelectOptions::default()).await?;

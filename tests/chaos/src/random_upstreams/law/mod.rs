@@ -31,7 +31,7 @@ mod tests;
 use super::history::{History, Tick};
 use super::upstream::Log;
 use super::world::{Mode, World};
-use common::warning::WarningKind;
+use protocol::warning::WarningKind;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use crate::random_upstreams::history::{History, Version};
 use crate::random_upstreams::times;
 use crate::random_upstreams::upstream::shown;
 use crate::random_upstreams::world::{Mode, Odd, Order, World};
-use common::warning::WarningKind;
+use protocol::warning::WarningKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What says that a walk was not whole.

@@ -5,7 +5,7 @@ use crate::random_upstreams::history::History;
 use crate::random_upstreams::times;
 use crate::random_upstreams::upstream::{Log, shown};
 use crate::random_upstreams::world::{Change, Mode, World};
-use common::warning::WarningKind;
+use protocol::warning::WarningKind;
 use serde_json::json;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Every flight out of New York City in 2013, as Datasette serves it.
 
 use anyhow::{Context, Result, ensure};
-use common::slice::Span;
+use protocol::slice::Span;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

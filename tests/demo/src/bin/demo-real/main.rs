@@ -4,16 +4,16 @@
 mod flights;
 
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::JobView;
 use flights::FLIGHTS;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use stage::{
     Account, Board, Comparison, Ended, Fleet, NewAccount, Report, Stage, compare, milliseconds, run,
     thousands,
 };
 use std::process::ExitCode;
+use store::jobs::JobView;
 
 /// Slices that are pulled at a time. Datasette computes one page at a time, whoever asks.
 const SLICES_AT_ONCE: u32 = 8;

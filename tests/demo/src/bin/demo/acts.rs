@@ -2,13 +2,13 @@
 
 use crate::tenants::Tenant;
 use anyhow::{Context, Result};
-use common::ids::JobId;
-use common::job::JobStatus;
-use common::store::jobs::JobView;
+use protocol::ids::JobId;
+use protocol::job::JobStatus;
 use serde_json::json;
 use stage::{Board, Comparison, Fleet, Stage, compare, milliseconds, thousands};
 use std::fmt;
 use std::time::Duration;
+use store::jobs::JobView;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
-use common::slice::Span;
+use protocol::slice::Span;
 use serde_json::json;
 use stage::{Account, Expected, NewAccount, Stage};
 use testkit::process::Process;

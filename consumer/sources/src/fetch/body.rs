@@ -1,0 +1,131 @@
+//! Reads bodies up to a limit, within the process's byte budget.
+//!
+//! Every slot owns a small share of the budget. A page that outgrows it takes a permit before it reads on; a permit
+//! stands for the rest of the largest page, so a holder never has to wait for a second one, and no two pages can wait
+//! for each other. A page of several bodies counts them together.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{FetchConfig, explain};
+use crate::{FetchError, Reservation};
+
+/// A body may stop for so long while its page has a share of the budget that others wait for.
+const STALL: Duration = Duration::from_secs(2);
+
+/// What the bodies of one page may take, and have taken.
+#[derive(Debug)]
+pub struct Allowance {
+    small: usize,
+    max: usize,
+    large_pages: Arc<Semaphore>,
+    deadline: Instant,
+    used: AtomicUsize,
+    large: OnceCell<OwnedSemaphorePermit>,
+}
+
+impl Allowance {
+    pub(super) fn new(config: &FetchConfig, large_pages: &Arc<Semaphore>, deadline: Instant) -> Self {
+        Self {
+            small: config.small_page_bytes,
+            max: config.max_page_bytes,
+            large_pages: Arc::clone(large_pages),
+            deadline,
+            used: AtomicUsize::new(0),
+            large: OnceCell::new(),
+        }
+    }
+
+    /// Waits until so many more bytes may be held.
+    pub(super) async fn take(&self, bytes: usize) -> Result<(), FetchError> {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if used > self.max {
+            return Err(too_large(self.max));
+        }
+        if used > self.small {
+            self.large.get_or_try_init(|| reserve(&self.large_pages, self.deadline)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the page has a share that another one may be waiting for.
+    fn is_in_the_way(&self) -> bool {
+        self.large.initialized() && self.large_pages.available_permits() == 0
+    }
+
+    /// So many bytes are not held any more.
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes.min(self.used.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// The page's share of the budget, to be kept as long as its records.
+    #[must_use]
+    pub fn into_reservation(self) -> Reservation {
+        self.large.into_inner().map(Reservation::from).unwrap_or_default()
+    }
+}
+
+pub(super) async fn read(mut response: Response, allowance: &Allowance) -> Result<Vec<u8>, FetchError> {
+    // A compressed body has no known length; then this is 0.
+    let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+    if announced > allowance.max {
+        return Err(too_large(allowance.max));
+    }
+    // Only what has come counts: an upstream that announces much and sends nothing takes nothing from the others.
+    let mut body = Vec::new();
+    while let Some(chunk) = next(&mut response, allowance).await? {
+        let size = body.len() + chunk.len();
+        allowance.take(chunk.len()).await?;
+        if size > body.capacity() {
+            // Doubling, as a Vec does by itself, would go beyond what is reserved.
+            let reserved = if size <= allowance.small { allowance.small } else { allowance.max };
+            let target = (body.capacity() * 2).max(announced.min(reserved)).clamp(size, reserved.max(size));
+            body.reserve_exact(target - body.len());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // It is kept until its records are stored.
+    body.shrink_to_fit();
+    Ok(body)
+}
+
+/// What comes next of a body. One that stops is waited for as long as its page may take, unless others wait for its share.
+async fn next(response: &mut Response, allowance: &Allowance) -> Result<Option<Bytes>, FetchError> {
+    let mut chunk = pin!(response.chunk());
+    loop {
+        match timeout(STALL, &mut chunk).await {
+            Ok(chunk) => return chunk.map_err(|error| explain("the answer's body broke off", error)),
+            Err(_elapsed) if allowance.is_in_the_way() => {
+                return Err(FetchError::transient(format!(
+                    "the answer stopped for {STALL:?}, while other pages wait for the process's byte budget"
+                )));
+            }
+            Err(_elapsed) => {}
+        }
+    }
+}
+
+async fn reserve(
+    large_pages: &Arc<Semaphore>,
+    deadline: Instant,
+) -> Result<OwnedSemaphorePermit, FetchError> {
+    match timeout_at(deadline, Arc::clone(large_pages).acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_closed)) => Err(FetchError::transient("the process is shutting down")),
+        Err(_elapsed) => {
+            Err(FetchError::transient("the byte budget of the process was used up by other pages"))
+        }
+    }
+}
+
+fn too_large(max: usize) -> FetchError {
+    let cause = format!("page of more than {max} bytes: use a smaller page size, or raise max_page_bytes");
+    FetchError::Unreadable { cause, body: None }
+}
