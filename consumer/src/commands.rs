@@ -236,11 +236,11 @@ impl Kept<'_> {
             return Ok(None);
         }
         let view = match reply.job_id {
-            Some(job) => self.store.job(job, None).await?,
+            Some(job) => self.store.jobs().get(job, None).await?,
             None => None,
         };
         let reply = Reply { status: view.map(|view| view.status), ..reply };
-        Ok(Some(self.store.first_reply(self.kind, self.command, reply).await?))
+        Ok(Some(self.store.commands().first_reply(self.kind, self.command, reply).await?))
     }
 }
 

@@ -236,7 +236,7 @@ impl ConsumerIntake {
     async fn marker(&self, number: i64, epoch: &CancellationToken) -> Disposition {
         let since = Instant::now();
         loop {
-            match self.store.marker_returned(number).await {
+            match self.store.sweeps().marker_returned(number).await {
                 Ok(()) => return Disposition::Ack,
                 Err(error) => {
                     warn_unless_outage!(error, number, "a marker is held until the database answers");

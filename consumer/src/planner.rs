@@ -72,7 +72,7 @@ impl Kind for Plans {
             contained_call(plan).ok().flatten()
         };
         let planned: HashMap<JobId, TenantId> =
-            self.store.plan_together(&jobs, plan).await?.into_iter().collect();
+            self.store.jobs().plan_together(&jobs, plan).await?.into_iter().collect();
         tracing::info!(jobs = planned.len(), "jobs are planned");
         let tenants: BTreeSet<TenantId> = planned.values().copied().collect();
         if let Err(error) = self.ring(&tenants.into_iter().collect::<Vec<_>>()).await {
@@ -83,14 +83,16 @@ impl Kind for Plans {
 
     async fn alone(&self, job: &JobId) -> Result<(), StoreError> {
         let job = *job;
-        let Some(plannable) = self.store.plannable(job).await? else { return Ok(()) };
+        let Some(plannable) = self.store.jobs().plannable(job).await? else { return Ok(()) };
         let (planning, scope) = match contained_call(|| look(&plannable)) {
             Ok(Ok(looked)) => looked,
             Ok(Err(error)) => return self.fail(job, error.to_string()).await,
             Err(panicked) => return self.fail(job, panicked.to_string()).await,
         };
         let shown = match plannable.mode {
-            JobMode::Incremental => self.store.shown(plannable.connection, &scope.fingerprint).await?,
+            JobMode::Incremental => {
+                self.store.jobs().shown_by_earlier(plannable.connection, &scope.fingerprint).await?
+            }
             JobMode::Range | JobMode::Full => Shown::default(),
         };
         let plan = match contained_call(|| made(&plannable, planning, scope, shown)) {
@@ -100,7 +102,7 @@ impl Kind for Plans {
         };
         // The semaphore is never closed.
         let _turn = if plan.spans.len() > LARGE { self.large.acquire().await.ok() } else { None };
-        if self.store.plan(&plannable, &plan).await? {
+        if self.store.jobs().plan(&plannable, &plan).await? {
             tracing::info!(%job, "a job is planned");
             self.ring(&[plannable.tenant]).await?;
         }
@@ -111,7 +113,7 @@ impl Kind for Plans {
 impl Plans {
     async fn ring(&self, tenants: &[TenantId]) -> Result<(), StoreError> {
         if !tenants.is_empty() {
-            let rings = self.store.refill_each(tenants, RAMP_STEP).await?;
+            let rings = self.store.slices().refill_each(tenants, RAMP_STEP).await?;
             self.outbox.ring_all(rings).await;
         }
         Ok(())
@@ -119,7 +121,7 @@ impl Plans {
 
     async fn fail(&self, job: JobId, cause: String) -> Result<(), StoreError> {
         let error = JobError::of_job(cause);
-        if self.store.fail(job, &error, FailRight::Job).await? {
+        if self.store.jobs().fail(job, &error, FailRight::Job).await? {
             tracing::warn!(%job, cause = error.cause, "a job failed before it began");
         }
         Ok(())

@@ -42,7 +42,7 @@ impl Renewal {
     /// One round.
     pub async fn run_once(&self) {
         let held = self.in_flight.held();
-        match self.store.renew(self.worker, &held, self.leases.duration).await {
+        match self.store.slices().renew(self.worker, &held, self.leases.duration).await {
             Ok(lost) => {
                 for token in lost {
                     counter!("leases_lost_total").increment(1);

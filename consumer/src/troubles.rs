@@ -22,7 +22,7 @@ pub async fn write_down(
         let now: Vec<String> =
             status.borrow_and_update().troubles.iter().map(|it| format!("{}: {}", it.of, it.words)).collect();
         let known = now == written
-            || match store.worker_troubles(worker, &now).await {
+            || match store.workers().report_troubles(worker, &now).await {
                 // A worker that is not registered yet has no row.
                 Ok(found) => found,
                 Err(error) => {

@@ -17,7 +17,7 @@ pub(crate) fn describe() {
 
 /// Counts the warnings of a job that has ended.
 pub(crate) async fn count(store: &Store, job: JobId) {
-    match store.job(job, None).await {
+    match store.jobs().get(job, None).await {
         Ok(view) => {
             for warning in view.iter().flat_map(|view| &view.warnings) {
                 counter!(NAME, "kind" => warning.kind.word())

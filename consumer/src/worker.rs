@@ -80,9 +80,10 @@ impl Worker {
         let name = format!("backhaul/consumer {id}");
         let open = |how: OpenStore, connections| open_store(how, &settings.database, &name, connections);
         let store = open(Store::new, BESIDE)?;
-        let starts = open(Store::new, RESERVED)?.telling(&store);
-        let cancels = open(Store::new, RESERVED)?.telling(&store);
-        let for_pages = open(Store::for_pages, settings.database.max_connections)?.telling(&store);
+        let starts = open(Store::new, RESERVED)?.sharing_transitions_with(&store);
+        let cancels = open(Store::new, RESERVED)?.sharing_transitions_with(&store);
+        let for_pages =
+            open(Store::for_pages, settings.database.max_connections)?.sharing_transitions_with(&store);
         let publisher =
             Publisher::start(settings.amqp.clone(), &format!("{name} publishing"), "backhaul-consumer");
         let traces = Traces::new(store.clone());
@@ -218,7 +219,7 @@ impl Worker {
         ended.cancel();
         loops.close();
         self.publisher.close().await;
-        if let Err(error) = self.store.worker_stopped(self.id).await {
+        if let Err(error) = self.store.workers().stopped(self.id).await {
             tracing::warn!(%error, "the end of this worker was not written down");
         }
         self.intake.pages.store.close().await;
@@ -265,7 +266,7 @@ fn open_store(
 /// poison pages needs it.
 async fn register(store: &Store, id: WorkerId, boot: &Boot, ended: CancellationToken) {
     for delay in REGISTER.delays() {
-        match store.worker_started(id, boot).await {
+        match store.workers().started(id, boot).await {
             Ok(()) => return,
             Err(error) => warn_unless_outage!(error, "this worker could not be registered yet"),
         }

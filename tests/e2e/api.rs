@@ -73,7 +73,7 @@ impl Drop for Api {
 
 async fn new_key(fixture: &Fixture, tenant: TenantId) -> Result<String> {
     let key = ApiKey::generate();
-    fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
     Ok(key.expose().to_owned())
 }
 
@@ -172,7 +172,7 @@ async fn a_command_id_is_applied_once_and_per_tenant() -> Result<()> {
     let (status, repeat) = api.post("", &body).await?;
     assert_eq!((status, id_of(&repeat)?), (StatusCode::ACCEPTED, id_of(&first)?));
 
-    let other = fixture.store.create_tenant("other", 16).await?.id;
+    let other = fixture.store.tenants().create("other", 16).await?.id;
     let key = new_key(&fixture, other).await?;
     let theirs = api.client.post(&api.address).bearer_auth(&key).json(&body).send().await?;
     let (status, problem) = read(theirs).await?;
@@ -188,15 +188,20 @@ async fn a_cancel_is_repeatable_until_the_job_is_over() -> Result<()> {
     let (_, job) = api.post("", &json!({ "connection_id": account.connection })).await?;
     let job = id_of(&job)?;
     // No consumer runs: this test holds the page itself, so that the job stays cancelling.
-    let plannable = fixture.store.plannable(job).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?);
-    let ring =
-        fixture.store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
+    let plannable = fixture.store.jobs().plannable(job).await?.context("pending")?;
+    assert!(fixture.store.jobs().plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?);
+    let ring = fixture
+        .store
+        .slices()
+        .refill(account.tenant, Duration::ZERO)
+        .await?
+        .pop()
+        .context("a slice is rung")?;
     let token = LeaseToken::random();
     let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let claim =
         ClaimRequest { ring, redelivered: false, worker: WorkerId::random(), token, lease: LEASE, suspicion };
-    let claimed = fixture.store.claim(&claim).await?;
+    let claimed = fixture.store.slices().claim(&claim).await?;
     assert!(matches!(claimed, Claim::Claimed(_)), "{claimed:?}");
 
     let (status, cancelling) =
@@ -207,7 +212,7 @@ async fn a_cancel_is_repeatable_until_the_job_is_over() -> Result<()> {
     let (status, repeat) = read(empty).await?;
     assert_eq!((status, &repeat["cancel_reason"]), (StatusCode::ACCEPTED, &json!("wrong dates")));
 
-    assert!(fixture.store.force_cancel(job).await?.is_some());
+    assert!(fixture.store.jobs().force_cancel(job).await?.is_some());
     let (status, late) = api.post(&format!("/{job}/cancel"), &json!({})).await?;
     assert_eq!((status, &late["code"]), (StatusCode::CONFLICT, &json!("not_cancellable")));
     assert_eq!(late["job_status"], "cancelled");
@@ -222,7 +227,7 @@ async fn another_tenants_job_is_not_there() -> Result<()> {
     let (_, job) = api.post("", &json!({ "connection_id": account.connection })).await?;
     let job = id_of(&job)?;
 
-    let other = fixture.store.create_tenant("other", 16).await?.id;
+    let other = fixture.store.tenants().create("other", 16).await?.id;
     let key = new_key(&fixture, other).await?;
     let (status, problem) = api.as_caller(&key, &format!("/{job}")).await?;
     assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("job_not_found")));
@@ -233,8 +238,8 @@ async fn another_tenants_job_is_not_there() -> Result<()> {
 
     let (status, _) = api.get("/not-a-uuid").await?;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    let id = fixture.store.api_keys(other).await?.pop().context("a key was made")?.id;
-    assert!(fixture.store.revoke_api_key(id).await?);
+    let id = fixture.store.tenants().api_keys(other).await?.pop().context("a key was made")?.id;
+    assert!(fixture.store.tenants().revoke_api_key(id).await?);
     assert_eq!(api.as_caller(&key, "").await?.0, StatusCode::UNAUTHORIZED);
     assert_eq!(api.get(&format!("/{job}")).await?.1["status"], "pending");
     fixture.finish([]).await

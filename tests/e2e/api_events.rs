@@ -147,7 +147,7 @@ async fn another_tenant_hears_nothing_and_followers_are_limited() -> Result<()> 
     let account = fixture.account("acme", json!({})).await?;
     let api = Api::start(&fixture, account.tenant).await?;
     let job = fixture.accept(account.connection).await?;
-    let stranger = new_key(&fixture, fixture.store.create_tenant("stranger", 16).await?.id).await?;
+    let stranger = new_key(&fixture, fixture.store.tenants().create("stranger", 16).await?.id).await?;
     for accept in ["application/json", "text/event-stream"] {
         let request = api.jobs_as(&stranger, Method::GET, &format!("/{job}/events"));
         let (status, body) = read(request.header("accept", accept).send().await?).await?;

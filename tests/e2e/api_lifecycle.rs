@@ -47,7 +47,7 @@ impl Api {
 
 async fn key(fixture: &Fixture, tenant: TenantId) -> Result<String> {
     let key = ApiKey::generate();
-    fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
     Ok(key.expose().to_owned())
 }
 
@@ -104,7 +104,7 @@ async fn over_http() -> Result<()> {
     assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("not_resumable")));
     assert_eq!((&body["job_status"], &body["resumed_by"]), (&json!("cancelled"), &json!(resumed)));
 
-    let other = fixture.store.create_tenant("other", 16).await?.id;
+    let other = fixture.store.tenants().create("other", 16).await?.id;
     let theirs = key(&fixture, other).await?;
     for action in ["pause", "unpause", "resume"] {
         let (status, body) = read(api.post_as(&theirs, job, action).await?).await?;

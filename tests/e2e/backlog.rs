@@ -20,7 +20,7 @@ async fn a_job_that_only_waits_is_neither_ended_nor_rung_again() -> Result<()> {
     let holder = fixture.account("holder", json!({})).await?;
     let patient = fixture.account("patient", json!({})).await?;
     let crowd = fixture.account("crowd", json!({ "slice_days": 1 })).await?;
-    fixture.store.create_tenant("crowd", 1).await?;
+    fixture.store.tenants().create("crowd", 1).await?;
 
     // Every time-out is a small part of the time that the test waits, but for the budget of the page that holds all up.
     let mut settings = fixture.settings()?;

@@ -35,7 +35,7 @@ async fn a_cancel_is_forced_though_the_sweeper_cannot_publish() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    fixture.store.cancel(&request).await?;
+    fixture.store.jobs().cancel(&request).await?;
     let view = fixture.until_over(job, JobStatus::Cancelled).await?;
     assert_eq!((view.pages_settled, view.slices.leased), (0, 0));
 

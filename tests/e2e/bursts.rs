@@ -31,7 +31,7 @@ struct World {
 impl World {
     async fn make(fixture: &Fixture, name: &str) -> Result<Self> {
         let mut world = Self { tenant: TenantId(Uuid::nil()), connections: Vec::new(), jobs: Vec::new() };
-        world.tenant = fixture.store.create_tenant(name, 16).await?.id;
+        world.tenant = fixture.store.tenants().create(name, 16).await?.id;
         for number in 0..CONNECTIONS {
             let new = store::connections::NewConnection {
                 tenant: world.tenant,
@@ -188,13 +188,13 @@ async fn plan_all(fixture: &Fixture, world: &World, together: bool) -> Result<()
     .await?;
     let pending: Vec<JobId> = pending.into_iter().map(JobId).collect();
     if together {
-        let planned = fixture.store.plan_together(&pending, |it, _shown| plan(it, None).ok()).await?;
+        let planned = fixture.store.jobs().plan_together(&pending, |it, _shown| plan(it, None).ok()).await?;
         assert_eq!(planned.len(), pending.len());
         return Ok(());
     }
     for job in pending {
-        let plannable = fixture.store.plannable(job).await?.context("pending")?;
-        assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
+        let plannable = fixture.store.jobs().plannable(job).await?.context("pending")?;
+        assert!(fixture.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
     }
     Ok(())
 }
@@ -211,7 +211,7 @@ async fn start_all(fixture: &Fixture, worlds: &[World; 2], drawn: &[Drawn]) -> R
     let starts = Batches::new(Starts { store: fixture.store.clone(), confirmed: false });
     let applied = join_all(drawn.iter().map(|it| starts.apply(it.start(together)))).await;
     for (drawn, outcome) in drawn.iter().zip(applied) {
-        let expected: StartOutcome = fixture.store.start(&drawn.start(alone)).await?;
+        let expected: StartOutcome = fixture.store.jobs().start(&drawn.start(alone)).await?;
         the_same(worlds, *drawn, &expected, &outcome?);
     }
     Ok(())
@@ -222,7 +222,7 @@ async fn cancel_all(fixture: &Fixture, worlds: &[World; 2], drawn: &[Drawn]) -> 
     let cancels = Batches::new(Cancels { store: fixture.store.clone() });
     let applied = join_all(drawn.iter().map(|it| cancels.apply(it.cancel(together)))).await;
     for (drawn, outcome) in drawn.iter().zip(applied) {
-        let expected: CancelOutcome = fixture.store.cancel(&drawn.cancel(alone)).await?;
+        let expected: CancelOutcome = fixture.store.jobs().cancel(&drawn.cancel(alone)).await?;
         the_same(worlds, *drawn, &expected, &outcome?);
     }
     Ok(())
@@ -341,7 +341,7 @@ async fn notes_of_confirms_and_starts_that_are_known_never_deadlock() -> Result<
         let (noted, known, planned) = tokio::join!(
             join_all(jobs.iter().map(|job| confirms.apply(*job))),
             join_all((0..CONNECTIONS).rev().map(|number| receiving.apply(request(number)))),
-            fixture.store.plan_together(&jobs, |it, _shown| plan(it, None).ok()),
+            fixture.store.jobs().plan_together(&jobs, |it, _shown| plan(it, None).ok()),
         );
         noted.into_iter().collect::<Result<Vec<_>, _>>()?;
         for outcome in known {
@@ -410,7 +410,7 @@ async fn a_start_without_an_end_ends_now() -> Result<()> {
     let outcomes = join_all((0..CONNECTIONS).map(|number| starts.apply(request(number)))).await;
     for outcome in outcomes {
         let StartOutcome::Accepted(job) = outcome? else { anyhow::bail!("not accepted") };
-        let view = fixture.store.job(job, None).await?.context("the job")?;
+        let view = fixture.store.jobs().get(job, None).await?.context("the job")?;
         let to = view.date_to;
         assert!(to >= before && to < before + TimeDelta::minutes(1), "{to}");
     }

@@ -138,7 +138,7 @@ async fn a_page_whose_claim_is_not_answered_yet() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    assert_eq!(fixture.store.cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
+    assert_eq!(fixture.store.jobs().cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
     fixture.publisher.publish(broker::Envelope::abort(job)).await?;
     proxy.resume();
     let view = fixture.until_cancelled(job, REASON).await?;
@@ -169,7 +169,7 @@ async fn a_settle_that_comes_after_the_fence() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    assert_eq!(fixture.store.cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
+    assert_eq!(fixture.store.jobs().cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
     proxy.resume();
     let view = fixture.until_cancelled(job, REASON).await?;
     assert_eq!((view.pages_settled, view.counters.processed()), (0, 0));

@@ -55,7 +55,7 @@ async fn let_go(fixture: &Fixture) -> Result<()> {
 }
 
 async fn kinds(fixture: &Fixture, job: JobId) -> Result<Vec<String>> {
-    Ok(fixture.store.events_of(job).await?.into_iter().map(|event| event.kind).collect())
+    Ok(fixture.store.events().of_job(job).await?.into_iter().map(|event| event.kind).collect())
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn before_its_start_a_cancel_wins() -> Result<()> {
         fixture.answer::<CancelOutcome>(CommandKind::Cancel, "early").await?,
         CancelOutcome::Kept { job }
     );
-    assert!(fixture.store.job(job, None).await?.is_none());
+    assert!(fixture.store.jobs().get(job, None).await?.is_none());
 
     fixture.publish_start_command(&Fixture::start_command(account.connection, job)).await?;
     let view = fixture.until_cancelled(job, REASON).await?;
@@ -198,7 +198,7 @@ async fn the_reason_is_shown_by_the_status_and_told_by_the_events() -> Result<()
     let mut events = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
 
     let api_key = ApiKey::generate();
-    fixture.store.create_api_key(account.tenant, "test", &api_key.hash(), api_key.prefix()).await?;
+    fixture.store.tenants().create_api_key(account.tenant, "test", &api_key.hash(), api_key.prefix()).await?;
     let engine = Arc::new(Engine::new(fixture.store.clone(), fixture.publisher.clone()));
     let router = api::router(engine, &ApiConfig::default(), axum::Router::new());
     let socket = TcpListener::bind("127.0.0.1:0").await?;

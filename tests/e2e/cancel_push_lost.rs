@@ -72,7 +72,7 @@ async fn without_workers_the_deadline_ends_it() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    fixture.store.cancel(&request).await?;
+    fixture.store.jobs().cancel(&request).await?;
     let view = fixture.until_over(job, JobStatus::Cancelled).await?;
     let took = view.finished_at.context("over")? - view.cancel_requested_at.context("asked for")?;
     assert!(took >= chrono::TimeDelta::seconds(2), "before the deadline: {took}");
@@ -104,7 +104,7 @@ async fn without_any_consumer_a_producer_keeps_the_deadline() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    fixture.store.cancel(&request).await?;
+    fixture.store.jobs().cancel(&request).await?;
     let view = fixture.until_over(job, JobStatus::Cancelled).await?;
     let took = view.finished_at.context("over")? - view.cancel_requested_at.context("asked for")?;
     assert!(took >= chrono::TimeDelta::seconds(2), "before the deadline: {took}");

@@ -158,7 +158,7 @@ async fn a_job_that_is_paused() -> Result<()> {
     fixture.upstream.hold();
     let job = fixture.publish_start(account.connection).await?;
     fixture.upstream.until(|seen| seen.held == 1).await;
-    fixture.store.pause(job, Some(account.tenant), None).await?;
+    fixture.store.jobs().pause(job, Some(account.tenant), None).await?;
     fixture.upstream.release();
     fixture.until(job, |view| view.slices.queued == 1).await?;
 

@@ -122,17 +122,17 @@ async fn answers_are_kept_as_long_as_identifiers_hold() -> Result<()> {
     let given = || CommandIdentity::Given { owner, id: "nightly".to_owned(), request };
     let key = || CommandIdentity::Key { tenant: account.tenant, key: "nightly".to_owned(), request };
     let first = JobId::random();
-    assert_eq!(fixture.store.start(&start(first, given())).await?, StartOutcome::Accepted(first));
-    fixture.store.start(&start(JobId::random(), key())).await?;
+    assert_eq!(fixture.store.jobs().start(&start(first, given())).await?, StartOutcome::Accepted(first));
+    fixture.store.jobs().start(&start(JobId::random(), key())).await?;
     for (age, left) in [("23 hours", 2), ("6 days", 1), ("8 days", 0)] {
         let sql = format!("update commands set received_at = now() - interval '{age}'");
         sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&fixture.database.pool).await?;
-        fixture.store.prune(100).await?;
+        fixture.store.sweeps().prune(100).await?;
         let kept: i64 =
             sqlx::query_scalar("select count(*) from commands").fetch_one(&fixture.database.pool).await?;
         assert_eq!(kept, left, "{age}");
         if left > 0 {
-            let again = fixture.store.start(&start(JobId::random(), given())).await?;
+            let again = fixture.store.jobs().start(&start(JobId::random(), given())).await?;
             assert_eq!(again, StartOutcome::Accepted(first), "{age}");
         }
     }

@@ -152,7 +152,7 @@ async fn the_contract_is_printed_and_a_conflict_settled() -> Result<()> {
 #[tokio::test]
 async fn put_says_what_becomes_of_what_is_known() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
-    fixture.store.create_tenant("acme", 16).await?;
+    fixture.store.tenants().create("acme", 16).await?;
     let base_url = fixture.upstream.base_url();
     let credentials = json!({ "api_key": fixture.upstream.key("acme") }).to_string();
     let put = async |credentials: &str, more: &[&str]| {

@@ -55,7 +55,7 @@ async fn each_way_of_settling_a_conflict() -> Result<()> {
 
     let said = reply(&fixture, &replies, &start(connection, third, OnConflict::UseExisting, "3")).await?;
     assert_eq!((said.accepted, said.job_id), (true, Some(first)));
-    assert!(fixture.store.job(third, None).await?.is_none(), "no other job is made");
+    assert!(fixture.store.jobs().get(third, None).await?.is_none(), "no other job is made");
 
     // The page that the first job holds is given up at once, and the new job runs.
     let supersede = start(connection, fourth, OnConflict::Supersede, "4");

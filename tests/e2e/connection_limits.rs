@@ -18,7 +18,7 @@ async fn days_of_calls() -> Result<(Fixture, Account)> {
 }
 
 async fn limit(fixture: &Fixture, account: Account, limits: ConnectionLimits) -> Result<()> {
-    assert!(fixture.store.limit_connection(account.tenant, account.connection, limits).await?);
+    assert!(fixture.store.connections().set_limits(account.tenant, account.connection, limits).await?);
     Ok(())
 }
 
@@ -50,7 +50,7 @@ async fn two_consumers_together_keep_to_the_pages_in_flight() -> Result<()> {
     fixture.upstream.hold();
     let job = start(&fixture, account).await?;
     fixture.upstream.until(|seen| seen.held == 2).await;
-    let waiting = fixture.store.situation(job, None).await?.expect("the job is there");
+    let waiting = fixture.store.jobs().situation(job, None).await?.expect("the job is there");
     assert_eq!((waiting.job.slices.queued, waiting.rung_of_connection), (DAYS - 2, 2));
     let reasons = engine::explain::explain(&waiting);
     assert!(reasons.iter().any(|reason| reason.code == "connections_limit"), "{reasons:?}");
@@ -133,7 +133,7 @@ async fn a_limit_is_given_back_after_a_crash_a_fault_and_a_cancel() -> Result<()
     for of_tenant in [false, true] {
         let limits = if of_tenant { ConnectionLimits::default() } else { pages(2) };
         limit(&fixture, account, limits).await?;
-        fixture.store.create_tenant("acme", if of_tenant { 2 } else { 16 }).await?;
+        fixture.store.tenants().create("acme", if of_tenant { 2 } else { 16 }).await?;
         let mut killed = fixture.consumer_program()?.start()?;
         killed.ready().await?;
         fixture.upstream.hold();

@@ -112,7 +112,7 @@ async fn records_that_fail_are_no_success() -> Result<()> {
 #[tokio::test]
 async fn what_is_learned_comes_with_the_settings_to_use() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
-    fixture.store.create_tenant("acme", 16).await?;
+    fixture.store.tenants().create("acme", 16).await?;
     let list = List::hourly(60, "2026-01-01T00:00:00Z".parse()?);
     let upstream = Scripted::answering(move |asked| {
         let (mut part, _) = list.part(asked);
@@ -170,7 +170,7 @@ async fn the_limits_of_a_stored_connection_are_kept() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let environment = fixture.environment();
     let limits = ConnectionLimits { requests_per_second: Some(0.001), pages_in_flight: None };
-    assert!(fixture.store.limit_connection(account.tenant, account.connection, limits).await?);
+    assert!(fixture.store.connections().set_limits(account.tenant, account.connection, limits).await?);
     let stored = ["acme", "--tenant", "acme", "--json"];
     // One request in a quarter of an hour.
     let seen = test(&environment, &stored).await?;
@@ -302,7 +302,7 @@ async fn what_is_only_described_needs_no_database_and_mistakes_are_explained() -
 #[tokio::test]
 async fn a_connection_that_its_source_cannot_work_with_is_not_stored() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
-    fixture.store.create_tenant("acme", 16).await?;
+    fixture.store.tenants().create("acme", 16).await?;
     let put = async |settings: &str, credentials: &str| {
         let mut arguments = vec!["admin", "connection", "put", "--tenant", "acme", "--name", "calls"];
         arguments.extend([
@@ -327,7 +327,7 @@ async fn a_connection_that_its_source_cannot_work_with_is_not_stored() -> Result
             assert!(ran.stderr.contains(part) && !ran.stderr.contains("s3cret"), "{part}: {}", ran.stderr);
         }
     }
-    assert_eq!(fixture.store.connections(None).await?.len(), 0);
+    assert_eq!(fixture.store.connections().list(None).await?.len(), 0);
     assert_eq!(put("{}", r#"{"api_key": "s3cret"}"#).await?.code, Some(0));
     fixture.finish([]).await
 }

@@ -108,8 +108,8 @@ async fn a_read_only_database_is_waited_for() -> Result<()> {
     fixture.upstream.until(|seen| seen.answered == 1).await;
     let after = fixture.publish_start(later.connection).await?;
     assert_eq!(consumer.get("healthz").await?.0, 200);
-    assert_eq!(fixture.store.job(job, None).await?.map(|view| view.pages_settled), Some(0));
-    assert!(fixture.store.job(after, None).await?.is_none(), "nothing could be written");
+    assert_eq!(fixture.store.jobs().get(job, None).await?.map(|view| view.pages_settled), Some(0));
+    assert!(fixture.store.jobs().get(after, None).await?.is_none(), "nothing could be written");
 
     writer.execute(AssertSqlSafe(read_only(false))).await?;
     writer.execute(KILL).await?;

@@ -215,7 +215,7 @@ async fn credentials_that_no_key_opens_are_found() -> Result<()> {
     };
     let seal =
         |id: ConnectionId| Ok::<_, anyhow::Error>(ring.seal(&new.bound(id), &json!({ "api_key": "x" }))?);
-    fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?;
+    fixture.store.connections().put(&new, AccountChange::Unchanged, None, seal).await?;
     let found = Diagnosis::of(&fixture.environment()).await?;
     found.fails_with(&["1 connections are sealed with the key", &lost.id().to_string(), "old_keys"]);
 

@@ -69,7 +69,7 @@ async fn cancels_are_told_in_order_with_the_counters_of_the_fence() -> Result<()
         let end = events.until_event(job, "job.cancelled").await?.event()?;
         let kinds = told(&events.events_of(job)?);
         let written: Vec<_> =
-            fixture.store.events_of(job).await?.iter().map(|row| row.kind.clone()).collect();
+            fixture.store.events().of_job(job).await?.iter().map(|row| row.kind.clone()).collect();
         assert_eq!(kinds.iter().map(|kind| kind.word()).collect::<Vec<_>>(), written);
         assert_eq!((end.reason.as_deref(), end.status), (Some("enough"), Some(JobStatus::Cancelled)));
         let counters = end.counters.unwrap_or_default();
@@ -178,7 +178,7 @@ async fn what_was_left_is_told_later() -> Result<()> {
             command: None,
             keep_if_unknown: false,
         };
-        fixture.store.cancel(&cancel).await?;
+        fixture.store.jobs().cancel(&cancel).await?;
         jobs.push(job);
     }
     assert!(events.heard().is_empty(), "nobody is there to tell");

@@ -12,7 +12,7 @@ use testkit::sample_upstream::Answer;
 
 /// The words for the job now; each `(code, part of the text)` must be among them.
 async fn says(fixture: &Fixture, job: JobId, expected: &[(&str, &str)]) -> Result<()> {
-    let situation = fixture.store.situation(job, None).await?.context("the job")?;
+    let situation = fixture.store.jobs().situation(job, None).await?.context("the job")?;
     let reasons = explain(&situation);
     for (code, part) in expected {
         let found = reasons.iter().any(|reason| reason.code == *code && reason.text.contains(part));
@@ -25,7 +25,7 @@ async fn says(fixture: &Fixture, job: JobId, expected: &[(&str, &str)]) -> Resul
 async fn every_place_has_its_words() -> Result<()> {
     let fixture = Fixture::with_calls(6 * 144).await?;
     let account = fixture.account("acme", json!({ "slice_days": 1, "page_size": 100 })).await?;
-    fixture.store.create_tenant("acme", 2).await?;
+    fixture.store.tenants().create("acme", 2).await?;
     let request = fixture.accept(account.connection).await?;
     says(&fixture, request, &[("pending", "has not confirmed"), ("no_consumer", "start one")]).await?;
 
@@ -95,8 +95,8 @@ async fn every_place_has_its_words() -> Result<()> {
     let job = fixture.publish_start(account.connection).await?;
     fixture.until_over(job, JobStatus::Failed).await?;
     says(&fixture, job, &[("failed", "at page 0 of slice 0"), ("failed", "403")]).await?;
-    assert!(fixture.store.situation(JobId::random(), None).await?.is_none());
-    let none = fixture.store.situation(job, None).await?.context("the job")?;
+    assert!(fixture.store.jobs().situation(JobId::random(), None).await?.is_none());
+    let none = fixture.store.jobs().situation(job, None).await?.context("the job")?;
     assert!(none.slices.iter().all(|slice| slice.status == SliceStatus::Ready));
     fixture.finish([consumer]).await
 }

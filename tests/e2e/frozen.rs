@@ -182,7 +182,7 @@ async fn a_cancel_does_not_wait_for_it() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    assert_eq!(fixture.store.cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
+    assert_eq!(fixture.store.jobs().cancel(&request).await?, CancelOutcome::Cancelling { job, newly: true });
     let other = fixture.consumer().await?;
     fixture.until_cancelled(job, "nobody is there").await?;
     fixture.upstream.release();

@@ -37,7 +37,7 @@ async fn put(
     let seal = |_| {
         Ok::<_, StoreError>(sealed.map(|bytes| Sealed { key, nonce: [0; 24], ciphertext: vec![7; bytes] }))
     };
-    fixture.store.put_connection(new, AccountChange::Unchanged, None, seal).await
+    fixture.store.connections().put(new, AccountChange::Unchanged, None, seal).await
 }
 
 #[tokio::test]
@@ -45,18 +45,21 @@ async fn rows_have_their_sizes() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
     let store = &fixture.store;
     let name = |chars: usize| "é".repeat(chars);
-    let tenant = store.create_tenant(&name(200), 16).await?.id;
-    refused(store.create_tenant(&name(201), 16).await, "a tenant's name");
+    let tenant = store.tenants().create(&name(200), 16).await?.id;
+    refused(store.tenants().create(&name(201), 16).await, "a tenant's name");
     for slices in [1, 10_000] {
-        store.create_tenant("slices", slices).await?;
+        store.tenants().create("slices", slices).await?;
     }
     for slices in [0, 10_001] {
-        refused(store.create_tenant("slices", slices).await, "a tenant's slices");
+        refused(store.tenants().create("slices", slices).await, "a tenant's slices");
     }
     let key = ApiKey::generate();
-    store.create_api_key(tenant, &name(200), &key.hash(), key.prefix()).await?;
+    store.tenants().create_api_key(tenant, &name(200), &key.hash(), key.prefix()).await?;
     let key = ApiKey::generate();
-    refused(store.create_api_key(tenant, &name(201), &key.hash(), key.prefix()).await, "a key's name");
+    refused(
+        store.tenants().create_api_key(tenant, &name(201), &key.hash(), key.prefix()).await,
+        "a key's name",
+    );
 
     let sealing = fixture.keyring()?.current().context("the world has a key")?;
     // As Postgres writes it: {"x": "…"}
@@ -89,7 +92,7 @@ async fn limits_of_a_connection_have_limits() -> Result<()> {
     let Account { tenant, connection } = fixture.account("acme", json!({})).await?;
     let limit = |pages_in_flight, requests_per_second| {
         let limits = ConnectionLimits { pages_in_flight, requests_per_second };
-        fixture.store.limit_connection(tenant, connection, limits)
+        fixture.store.connections().set_limits(tenant, connection, limits)
     };
     for pages in [1, 10_000] {
         assert!(limit(Some(pages), None).await?);
@@ -127,7 +130,7 @@ impl Api {
         let stop = CancellationToken::new();
         tokio::spawn(runtime::health::serve(listener, router, stop.clone()));
         let key = ApiKey::generate();
-        fixture.store.create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
+        fixture.store.tenants().create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
         Ok(Self { address, key: key.expose().to_owned(), _stop: stop.drop_guard() })
     }
 
@@ -219,7 +222,7 @@ async fn a_caller_who_asks_too_often_is_told_when_to_come_back() -> Result<()> {
 
     // Another key of the same tenant has a limit of its own. Its first request was one of the two of the unknown.
     let other = ApiKey::generate();
-    fixture.store.create_api_key(account.tenant, "other", &other.hash(), other.prefix()).await?;
+    fixture.store.tenants().create_api_key(account.tenant, "other", &other.hash(), other.prefix()).await?;
     assert_eq!(api.ask(other.expose()).await?.status(), StatusCode::OK);
     fixture.finish([]).await
 }
@@ -266,8 +269,8 @@ async fn guesses_are_few_and_cost_nobody_else_anything() -> Result<()> {
     // Whoever was known before the guesses is served.
     assert_eq!(api.get("").await?.0, StatusCode::OK);
     // Unless the key is revoked.
-    let key = fixture.store.api_keys(account.tenant).await?.pop().context("a key was made")?;
-    assert!(fixture.store.revoke_api_key(key.id).await?);
+    let key = fixture.store.tenants().api_keys(account.tenant).await?.pop().context("a key was made")?;
+    assert!(fixture.store.tenants().revoke_api_key(key.id).await?);
     assert_eq!(api.get("").await?.0, StatusCode::UNAUTHORIZED);
     fixture.finish([]).await
 }
@@ -278,7 +281,14 @@ async fn the_last_use_of_a_key_is_kept_to_the_minute() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let api = Api::start(&fixture, account).await?;
     let last = async || -> Result<_> {
-        Ok(fixture.store.api_keys(account.tenant).await?.pop().context("a key was made")?.last_used_at)
+        Ok(fixture
+            .store
+            .tenants()
+            .api_keys(account.tenant)
+            .await?
+            .pop()
+            .context("a key was made")?
+            .last_used_at)
     };
     assert_eq!(last().await?, None);
     api.get("").await?;

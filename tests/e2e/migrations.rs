@@ -198,7 +198,7 @@ async fn a_session_sets_what_it_needs_and_asks_for_nothing_that_a_pooler_refuses
         "idle_in_transaction_session_timeout": "10000", "jit": "off", "plan_cache_mode": "force_custom_plan",
     });
     for (tenant, store) in stores {
-        store.create_tenant(tenant, 16).await?;
+        store.tenants().create(tenant, 16).await?;
         let (session, at_start): (Value, Vec<String>) =
             sqlx::query_as("select session, at_start from met where tenant = $1")
                 .bind(tenant)

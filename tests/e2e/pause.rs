@@ -51,7 +51,7 @@ fn engine(fixture: &Fixture) -> Engine {
 }
 
 async fn kinds(fixture: &Fixture, job: JobId) -> Result<Vec<String>> {
-    Ok(fixture.store.events_of(job).await?.into_iter().map(|event| event.kind).collect())
+    Ok(fixture.store.events().of_job(job).await?.into_iter().map(|event| event.kind).collect())
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_pending_job_is_planned_but_not_begun() -> Result<()> {
     // Meanwhile slices of the same tenant are rung, and walked to their ends.
     let other = fixture.publish_start(second.connection).await?;
     fixture.until_over(other, JobStatus::Completed).await?;
-    let view = fixture.store.job(job, None).await?.context("the job")?;
+    let view = fixture.store.jobs().get(job, None).await?.context("the job")?;
     assert!((view.paused, view.slices.queued) == (true, 1), "{view:#?}");
     assert_eq!((view.pages_settled, fixture.upstream.seen().requests), (0, 1));
 
@@ -138,17 +138,17 @@ async fn a_repeat_changes_nothing_and_an_ended_job_refuses() -> Result<()> {
     let job = fixture.accept(account.connection).await?;
     let (store, tenant) = (&fixture.store, account.tenant);
     let done = |newly| PauseOutcome::Done { tenant, newly };
-    assert_eq!(store.unpause(job, Some(tenant), None).await?, done(false), "it was not paused");
+    assert_eq!(store.jobs().unpause(job, Some(tenant), None).await?, done(false), "it was not paused");
     for newly in [true, false] {
-        assert_eq!(store.pause(job, Some(tenant), None).await?, done(newly));
+        assert_eq!(store.jobs().pause(job, Some(tenant), None).await?, done(newly));
     }
     for newly in [true, false] {
-        assert_eq!(store.unpause(job, Some(tenant), None).await?, done(newly));
+        assert_eq!(store.jobs().unpause(job, Some(tenant), None).await?, done(newly));
     }
     assert_eq!(kinds(&fixture, job).await?, ["accepted", "paused", "unpaused"]);
-    let other = store.create_tenant("other", 16).await?.id;
-    assert_eq!(store.pause(job, Some(other), None).await?, PauseOutcome::Unknown);
-    assert_eq!(store.pause(JobId::random(), None, None).await?, PauseOutcome::Unknown);
+    let other = store.tenants().create("other", 16).await?.id;
+    assert_eq!(store.jobs().pause(job, Some(other), None).await?, PauseOutcome::Unknown);
+    assert_eq!(store.jobs().pause(JobId::random(), None, None).await?, PauseOutcome::Unknown);
 
     cancel(&fixture, job).await?;
     let engine = engine(&fixture);
@@ -168,7 +168,7 @@ async fn cancel(fixture: &Fixture, job: JobId) -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    fixture.store.cancel(&request).await?;
+    fixture.store.jobs().cancel(&request).await?;
     Ok(())
 }
 
@@ -180,14 +180,14 @@ async fn a_pause_and_a_cancel_at_the_same_moment() -> Result<()> {
     for round in 0..40 {
         let job = fixture.accept(account.connection).await?;
         if round % 2 == 0 {
-            let plannable = fixture.store.plannable(job).await?.context("pending")?;
-            assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
+            let plannable = fixture.store.jobs().plannable(job).await?.context("pending")?;
+            assert!(fixture.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
         }
         let store = fixture.store.clone();
-        let pausing = tokio::spawn(async move { store.pause(job, None, None).await });
+        let pausing = tokio::spawn(async move { store.jobs().pause(job, None, None).await });
         cancel(&fixture, job).await?;
         held_back += i32::from(matches!(pausing.await??, PauseOutcome::Done { .. }));
-        let view = fixture.store.job(job, None).await?.context("the job")?;
+        let view = fixture.store.jobs().get(job, None).await?.context("the job")?;
         assert_eq!((view.status, view.paused), (JobStatus::Cancelled, false));
         assert_eq!(kinds(&fixture, job).await?.last().map(String::as_str), Some("cancelled"));
     }
@@ -200,13 +200,13 @@ async fn a_paused_job_takes_no_room_from_its_tenant() -> Result<()> {
     let fixture = Fixture::with_calls(5).await?;
     let account = fixture.account("acme", json!({})).await?;
     let second = second_connection(&fixture, account).await?;
-    fixture.store.create_tenant("acme", 1).await?;
+    fixture.store.tenants().create("acme", 1).await?;
     // Its doorbell is rung, and lost.
     let job = fixture.accept(account.connection).await?;
-    let plannable = fixture.store.plannable(job).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
-    let lost = fixture.store.refill(account.tenant, LONG).await?.pop().context("a slice is rung")?;
-    fixture.store.pause(job, None, None).await?;
+    let plannable = fixture.store.jobs().plannable(job).await?.context("pending")?;
+    assert!(fixture.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
+    let lost = fixture.store.slices().refill(account.tenant, LONG).await?.pop().context("a slice is rung")?;
+    fixture.store.jobs().pause(job, None, None).await?;
 
     let consumer = fixture.consumer_with(fixture.unhurried()?).await?;
     let other = fixture.publish_start(second.connection).await?;

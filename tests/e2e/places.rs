@@ -63,7 +63,7 @@ async fn a_host_that_can_only_be_read_is_passed_by() -> Result<()> {
 
     // One host of which each session can only be read: said as what it is.
     let store = Database::store_at(&reading.url())?;
-    let Err(error) = store.create_tenant("acme", 1).await else { bail!("it was written") };
+    let Err(error) = store.tenants().create("acme", 1).await else { bail!("it was written") };
     assert_eq!(error.sqlstate().as_deref(), Some("25006"));
     store.close().await;
     reading.remove().await?;

@@ -66,8 +66,8 @@ async fn of_two_suspects_a_process_holds_one() -> Result<()> {
     let right = fixture.account("right", json!({})).await?;
     let jobs = [fixture.accept(left.connection).await?, fixture.accept(right.connection).await?];
     for job in jobs {
-        let plannable = fixture.store.plannable(job).await?.context("a pending job")?;
-        assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
+        let plannable = fixture.store.jobs().plannable(job).await?.context("a pending job")?;
+        assert!(fixture.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
     }
     fixture
         .database

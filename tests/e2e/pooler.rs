@@ -49,10 +49,10 @@ async fn session_mode_is_like_no_pooler() -> Result<()> {
     // A time-out holds: the statement waits for a lock, and not for ever.
     let limits = SessionLimits { lock_timeout: Duration::from_millis(300), ..SessionLimits::default() };
     let store = Store::new(url.as_str(), "backhaul-test", 2, limits)?;
-    assert_eq!(store.settings_not_in_effect().await?, Vec::<String>::new());
+    assert_eq!(store.inspection().settings_not_in_effect().await?, Vec::<String>::new());
     let mut held = fixture.database.pool.begin().await?;
     sqlx::query("lock table tenants").execute(&mut *held).await?;
-    let error = store.create_tenant("other", 1).await.err().context("nobody held the table")?;
+    let error = store.tenants().create("other", 1).await.err().context("nobody held the table")?;
     assert!(
         matches!(error, StoreError::Unavailable(_)) && error.sqlstate().as_deref() == Some("55P03"),
         "{error}"

@@ -41,16 +41,16 @@ async fn pending(store: &Store, account: Account, days: i64) -> Result<JobId> {
         schema: None,
         documents: Vec::new(),
     };
-    assert_eq!(store.start(&request).await?, StartOutcome::Accepted(request.job));
+    assert_eq!(store.jobs().start(&request).await?, StartOutcome::Accepted(request.job));
     Ok(request.job)
 }
 
 /// What a planner does.
 async fn plan(store: Store, account: Account, job: JobId) -> Result<bool> {
-    let Some(plannable) = store.plannable(job).await? else { return Ok(false) };
-    let planned = store.plan(&plannable, &testkit::plan::plan(&plannable, DAYS)?).await?;
+    let Some(plannable) = store.jobs().plannable(job).await? else { return Ok(false) };
+    let planned = store.jobs().plan(&plannable, &testkit::plan::plan(&plannable, DAYS)?).await?;
     if planned {
-        store.refill(account.tenant, Duration::from_secs(2)).await?;
+        store.slices().refill(account.tenant, Duration::from_secs(2)).await?;
     }
     Ok(planned)
 }
@@ -64,7 +64,7 @@ async fn cancel(store: Store, job: JobId) -> Result<(), StoreError> {
         command: None,
         keep_if_unknown: true,
     };
-    store.cancel(&request).await.map(drop)
+    store.jobs().cancel(&request).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +163,7 @@ async fn two_last_settles_at_one_moment_complete_the_job_once() -> Result<()> {
     let view = fixture.until_over(job, JobStatus::Completed).await?;
     assert_eq!((view.counters.inserted, view.slices.done, view.total), (12, 2, Some(12)));
     fixture.exact(account, "acme").await?;
-    let events = fixture.store.events_of(job).await?;
+    let events = fixture.store.events().of_job(job).await?;
     assert_eq!(events.iter().filter(|event| event.kind == "completed").count(), 1);
     fixture.finish(consumers).await
 }
@@ -174,9 +174,9 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
     let account = fixture.account("acme", json!({})).await?;
     for _ in 0..20 {
         let job = pending(&fixture.store, account, 3).await?;
-        let plannable = fixture.store.plannable(job).await?.context("pending")?;
-        fixture.store.plan(&plannable, &testkit::plan::plan(&plannable, DAYS)?).await?;
-        let rings = fixture.store.refill(account.tenant, Duration::from_secs(2)).await?;
+        let plannable = fixture.store.jobs().plannable(job).await?.context("pending")?;
+        fixture.store.jobs().plan(&plannable, &testkit::plan::plan(&plannable, DAYS)?).await?;
+        let rings = fixture.store.slices().refill(account.tenant, Duration::from_secs(2)).await?;
         assert_eq!(rings.len(), 3);
         let leases = try_join_all(rings.into_iter().map(async |ring| {
             let request = ClaimRequest {
@@ -187,7 +187,7 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
                 lease: LEASE,
                 suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
             };
-            let Claim::Claimed(claimed) = fixture.store.claim(&request).await? else {
+            let Claim::Claimed(claimed) = fixture.store.slices().claim(&request).await? else {
                 anyhow::bail!("not claimed");
             };
             Ok(claimed.0)
@@ -208,7 +208,7 @@ async fn many_last_settles_at_one_moment_complete_each_job_once() -> Result<()> 
 /// What a worker does with a slice's last page.
 async fn settle_and_finish(store: Store, lease: Lease) -> Result<bool> {
     let page = Settlement { go_on: true, whole: true, ..Settlement::default() };
-    let settled = store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
+    let settled = store.slices().settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
     let Settled::SliceDone(_, job) = settled else { anyhow::bail!("not done: {settled:?}") };
-    Ok(store.finish(job).await? == Finished::Completed)
+    Ok(store.jobs().finish(job).await? == Finished::Completed)
 }

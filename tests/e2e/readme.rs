@@ -23,7 +23,7 @@ async fn over_http() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
     let key = ApiKey::generate();
-    fixture.store.create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
     let mut producer = start_producer(&fixture).await?;
     let lines = example("http")?.replace("localhost:8080", &producer.address().await?.to_string());
     ensure!(lines.matches("curl ").count() == 3, "{lines}");
@@ -42,9 +42,9 @@ async fn over_http() -> Result<()> {
 #[tokio::test]
 async fn source_connections() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
-    let tenant = fixture.store.create_tenant("acme", 16).await?.id;
+    let tenant = fixture.store.tenants().create("acme", 16).await?.id;
     let key = ApiKey::generate();
-    fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
     let mut producer = start_producer(&fixture).await?;
     let lines = example("connections")?.replace("localhost:8080", &producer.address().await?.to_string());
     ensure!(lines.matches("curl ").count() == 7, "{lines}");
@@ -69,7 +69,7 @@ async fn with_results() -> Result<()> {
     let fixture = Fixture::with_calls(25).await?;
     let account = fixture.account("acme", json!({})).await?;
     let key = ApiKey::generate();
-    fixture.store.create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
     let consumer = fixture.consumer().await?;
     let mut producer = start_producer(&fixture).await?;
     let lines = example("results")?.replace("localhost:8080", &producer.address().await?.to_string());

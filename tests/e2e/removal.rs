@@ -90,7 +90,7 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
     fixture.until_sql("select not exists (select from job_events where published_at is null)").await?;
     consumer.stop().await?;
 
-    assert_eq!(fixture.store.remove_deleted(10).await?, Removed::Nothing);
+    assert_eq!(fixture.store.connections().remove_deleted(10).await?, Removed::Nothing);
     assert_eq!(engine.delete_connection(account.tenant, account.connection, "test").await?, None);
     let start = StartRequest {
         job: JobId::random(),
@@ -106,8 +106,8 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
         schema: None,
         documents: Vec::new(),
     };
-    assert_eq!(fixture.store.start(&start).await?, StartOutcome::NoConnection);
-    let resumed = fixture.store.resume(first, None, None, |_| None).await?;
+    assert_eq!(fixture.store.jobs().start(&start).await?, StartOutcome::NoConnection);
+    let resumed = fixture.store.jobs().resume(first, None, None, |_| None).await?;
     assert_eq!(resumed, ResumeOutcome::NoConnection(account.connection));
 
     // Both refusals are rolled back behind their answers, and until then they have the connection's row locked, which a
@@ -120,7 +120,7 @@ async fn every_batch_leaves_a_sound_database() -> Result<()> {
         )
         .await?;
     let (mut batches, mut left) = (0, rows_of(&fixture, account.connection).await?);
-    while let Removed::Rows(rows) = fixture.store.remove_deleted(10).await? {
+    while let Removed::Rows(rows) = fixture.store.connections().remove_deleted(10).await? {
         batches += 1;
         let now = rows_of(&fixture, account.connection).await?;
         assert!(rows > 0 && now < left, "batch {batches}: {rows} rows removed, {left} before, {now} now");
@@ -140,31 +140,32 @@ async fn nothing_is_removed_while_a_lease_lives() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let store = &fixture.store;
     let job = fixture.accept(account.connection).await?;
-    let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
-    let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
+    let plannable = store.jobs().plannable(job).await?.context("pending")?;
+    assert!(store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
+    let ring =
+        store.slices().refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
     let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let lease = Duration::from_secs(60);
     let claim = ClaimRequest { ring, redelivered: false, worker, token, lease, suspicion };
-    let Claim::Claimed(claimed) = store.claim(&claim).await? else { bail!("not claimed") };
+    let Claim::Claimed(claimed) = store.slices().claim(&claim).await? else { bail!("not claimed") };
 
-    let deleted = store.delete_connection(account.connection, account.tenant, None).await?;
+    let deleted = store.connections().delete(account.connection, account.tenant, None).await?;
     assert_eq!(deleted, DeleteOutcome::Deleted { cancelled: Some(job), in_flight: vec![job] });
-    let view = store.job(job, None).await?.context("the job")?;
+    let view = store.jobs().get(job, None).await?.context("the job")?;
     assert_eq!(view.status, JobStatus::Cancelling);
     assert_eq!(view.cancel_reason.as_deref(), Some("the connection was deleted"));
     fixture.database.execute("update job_events set published_at = now()").await?;
-    assert_eq!(store.remove_deleted(10).await?, Removed::Nothing, "somebody holds a page");
+    assert_eq!(store.connections().remove_deleted(10).await?, Removed::Nothing, "somebody holds a page");
 
-    assert!(store.release(&claimed.0).await?);
-    assert!(store.end_cancel(job).await?.is_some());
-    assert_eq!(store.remove_deleted(10).await?, Removed::Nothing, "the end was not told yet");
+    assert!(store.slices().release(&claimed.0).await?);
+    assert!(store.jobs().end_cancel(job).await?.is_some());
+    assert_eq!(store.connections().remove_deleted(10).await?, Removed::Nothing, "the end was not told yet");
     fixture.database.execute("update job_events set published_at = now()").await?;
-    while store.remove_deleted(10).await? != Removed::Nothing {}
+    while store.connections().remove_deleted(10).await? != Removed::Nothing {}
     assert_eq!(rows_of(&fixture, account.connection).await?, 0);
     // Whoever still believes in the page finds nothing, and does no harm.
-    assert!(!store.release(&claimed.0).await? && store.end_cancel(job).await?.is_none());
-    assert!(matches!(store.claim(&claim).await?, Claim::Stale));
+    assert!(!store.slices().release(&claimed.0).await? && store.jobs().end_cancel(job).await?.is_none());
+    assert!(matches!(store.slices().claim(&claim).await?, Claim::Stale));
     fixture.finish([]).await
 }

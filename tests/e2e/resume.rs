@@ -36,7 +36,7 @@ async fn cancel(fixture: &Fixture, job: JobId) -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    fixture.store.cancel(&request).await?;
+    fixture.store.jobs().cancel(&request).await?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn exactly_the_rest_is_imported() -> Result<()> {
     assert_eq!((view.counters.inserted, view.counters.processed(), view.total), (48, 48, Some(48)));
     assert_eq!(view.percent(), Some(100));
     // The old job is what it was.
-    let after = fixture.store.job(job, None).await?.context("the job")?;
+    let after = fixture.store.jobs().get(job, None).await?.context("the job")?;
     assert_eq!((after.status, after.counters), (JobStatus::Cancelled, before.counters));
     fixture.exact(account, "acme").await?;
     fixture.finish([consumer]).await
@@ -186,15 +186,16 @@ async fn nothing_done_and_all_done_are_checkpoints() -> Result<()> {
     cancel(&fixture, unplanned).await?;
     // Cancelled after its last page, before it was finished.
     let done = fixture.accept(account.connection).await?;
-    let plannable = fixture.store.plannable(done).await?.context("pending")?;
-    assert!(fixture.store.plan(&plannable, &plan(&plannable, None)?).await?);
-    let ring = fixture.store.refill(account.tenant, LEASE).await?.pop().context("a slice is rung")?;
+    let plannable = fixture.store.jobs().plannable(done).await?.context("pending")?;
+    assert!(fixture.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
+    let ring =
+        fixture.store.slices().refill(account.tenant, LEASE).await?.pop().context("a slice is rung")?;
     let (worker, token) = (WorkerId::random(), LeaseToken::random());
     let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let claim = ClaimRequest { ring, redelivered: false, worker, token, lease: LEASE, suspicion };
-    let Claim::Claimed(claimed) = fixture.store.claim(&claim).await? else { bail!("not claimed") };
+    let Claim::Claimed(claimed) = fixture.store.slices().claim(&claim).await? else { bail!("not claimed") };
     let page = Settlement { go_on: false, whole: true, ..Settlement::default() };
-    let settled = fixture.store.settle(claimed.0, &page, LEASE).await.map_err(|(_, error)| error)?;
+    let settled = fixture.store.slices().settle(claimed.0, &page, LEASE).await.map_err(|(_, error)| error)?;
     assert!(matches!(settled, Settled::SliceDone(..)), "{settled:?}");
     cancel(&fixture, done).await?;
 
@@ -219,7 +220,7 @@ async fn one_of_many_resumes_and_starts_wins() -> Result<()> {
     assert!(matches!(running, Err(EngineError::NotResumable { status: JobStatus::Pending, .. })));
     for _ in 0..10 {
         cancel(&fixture, ended).await?;
-        let resumes = (0..4).map(|_| fixture.store.resume(ended, None, None, |_| None));
+        let resumes = (0..4).map(|_| fixture.store.jobs().resume(ended, None, None, |_| None));
         let outcomes = futures::future::try_join_all(resumes).await?;
         let accepted: Vec<_> = outcomes
             .iter()
@@ -238,10 +239,13 @@ async fn one_of_many_resumes_and_starts_wins() -> Result<()> {
         ended = winner;
     }
     cancel(&fixture, ended).await?;
-    let other = fixture.store.create_tenant("other", 16).await?.id;
-    assert_eq!(fixture.store.resume(ended, Some(other), None, |_| None).await?, ResumeOutcome::Unknown);
+    let other = fixture.store.tenants().create("other", 16).await?.id;
+    assert_eq!(
+        fixture.store.jobs().resume(ended, Some(other), None, |_| None).await?,
+        ResumeOutcome::Unknown
+    );
     let active = fixture.accept(account.connection).await?;
-    let refused = fixture.store.resume(ended, None, None, |_| None).await?;
+    let refused = fixture.store.jobs().resume(ended, None, None, |_| None).await?;
     assert_eq!(refused, ResumeOutcome::Active { connection: account.connection, active });
     fixture.finish([]).await
 }

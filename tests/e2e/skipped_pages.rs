@@ -29,7 +29,11 @@ async fn three_days() -> Result<(Fixture, Account)> {
 }
 
 async fn skips(fixture: &Fixture, account: Account) -> Result<bool> {
-    Ok(fixture.store.set_poison_policy(account.tenant, account.connection, PoisonPolicy::Skip).await?)
+    Ok(fixture
+        .store
+        .slices()
+        .set_poison_policy(account.tenant, account.connection, PoisonPolicy::Skip)
+        .await?)
 }
 
 async fn start(fixture: &Fixture, account: Account) -> Result<JobId> {
@@ -59,6 +63,7 @@ async fn all_but_the_second_day(
     assert_eq!((view.pages_settled, view.pages_skipped), (5, 1));
     let stored: BTreeSet<String> = fixture
         .store
+        .connections()
         .record_hashes(account.connection)
         .map_ok(|record| record.external_id)
         .try_collect()
@@ -73,12 +78,12 @@ async fn all_but_the_second_day(
     let [(1, 0, why)] = skipped.as_slice() else { bail!("{skipped:?}") };
     assert!(why["cause"].as_str().is_some_and(|why| why.contains(cause)), "{why}");
 
-    let situation = fixture.store.situation(job, None).await?.context("the job")?;
+    let situation = fixture.store.jobs().situation(job, None).await?.context("the job")?;
     let reasons = explain(&situation);
     let said = reasons.iter().find(|reason| reason.code == "pages_skipped").context("it is said")?;
     assert!(said.text.contains("page 0 of slice 1") && said.text.contains(cause), "{}", said.text);
     assert_eq!((reasons[0].code, said.slice), ("completed", Some(1)));
-    assert_eq!(fixture.store.pages_skipped(job).await?, 1);
+    assert_eq!(fixture.store.slices().pages_skipped(job).await?, 1);
     fixture.until_sql("select count(known_to) = 0 from streams").await?;
     Ok(view)
 }
@@ -228,14 +233,15 @@ async fn a_resumed_job_remembers_what_was_skipped_before() -> Result<()> {
     fixture.until(job, |view| view.pages_skipped == 1 && view.slices.leased == 2).await?;
     fixture.publish_cancel(job, "enough").await?;
     fixture.until_cancelled(job, "enough").await?;
-    let ResumeOutcome::Accepted { job: next, .. } = fixture.store.resume(job, None, None, |_| None).await?
+    let ResumeOutcome::Accepted { job: next, .. } =
+        fixture.store.jobs().resume(job, None, None, |_| None).await?
     else {
         bail!("not resumed")
     };
     fixture.upstream.release();
     let view = fixture.until_over(next, JobStatus::Completed).await?;
     assert_eq!((view.counters.inserted, view.pages_skipped, view.pages_settled), (288, 1, 5));
-    let reasons = explain(&fixture.store.situation(next, None).await?.context("the job")?);
+    let reasons = explain(&fixture.store.jobs().situation(next, None).await?.context("the job")?);
     assert!(reasons.iter().any(|reason| reason.text.contains("by the job that it resumes")), "{reasons:?}");
     fixture.until_sql("select count(known_to) = 0 from streams").await?;
     fixture.finish([consumer]).await
@@ -248,9 +254,10 @@ async fn a_skip_is_fenced() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let store = &fixture.store;
     let job = fixture.accept(account.connection).await?;
-    let plannable = store.plannable(job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
-    let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
+    let plannable = store.jobs().plannable(job).await?.context("pending")?;
+    assert!(store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
+    let ring =
+        store.slices().refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
     let suspicion = Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 };
     let (worker, lease) = (WorkerId::random(), Duration::from_secs(60));
     let request = |ring, redelivered| ClaimRequest {
@@ -261,7 +268,9 @@ async fn a_skip_is_fenced() -> Result<()> {
         lease,
         suspicion,
     };
-    let Claim::Claimed(first) = store.claim(&request(ring, false)).await? else { bail!("not claimed") };
+    let Claim::Claimed(first) = store.slices().claim(&request(ring, false)).await? else {
+        bail!("not claimed")
+    };
     let skip = |right, next| Skip {
         right,
         cause: "it is bad",
@@ -271,33 +280,51 @@ async fn a_skip_is_fenced() -> Result<()> {
         walk: Walk::default(),
     };
 
-    assert_eq!(store.skip(&skip(SkipRight::Unusable(&first.0), None)).await?, Skipped::Refused, "not wanted");
+    assert_eq!(
+        store.slices().skip(&skip(SkipRight::Unusable(&first.0), None)).await?,
+        Skipped::Refused,
+        "not wanted"
+    );
     assert!(skips(&fixture, account).await?);
     assert_eq!(
-        store.skip(&skip(SkipRight::Exhausted(&first.0), None)).await?,
+        store.slices().skip(&skip(SkipRight::Exhausted(&first.0), None)).await?,
         Skipped::Refused,
         "no witness"
     );
     let deaths = SkipRight::Deaths { ring, at_least: 5, worker };
-    assert_eq!(store.skip(&skip(deaths, None)).await?, Skipped::Refused, "nobody died");
-    let Skipped::Ring(next) = store.skip(&skip(SkipRight::Unusable(&first.0), Some("c"))).await? else {
+    assert_eq!(store.slices().skip(&skip(deaths, None)).await?, Skipped::Refused, "nobody died");
+    let Skipped::Ring(next) = store.slices().skip(&skip(SkipRight::Unusable(&first.0), Some("c"))).await?
+    else {
         bail!("not skipped")
     };
     assert_eq!((next.page, next.ring), (1, ring.ring + 1));
-    assert_eq!(store.skip(&skip(SkipRight::Unusable(&first.0), None)).await?, Skipped::Refused, "once");
+    assert_eq!(
+        store.slices().skip(&skip(SkipRight::Unusable(&first.0), None)).await?,
+        Skipped::Refused,
+        "once"
+    );
 
-    let Claim::Claimed(second) = store.claim(&request(next, false)).await? else { bail!("not claimed") };
+    let Claim::Claimed(second) = store.slices().claim(&request(next, false)).await? else {
+        bail!("not claimed")
+    };
     assert_eq!((second.0.page(), second.1.cursor.as_deref()), (1, Some("c")));
-    fixture.store.pause(job, None, None).await?;
-    assert_eq!(store.skip(&skip(SkipRight::Unusable(&second.0), Some("d"))).await?, Skipped::Queued);
-    fixture.store.unpause(job, None, None).await?;
-    let ring = store.refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
-    let Claim::Claimed(third) = store.claim(&request(ring, true)).await? else { bail!("not claimed") };
+    fixture.store.jobs().pause(job, None, None).await?;
+    assert_eq!(store.slices().skip(&skip(SkipRight::Unusable(&second.0), Some("d"))).await?, Skipped::Queued);
+    fixture.store.jobs().unpause(job, None, None).await?;
+    let ring =
+        store.slices().refill(account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
+    let Claim::Claimed(third) = store.slices().claim(&request(ring, true)).await? else {
+        bail!("not claimed")
+    };
     fixture.publish_cancel(job, "enough").await?;
     let consumer = fixture.consumer().await?;
     fixture.until(job, |view| view.status == JobStatus::Cancelling).await?;
-    assert_eq!(store.skip(&skip(SkipRight::Unusable(&third.0), None)).await?, Skipped::Refused, "cancelled");
-    assert!(store.release(&third.0).await?);
+    assert_eq!(
+        store.slices().skip(&skip(SkipRight::Unusable(&third.0), None)).await?,
+        Skipped::Refused,
+        "cancelled"
+    );
+    assert!(store.slices().release(&third.0).await?);
     let view = fixture.until_cancelled(job, "enough").await?;
     assert_eq!((view.pages_settled, view.pages_skipped), (2, 2));
     fixture.finish([consumer]).await

@@ -19,7 +19,7 @@ async fn a_thousand_starts_at_once() -> Result<()> {
     let account = fixture.account("acme", json!({})).await?;
     let events = Listener::to_events(&fixture).await?;
     let key = ApiKey::generate();
-    fixture.store.create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(account.tenant, "test", &key.hash(), key.prefix()).await?;
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
         let program = fixture.producer_program()?;

@@ -29,7 +29,7 @@ impl World {
             settings: json!({}),
         };
         let connection =
-            self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
+            self.store.connections().put(&new, AccountChange::Unchanged, None, no_credentials).await?;
         let word = serde_json::to_value(status)?.as_str().context("a word")?.to_owned();
         let (over, fenced) =
             (status.is_terminal(), matches!(status, JobStatus::Cancelling | JobStatus::Cancelled));
@@ -73,11 +73,11 @@ impl World {
     async fn apply(&self, job: JobId, event: JobEvent) -> Result<()> {
         match event {
             JobEvent::Planned => {
-                if let Some(plannable) = self.store.plannable(job).await? {
-                    self.store.plan(&plannable, &plan(&plannable, None)?).await?;
+                if let Some(plannable) = self.store.jobs().plannable(job).await? {
+                    self.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?;
                 }
             }
-            JobEvent::AllDone { .. } => drop(self.store.finish(job).await?),
+            JobEvent::AllDone { .. } => drop(self.store.jobs().finish(job).await?),
             JobEvent::CancelRequested { .. } => {
                 let request = CancelRequest {
                     target: CancelTarget::Job(job),
@@ -87,13 +87,13 @@ impl World {
                     command: None,
                     keep_if_unknown: false,
                 };
-                self.store.cancel(&request).await?;
+                self.store.jobs().cancel(&request).await?;
             }
-            JobEvent::LastLeaseEnded => drop(self.store.end_cancel(job).await?),
-            JobEvent::CancelOverdue => drop(self.store.force_cancel(job).await?),
+            JobEvent::LastLeaseEnded => drop(self.store.jobs().end_cancel(job).await?),
+            JobEvent::CancelOverdue => drop(self.store.jobs().force_cancel(job).await?),
             JobEvent::Failed => {
                 let error = JobError::of_job("broken".to_owned());
-                self.store.fail(job, &error, FailRight::Job).await?;
+                self.store.jobs().fail(job, &error, FailRight::Job).await?;
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ impl World {
 async fn the_store_obeys_the_transition_function() -> Result<()> {
     let database = Database::create().await?;
     let store = Database::store_at(&database.url())?;
-    let tenant = store.create_tenant("acme", 16).await?.id;
+    let tenant = store.tenants().create("acme", 16).await?.id;
     let world = World { database, store, tenant };
     let events = [
         JobEvent::Planned,
@@ -124,7 +124,7 @@ async fn the_store_obeys_the_transition_function() -> Result<()> {
             }
             let job = world.job(state, event).await?;
             world.apply(job, event).await.with_context(|| format!("{state:?} {event:?}"))?;
-            let seen = world.store.job(job, None).await?.context("the job")?.status;
+            let seen = world.store.jobs().get(job, None).await?.context("the job")?.status;
             assert_eq!(seen, state.next(event).unwrap_or(state), "{state:?} {event:?}");
         }
     }
@@ -139,32 +139,32 @@ async fn the_store_obeys_the_transition_function() -> Result<()> {
 async fn only_an_active_job_is_paused_and_only_one_that_fell_short_is_resumed() -> Result<()> {
     let database = Database::create().await?;
     let store = Database::store_at(&database.url())?;
-    let tenant = store.create_tenant("acme", 16).await?.id;
+    let tenant = store.tenants().create("acme", 16).await?.id;
     let world = World { database, store, tenant };
     for state in JobStatus::ALL {
         let job = world.job(state, JobEvent::Failed).await?;
-        let paused = world.store.pause(job, None, None).await?;
-        let unpaused = world.store.unpause(job, None, None).await?;
+        let paused = world.store.jobs().pause(job, None, None).await?;
+        let unpaused = world.store.jobs().unpause(job, None, None).await?;
         let expected = match state.is_active() {
             true => PauseOutcome::Done { tenant, newly: true },
             false => PauseOutcome::NotActive { status: state },
         };
         assert_eq!((paused, unpaused), (expected, expected), "{state:?}");
 
-        let resumed = world.store.resume(job, None, None, |_| None).await?;
+        let resumed = world.store.jobs().resume(job, None, None, |_| None).await?;
         match state {
             JobStatus::Failed | JobStatus::Cancelled => {
                 let ResumeOutcome::Accepted { job: new, .. } = resumed else {
                     bail!("{state:?}: {resumed:?}")
                 };
-                let view = world.store.job(new, None).await?.context("the new job")?;
+                let view = world.store.jobs().get(new, None).await?.context("the new job")?;
                 assert_eq!((view.status, view.resumed_from), (JobStatus::Pending, Some(job)));
             }
             JobStatus::Pending | JobStatus::Running | JobStatus::Cancelling | JobStatus::Completed => {
                 assert_eq!(resumed, ResumeOutcome::NotEnded { status: state });
             }
         }
-        let seen = world.store.job(job, None).await?.context("the job")?;
+        let seen = world.store.jobs().get(job, None).await?.context("the job")?;
         assert_eq!((seen.status, seen.paused), (state, false), "the job is what it was");
     }
     let broken = world.store.broken_invariants().await?;

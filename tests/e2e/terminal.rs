@@ -44,8 +44,8 @@ async fn world(fixture: &Fixture) -> Result<(Account, String)> {
     let job = fixture.publish_start(account.connection).await?;
     fixture.until_over(job, JobStatus::Failed).await?;
     consumer.stop().await?;
-    fixture.store.create_api_key(account.tenant, "laptop", &[7; 32], "bh_x").await?;
-    fixture.store.put_user("somebody", Some(account.tenant), None).await?;
+    fixture.store.tenants().create_api_key(account.tenant, "laptop", &[7; 32], "bh_x").await?;
+    fixture.store.tenants().put_user("somebody", Some(account.tenant), None).await?;
     for change in [
         "alter table tenants drop constraint tenants_name_plain",
         "alter table connections drop constraint connections_name_plain",

@@ -119,7 +119,7 @@ async fn a_schema_that_is_ahead_is_served_unless_it_says_that_this_program_is_to
     let waits = fixture.publish_start(account.connection).await?;
     let late = Fixture::spawn(fixture.settings()?).await?;
     until_unready_for(&late, "too old for the database").await?;
-    assert!(fixture.store.job(waits, None).await?.is_none(), "it was consumed");
+    assert!(fixture.store.jobs().get(waits, None).await?.is_none(), "it was consumed");
 
     fixture.database.execute("update compatibility set serves_from = 3").await?;
     consumer.ready().await?;

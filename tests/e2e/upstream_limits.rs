@@ -116,7 +116,7 @@ async fn pauses_that_are_not_asked_for_grow_and_absurd_ones_are_a_day() -> Resul
         )
         .await?;
     for (name, job) in &jobs[1..] {
-        let view = fixture.store.job(*job, None).await?.context("the job")?;
+        let view = fixture.store.jobs().get(*job, None).await?.context("the job")?;
         assert_eq!(
             (view.status, view.counters.inserted),
             (JobStatus::Running, 10),

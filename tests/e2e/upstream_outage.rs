@@ -65,7 +65,7 @@ async fn an_upstream_that_is_down_is_waited_for() -> Result<()> {
         let job = start(&fixture, account.connection).await?;
         fixture.until_sql("select count(*) = 3 and min(attempts) > 6 from slices").await?;
         fixture.until_sql("select exists (select from slices where status = 'waiting')").await?;
-        let situation = fixture.store.situation(job, None).await?.context("the job")?;
+        let situation = fixture.store.jobs().situation(job, None).await?.context("the job")?;
         let waits: Vec<_> = explain(&situation).into_iter().filter(|reason| reason.code == "retry").collect();
         for wait in &waits {
             assert!(wait.text.contains("failed attempts since 20"), "{}", wait.text);
@@ -99,7 +99,7 @@ async fn a_page_that_fails_alone_is_at_fault() -> Result<()> {
         fixture.upstream.release();
         let cause = cause(&fixture, job).await?;
         assert!(cause.contains("of 3)") && cause.contains("resume the job"), "{cause}");
-        let view = fixture.store.job(job, None).await?.context("the job")?;
+        let view = fixture.store.jobs().get(job, None).await?.context("the job")?;
         assert_eq!(view.pages_settled, 4, "the other days are there");
 
         fixture.upstream.clear_scripts();

@@ -38,7 +38,7 @@ async fn the_end_the_total_and_the_page_size_are_whatever_the_upstream_makes_of_
         });
         let account = fixture.account(name, json!({})).await?;
         let job = to_the_second_page(&fixture, account).await?;
-        let view = fixture.store.job(job, None).await?.context("the job")?;
+        let view = fixture.store.jobs().get(job, None).await?.context("the job")?;
         assert_eq!((view.total, view.pages_settled), (first_total, 1), "{name}");
         assert_eq!(view.percent().is_some(), first_total.is_some(), "{name}");
         fixture.upstream.release();
@@ -53,7 +53,7 @@ async fn the_end_the_total_and_the_page_size_are_whatever_the_upstream_makes_of_
     let account = fixture.account("shrinking", json!({})).await?;
     let job = to_the_second_page(&fixture, account).await?;
     for page in 2..=10 {
-        let view = fixture.store.job(job, None).await?.context("the job")?;
+        let view = fixture.store.jobs().get(job, None).await?.context("the job")?;
         assert!(view.total.is_none_or(|total| total >= view.counters.processed()), "{view:#?}");
         assert!(view.percent().is_none_or(|percent| percent <= 100), "{view:#?}");
         let seen = fixture.upstream.seen();
@@ -109,6 +109,7 @@ async fn a_list_that_changes_between_pages_is_counted_as_it_was_served() -> Resu
     assert_eq!((view.counters.inserted, view.counters.processed(), view.total), (25, 25, Some(25)));
     let stored: BTreeSet<String> = fixture
         .store
+        .connections()
         .record_hashes(account.connection)
         .map_ok(|record| record.external_id)
         .try_collect()
@@ -163,6 +164,7 @@ async fn odd_records_cost_themselves_and_not_their_page() -> Result<()> {
     }
     let stored: BTreeSet<(String, Vec<u8>)> = fixture
         .store
+        .connections()
         .record_hashes(account.connection)
         .map_ok(|record| (record.external_id, record.hash))
         .try_collect()

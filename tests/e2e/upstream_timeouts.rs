@@ -23,7 +23,7 @@ async fn a_time_out_is_not_a_cancellation() -> Result<()> {
 
     let view = fixture.until_over(job, JobStatus::Completed).await?;
     assert_eq!((view.cancel_requested_at, view.error), (None, None));
-    let told = fixture.store.events_of(job).await?;
+    let told = fixture.store.events().of_job(job).await?;
     let told: Vec<_> = told.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(told, ["accepted", "started", "completed"], "never cancelling, never cancelled");
     let times = fixture.upstream.fetches();

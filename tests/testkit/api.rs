@@ -68,7 +68,7 @@ impl Api {
 /// A key of a tenant.
 pub async fn new_key(fixture: &Fixture, tenant: TenantId) -> Result<String> {
     let key = ApiKey::generate();
-    fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
     Ok(key.expose().to_owned())
 }
 

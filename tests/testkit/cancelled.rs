@@ -30,7 +30,7 @@ impl Fixture {
         .await?;
         ensure!(view.pages_settled == fence, "{} pages, fenced at {fence}", view.pages_settled);
 
-        let events = self.store.events_of(job).await?;
+        let events = self.store.events().of_job(job).await?;
         let last = events.last().context("nothing was told of the job")?;
         ensure!(last.kind == "cancelled", "the last word on the job is {last:?}");
         ensure!(last.data["reason"] == reason, "it is told without its reason: {last:?}");

@@ -118,7 +118,7 @@ impl Fixture {
 
     /// As [`Self::account`], at another address (through a proxy).
     pub async fn account_at(&self, name: &str, base_url: &str, settings: Value) -> Result<Account> {
-        let tenant = self.store.create_tenant(name, 16).await?.id;
+        let tenant = self.store.tenants().create(name, 16).await?.id;
         let mut merged = json!({ "page_size": 10 });
         for (key, value) in settings.as_object().context("settings are an object")? {
             merged[key] = value.clone();
@@ -138,9 +138,8 @@ impl Fixture {
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = self.keyring()?;
         self.store
-            .put_connection(new, AccountChange::Unchanged, None, |id| {
-                Ok(keyring.seal(&new.bound(id), credentials)?)
-            })
+            .connections()
+            .put(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(&new.bound(id), credentials)?))
             .await
     }
 
@@ -260,7 +259,7 @@ impl Fixture {
             schema: None,
             documents: Vec::new(),
         };
-        let outcome = self.store.start(&request).await?;
+        let outcome = self.store.jobs().start(&request).await?;
         ensure!(outcome == StartOutcome::Accepted(request.job), "the start is refused: {outcome:?}");
         Ok(request.job)
     }
@@ -307,7 +306,7 @@ impl Fixture {
         let mut last = None;
         let met = tokio::time::timeout(LONGEST, async {
             loop {
-                match self.store.job(job, None).await {
+                match self.store.jobs().get(job, None).await {
                     Ok(Some(view)) if enough(&view) => return anyhow::Ok(view),
                     Ok(Some(view)) => last = Some(view),
                     Ok(None) => {}
@@ -333,7 +332,7 @@ impl Fixture {
     pub async fn answer<T: DeserializeOwned>(&self, kind: CommandKind, command_id: &str) -> Result<T> {
         let answered = tokio::time::timeout(LONGEST, async {
             loop {
-                if let Some(answer) = self.store.command_answer(kind, command_id).await? {
+                if let Some(answer) = self.store.commands().answer(kind, command_id).await? {
                     return anyhow::Ok(answer);
                 }
                 tokio::time::sleep(LOOK).await;
@@ -357,6 +356,7 @@ impl Fixture {
     pub async fn exact(&self, account: Account, name: &str) -> Result<()> {
         let stored: BTreeMap<String, Vec<u8>> = self
             .store
+            .connections()
             .record_hashes(account.connection)
             .map_ok(|record| (record.external_id, record.hash))
             .try_collect()

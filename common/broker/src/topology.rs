@@ -166,12 +166,12 @@ pub(super) async fn delete_pages(
     bounded(limit, "delete a queue", delete).await.map(drop)
 }
 
-/// The names of all exchanges that [`Self::declare`] makes.
+/// The names of all exchanges that [`declare`] makes.
 pub fn exchange_names(topology: &Topology) -> impl Iterator<Item = String> {
     EXCHANGES.iter().map(|shape| topology.name(shape.word))
 }
 
-/// The names of all queues that [`Self::declare`] makes.
+/// The names of all queues that [`declare`] makes.
 pub fn queue_names(topology: &Topology) -> impl Iterator<Item = String> {
     QUEUES.iter().map(|word| topology.name(word))
 }

@@ -74,7 +74,7 @@ impl EventRelay {
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
-                () = self.store.told() => {}
+                () = self.store.next_transition() => {}
             }
             for delay in BUSY.delays().take(TRIES) {
                 match self.pass(None).await {
@@ -100,11 +100,11 @@ impl EventRelay {
     async fn pass(&self, progress: Option<Duration>) -> Result<RelayTurn, RelayError> {
         loop {
             let token = Uuid::new_v4();
-            let turn = self.store.take_relay(token, LEASE, progress).await?;
+            let turn = self.store.events().take_relay(token, LEASE, progress).await?;
             let RelayTurn::Ours { progress } = turn else { return Ok(turn) };
             let mut told = Published::default();
             let result = self.publish(progress, &mut told).await;
-            self.store.give_relay_back(token, &told.confirmed, &told.refused).await?;
+            self.store.events().give_relay_back(token, &told.confirmed, &told.refused).await?;
             result?;
             let dealt_with = told.confirmed.len() + told.refused.len();
             if i64::try_from(dealt_with).unwrap_or(i64::MAX) < self.batch {
@@ -122,10 +122,10 @@ impl EventRelay {
         let until = Instant::now() + PUBLISH_FOR;
         // Progress is read first: of a job whose start or end was written in between, it must not be told.
         let progress = match progress {
-            Some(turn) => self.store.progress(turn, PROGRESS_BATCH).await?,
+            Some(turn) => self.store.events().progress(turn, PROGRESS_BATCH).await?,
             None => Vec::new(),
         };
-        let events = self.store.unpublished_events(self.batch).await?;
+        let events = self.store.events().unpublished(self.batch).await?;
         let more = i64::try_from(events.len()).unwrap_or(i64::MAX) >= self.batch;
         let mut jobs: BTreeMap<JobId, Vec<JobEventRow>> = BTreeMap::new();
         for event in events {

@@ -1,6 +1,7 @@
 //! Commands that were applied: a repeat gets the first answer.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Commands;
 use crate::pool::Session;
 use protocol::command::Reply;
 use protocol::ids::{ConnectionId, JobId, TenantId};
@@ -220,19 +221,16 @@ impl Row<'_> {
     }
 }
 
-impl Store {
+impl Commands<'_> {
     /// The reply that a command was sent first, which is this one unless there was one before. A command that is not kept, or
     /// not any more, has this one.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
     pub async fn first_reply(
-        &self,
+        self,
         kind: CommandKind,
         command: &CommandIdentity,
         reply: Reply,
     ) -> Result<Reply, StoreError> {
-        let mut session = self.pool.acquire().await?;
+        let mut session = self.store.pool.acquire().await?;
         let stored = sqlx::query_scalar!(
             r#"update commands set answer = case when answer ? 'reply' then answer
                                                  else answer || jsonb_build_object('reply', $2::jsonb) end
@@ -246,11 +244,8 @@ impl Store {
     }
 
     /// What a command with this identifier was answered, once it has been applied: for its sender.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn command_answer<T: DeserializeOwned>(
-        &self,
+    pub async fn answer<T: DeserializeOwned>(
+        self,
         kind: CommandKind,
         id: &str,
     ) -> Result<Option<T>, StoreError> {
@@ -259,7 +254,7 @@ impl Store {
             id,
             kind.word()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(row.and_then(|row| serde_json::from_value(row.answer).ok()))
     }

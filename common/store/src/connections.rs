@@ -1,27 +1,13 @@
 //! Tenants, their API keys, and their connections.
 
+use super::StoreError;
 use super::slices::PoisonPolicy;
-use super::{Store, StoreError};
+use crate::handles::Connections;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, TenantId};
 use sealing::{Bound, KeyId, Sealed};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::HashSet;
-use uuid::Uuid;
-
-/// A tenant.
-#[derive(Clone, Debug, Serialize)]
-pub struct Tenant {
-    /// The tenant.
-    pub id: TenantId,
-    /// Its name, unique.
-    pub name: String,
-    /// How many of its slices are rung at a time.
-    pub max_slices: i32,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-}
 
 /// A connection to be made; its credentials are sealed once it is known which connection it will be.
 #[derive(Clone, Debug)]
@@ -111,158 +97,15 @@ impl ConnectionView {
     }
 }
 
-/// An API key as it is listed: never the key itself.
-#[derive(Clone, Debug, Serialize)]
-pub struct ApiKeyView {
-    /// The key's identifier.
-    pub id: Uuid,
-    /// What it is for.
-    pub name: String,
-    /// Its first characters.
-    pub prefix: String,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it was last used, to the minute.
-    pub last_used_at: Option<DateTime<Utc>>,
-    /// When it was revoked.
-    pub revoked_at: Option<DateTime<Utc>>,
-}
-
-impl Store {
-    /// Makes a tenant, or finds the one of that name (and sets its limit).
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn create_tenant(&self, name: &str, max_slices: i32) -> Result<Tenant, StoreError> {
-        Ok(sqlx::query_as!(
-            Tenant,
-            r#"insert into tenants (id, name, max_slices) values ($1, $2, $3)
-               on conflict (name) do update set max_slices = excluded.max_slices
-               returning id as "id: TenantId", name, max_slices, created_at"#,
-            TenantId::random().0,
-            name,
-            max_slices
-        )
-        .fetch_one(&self.pool)
-        .await?)
-    }
-
-    /// All tenants, by name.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
-        Ok(sqlx::query_as!(
-            Tenant,
-            r#"select id as "id: TenantId", name, max_slices, created_at from tenants order by name"#
-        )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
-    /// Stores the hash of a new API key.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] when there is no such tenant.
-    pub async fn create_api_key(
-        &self,
-        tenant: TenantId,
-        name: &str,
-        hash: &[u8; 32],
-        prefix: &str,
-    ) -> Result<Uuid, StoreError> {
-        let id = Uuid::now_v7();
-        sqlx::query!(
-            "insert into api_keys (id, tenant_id, name, hash, prefix) values ($1, $2, $3, $4, $5)",
-            id,
-            tenant.0,
-            name,
-            hash.as_slice(),
-            prefix
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(id)
-    }
-
-    /// The tenant of an API key, if the key is known and not revoked. Notes its use, at most once a minute.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn authenticate(&self, hash: &[u8; 32]) -> Result<Option<TenantId>, StoreError> {
-        Ok(sqlx::query_scalar!(
-            r#"with used as (
-                   update api_keys set last_used_at = now()
-                    where hash = $1 and revoked_at is null
-                      and (last_used_at is null or last_used_at < now() - interval '1 minute')
-               )
-               select tenant_id as "tenant: TenantId" from api_keys where hash = $1 and revoked_at is null"#,
-            hash.as_slice()
-        )
-        .fetch_optional(&self.pool)
-        .await?)
-    }
-
-    /// The parts in clear of every API key that is not revoked.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn key_prefixes(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar!("select prefix from api_keys where revoked_at is null")
-            .fetch_all(&self.pool)
-            .await?)
-    }
-
-    /// Those of these API keys, by their hashes, that are not revoked.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn good_keys(&self, hashes: &[[u8; 32]]) -> Result<HashSet<[u8; 32]>, StoreError> {
-        let asked: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
-        let good = sqlx::query_scalar!(
-            "select hash from api_keys where hash = any($1) and revoked_at is null",
-            asked.as_slice()
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(good.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
-    }
-
-    /// The API keys of a tenant.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKeyView>, StoreError> {
-        Ok(sqlx::query_as!(
-            ApiKeyView,
-            "select id, name, prefix, created_at, last_used_at, revoked_at from api_keys
-              where tenant_id = $1 order by created_at",
-            tenant.0
-        )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
-    /// Revokes an API key. False if there is none of that identifier.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn revoke_api_key(&self, key: Uuid) -> Result<bool, StoreError> {
-        let revoked =
-            sqlx::query!("update api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1", key)
-                .execute(&self.pool)
-                .await?;
-        Ok(revoked.rows_affected() == 1)
-    }
-
+impl Connections<'_> {
     /// Makes a connection, or changes the one of that name. `by` is who does. `seal` is given the connection's identifier,
     /// to which sealed credentials are bound, and may be called again should another caller make a connection of that name
     /// meanwhile.
     ///
     /// # Errors
     /// What `seal` says; [`StoreError::Refused`] when there is no such tenant.
-    pub async fn put_connection<E: From<StoreError>>(
-        &self,
+    pub async fn put<E: From<StoreError>>(
+        self,
         new: &NewConnection,
         account: AccountChange,
         by: Option<&str>,
@@ -280,8 +123,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] when there is no such tenant.
-    pub async fn create_connection(
-        &self,
+    pub async fn create(
+        self,
         id: ConnectionId,
         new: &NewConnection,
         by: Option<&str>,
@@ -303,13 +146,13 @@ impl Store {
             sealed.map(|sealed| sealed.ciphertext.as_slice()),
             by
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(made.rows_affected() == 1)
     }
 
     async fn connection_named(
-        &self,
+        self,
         tenant: TenantId,
         name: &str,
     ) -> Result<Option<ConnectionId>, StoreError> {
@@ -319,13 +162,13 @@ impl Store {
             tenant.0,
             name
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?)
     }
 
     /// False if the name belongs to another connection by now.
     async fn put_sealed(
-        &self,
+        self,
         id: ConnectionId,
         new: &NewConnection,
         account: AccountChange,
@@ -364,25 +207,19 @@ impl Store {
             account == AccountChange::Unsaid,
             matches!(account, AccountChange::New | AccountChange::Same)
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(put.rows_affected() == 1)
     }
 
     /// The connections of a tenant, or of all.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn connections(&self, tenant: Option<TenantId>) -> Result<Vec<ConnectionView>, StoreError> {
+    pub async fn list(self, tenant: Option<TenantId>) -> Result<Vec<ConnectionView>, StoreError> {
         self.read_connections(tenant, None).await
     }
 
     /// One connection of a tenant.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn connection(
-        &self,
+    pub async fn get(
+        self,
         connection: ConnectionId,
         tenant: TenantId,
     ) -> Result<Option<ConnectionView>, StoreError> {
@@ -391,11 +228,8 @@ impl Store {
 
     /// Connections of a tenant by name, after the one of a name if there is one: at most so many, and, since settings may be
     /// long, without them if they are not wanted.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn connections_by_name(
-        &self,
+    pub async fn list_by_name(
+        self,
         tenant: TenantId,
         after: Option<&str>,
         limit: i64,
@@ -416,12 +250,12 @@ impl Store {
             limit,
             with_settings
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     async fn read_connections(
-        &self,
+        self,
         tenant: Option<TenantId>,
         connection: Option<ConnectionId>,
     ) -> Result<Vec<ConnectionView>, StoreError> {
@@ -437,7 +271,7 @@ impl Store {
             tenant.map(|tenant| tenant.0),
             connection.map(|connection| connection.0)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 }

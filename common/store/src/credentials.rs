@@ -1,6 +1,7 @@
 //! Sealed credentials, as the rotation of keys sees them. The store never holds a key.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Connections;
 use protocol::ids::ConnectionId;
 use sealing::{Bound, KeyId, Sealed};
 use serde_json::Value;
@@ -39,42 +40,33 @@ pub struct Resealed {
     pub after: Sealed,
 }
 
-impl Store {
+impl Connections<'_> {
     /// The sealed credentials of a connection; `None` if it has none, or is not there.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn sealed_credentials(&self, connection: ConnectionId) -> Result<Option<Sealed>, StoreError> {
+    pub async fn sealed_credentials(self, connection: ConnectionId) -> Result<Option<Sealed>, StoreError> {
         let row = sqlx::query!(
             r#"select credentials_key as "key!", credentials_nonce as "nonce!", credentials as "ciphertext!"
                  from connections where id = $1 and credentials_key is not null"#,
             connection.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(row.and_then(|row| Sealed::from_columns(&row.key, &row.nonce, row.ciphertext)))
     }
 
     /// How many connections' credentials each key seals.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn credentials_keys(&self) -> Result<Vec<(KeyId, i64)>, StoreError> {
+    pub async fn credentials_keys(self) -> Result<Vec<(KeyId, i64)>, StoreError> {
         let rows = sqlx::query!(
             r#"select credentials_key as "key!: KeyId", count(*) as "connections!" from connections
                 where credentials_key is not null group by credentials_key order by credentials_key"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         Ok(rows.into_iter().map(|row| (row.key, row.connections)).collect())
     }
 
     /// Credentials that another key than `current` seals, in the order of their connections, from behind `after` on.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn sealed_with_other_keys(
-        &self,
+        self,
         current: KeyId,
         after: Option<ConnectionId>,
         limit: i64,
@@ -89,7 +81,7 @@ impl Store {
             after.map(|after| after.0),
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         let sealed = rows.into_iter().filter_map(|row| {
             let sealed = Sealed::from_columns(&row.key, &row.nonce, row.ciphertext)?;
@@ -104,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing was changed then.
-    pub async fn reseal(&self, batch: &[Resealed]) -> Result<u64, StoreError> {
+    pub async fn reseal(self, batch: &[Resealed]) -> Result<u64, StoreError> {
         let ids: Vec<_> = batch.iter().map(|one| one.connection.0).collect();
         let read: Vec<_> = batch.iter().map(|one| one.before.nonce.to_vec()).collect();
         let keys: Vec<_> = batch.iter().map(|one| one.after.key.as_bytes().to_vec()).collect();
@@ -128,7 +120,7 @@ impl Store {
             &nonces,
             &ciphertexts
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(changed.rows_affected())
     }

@@ -1,7 +1,8 @@
 //! Job events: written in the transaction of the transition that they tell, published from here at least once, and in
-//! that order; see [`relay`].
+//! that order; see the crate `relay`.
 
 use super::{Store, StoreError};
+use crate::handles::Events;
 use crate::pool::Session;
 use chrono::{DateTime, Utc};
 use protocol::contract::{EventData, EventKind, EventMessage, JobCounters};
@@ -70,7 +71,7 @@ impl JobEventRow {
     }
 }
 
-/// A turn at telling progress: no two of them begin within the time that [`Store::take_relay`] was given.
+/// A turn at telling progress: no two of them begin within the time that [`Events::take_relay`] was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgressTurn {
     /// When the last turn began.
@@ -144,14 +145,11 @@ pub(super) async fn record_rejected(
     Ok(())
 }
 
-impl Store {
+impl Events<'_> {
     /// Takes the relay of events for `lease`, if nobody has it and there is something to publish. `token` is a fresh one.
     /// With `progress`, also to tell progress, if nobody has within that time.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
     pub async fn take_relay(
-        &self,
+        self,
         token: Uuid,
         lease: Duration,
         progress: Option<Duration>,
@@ -163,7 +161,7 @@ impl Store {
             progress.unwrap_or_default().as_secs_f64() * 1000.0,
             progress.is_some()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?;
         let progress = row.since.zip(row.at).map(|(since, at)| ProgressTurn { since, at });
         Ok(match (row.taken, row.waiting) {
@@ -180,7 +178,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; the events are then published once more.
     pub async fn give_relay_back(
-        &self,
+        self,
         token: Uuid,
         published: &[i64],
         refused: &[i64],
@@ -197,16 +195,13 @@ impl Store {
             published,
             refused
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }
 
     /// The oldest events that were not published yet.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unpublished_events(&self, limit: i64) -> Result<Vec<JobEventRow>, StoreError> {
+    pub async fn unpublished(self, limit: i64) -> Result<Vec<JobEventRow>, StoreError> {
         Ok(sqlx::query_as!(
             JobEventRow,
             r#"select e.id, e.job_id as "job: JobId", coalesce(e.tenant_id, j.tenant_id) as "tenant?: TenantId",
@@ -217,17 +212,14 @@ impl Store {
                 where e.published_at is null and (e.again_at is null or e.again_at <= now()) order by e.id limit $1"#,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// The progress of running jobs that have settled a page since the last turn; at most `limit` of them.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn progress(&self, turn: ProgressTurn, limit: i64) -> Result<Vec<EventMessage>, StoreError> {
+    pub async fn progress(self, turn: ProgressTurn, limit: i64) -> Result<Vec<EventMessage>, StoreError> {
         let rows = sqlx::query_file!("src/sql/progress.sql", turn.since, limit, turn.at)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.store.pool)
             .await?;
         let messages = rows.into_iter().map(|row| EventMessage {
             job_id: row.job,
@@ -244,22 +236,16 @@ impl Store {
     }
 
     /// All events of a job, oldest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn events_of(&self, job: JobId) -> Result<Vec<JobEventRow>, StoreError> {
-        self.events_after(job, None, 0, i64::MAX).await
+    pub async fn of_job(self, job: JobId) -> Result<Vec<JobEventRow>, StoreError> {
+        self.after(job, None, 0, i64::MAX).await
     }
 
     /// The events of a job after the one with this id (0: from the first), oldest first, at most `limit`.
     ///
     /// Ids grow along a job's transitions, each of which holds the job's row, so that none can appear behind one that was
     /// read.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn events_after(
-        &self,
+    pub async fn after(
+        self,
         job: JobId,
         tenant: Option<TenantId>,
         after: i64,
@@ -281,30 +267,33 @@ impl Store {
             limit,
             tenant.map(|tenant| tenant.0)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// The trace of the command that a job obeys, if it had one. None if there is no such job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn traceparent(&self, job: JobId) -> Result<Option<Option<String>>, StoreError> {
+    pub async fn traceparent(self, job: JobId) -> Result<Option<Option<String>>, StoreError> {
         Ok(sqlx::query_scalar!("select traceparent from jobs where id = $1", job.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.store.pool)
             .await?)
     }
+}
 
-    /// Waits until this store (or one that [shares](Self::telling) with it) has committed a transition since the last
+impl Store {
+    /// Waits until this store (or one that [shares](Self::sharing_transitions_with) with it) has committed a transition since the last
     /// call. Only a hint: another process's transitions are not seen.
-    pub async fn told(&self) {
-        self.told.notified().await;
+    pub async fn next_transition(&self) {
+        self.transitions.notified().await;
     }
 
     /// The same store, whose transitions wake whoever waits for those of `other`, and whose sessions are given up together with
     /// those of `other`.
     #[must_use]
-    pub fn telling(self, other: &Self) -> Self {
-        Self { told: std::sync::Arc::clone(&other.told), pool: self.pool.beside(&other.pool), ..self }
+    pub fn sharing_transitions_with(self, other: &Self) -> Self {
+        Self {
+            transitions: std::sync::Arc::clone(&other.transitions),
+            pool: self.pool.beside(&other.pool),
+            ..self
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What `backhaul doctor` asks of the database. Reads only.
 
 use super::migrations::{NUMBERED, REPEATABLE};
-use super::{SCHEMA, Store, StoreError};
+use super::{SCHEMA, StoreError};
+use crate::handles::Inspection;
+use crate::handles::Workers;
 use chrono::{DateTime, Utc};
 use protocol::ids::WorkerId;
 
@@ -65,12 +67,12 @@ pub struct DutyRow {
     pub error: Option<String>,
 }
 
-impl Store {
+impl Inspection<'_> {
     /// The server's version, limits and clock.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn server(&self) -> Result<Server, StoreError> {
+    pub async fn about(self) -> Result<Server, StoreError> {
         Ok(sqlx::query_as!(
             Server,
             r#"select current_setting('server_version') as "version!",
@@ -80,28 +82,22 @@ impl Store {
                       (select count(*) from pg_stat_activity where backend_type = 'client backend') as "sessions!",
                       clock_timestamp() as "now!""#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?)
     }
 
     /// Whether this user may use the schema; none if there is no such schema.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn may_use_schema(&self) -> Result<Option<bool>, StoreError> {
+    pub async fn may_use_schema(self) -> Result<Option<bool>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select has_schema_privilege(oid, 'usage') as "usable!" from pg_namespace where nspname = $1"#,
             SCHEMA
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?)
     }
 
     /// What this user may not do to the tables: `jobs: insert, update`.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn lacking_privileges(&self) -> Result<Vec<String>, StoreError> {
+    pub async fn lacking_privileges(self) -> Result<Vec<String>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select c.relname || ': ' || string_agg(p.privilege, ', ') as "lacking!"
                  from pg_class c cross join unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
@@ -110,59 +106,47 @@ impl Store {
                   and not has_table_privilege(c.oid, p.privilege)
                 group by c.relname order by c.relname"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// What sessions set when they begin and is not in effect: `lock_timeout is 0, not 5000`. Somebody between here and the
     /// server has dropped it, or set something else.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn settings_not_in_effect(&self) -> Result<Vec<String>, StoreError> {
-        let names: Vec<_> = self.settings.iter().map(|(name, _)| (*name).to_owned()).collect();
+    pub async fn settings_not_in_effect(self) -> Result<Vec<String>, StoreError> {
+        let names: Vec<_> = self.store.settings.iter().map(|(name, _)| (*name).to_owned()).collect();
         let found = sqlx::query!(
             r#"select name as "name!", setting as "setting!" from pg_settings where name = any($1)"#,
             &names
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         let differs = |(name, wanted): &(&str, String)| {
             let found = found.iter().find(|row| row.name == *name).map(|row| row.setting.as_str());
             (found != Some(wanted.as_str()))
                 .then(|| format!("{name} is {}, not {wanted}", found.unwrap_or("not known")))
         };
-        Ok(self.settings.iter().filter_map(differs).collect())
+        Ok(self.store.settings.iter().filter_map(differs).collect())
     }
 
     /// Who else may use what is ours, though nobody has said so of that role and this schema: everybody, or a role that
     /// default privileges name. `anon: usage of the schema, 34 tables and views`.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn open_to_others(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_file_scalar!("src/sql/open_to_others.sql").fetch_all(&self.pool).await?)
+    pub async fn open_to_others(self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_file_scalar!("src/sql/open_to_others.sql").fetch_all(&self.store.pool).await?)
     }
 
     /// This user, as SQL writes it.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn database_user(&self) -> Result<String, StoreError> {
+    pub async fn database_user(self) -> Result<String, StoreError> {
         Ok(sqlx::query_scalar!(r#"select quote_ident(current_user) as "user!""#)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.store.pool)
             .await?)
     }
 
     /// How the migrations that were applied differ from this program's.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn migration_state(&self) -> Result<MigrationState, StoreError> {
+    pub async fn migration_state(self) -> Result<MigrationState, StoreError> {
         let ours = || NUMBERED.iter().filter(|migration| migration.migration_type.is_up_migration());
         // Not checked when this is compiled: the table is sqlx's own.
         let applied = "select version, checksum, success from _sqlx_migrations order by version";
-        let applied = sqlx::query_as::<_, (i64, Vec<u8>, bool)>(applied).fetch_all(&self.pool).await;
+        let applied = sqlx::query_as::<_, (i64, Vec<u8>, bool)>(applied).fetch_all(&self.store.pool).await;
         let applied = match applied {
             Err(error) if is_missing_table(&error) => Vec::new(),
             applied => applied?,
@@ -186,14 +170,15 @@ impl Store {
             applied.iter().map(|(version, ..)| *version).filter(|version| !NUMBERED.version_exists(*version));
         state.unknown = unknown.collect();
         if state.missing.is_empty() {
-            let serves_from =
-                sqlx::query_scalar!("select serves_from from compatibility").fetch_one(&self.pool).await?;
+            let serves_from = sqlx::query_scalar!("select serves_from from compatibility")
+                .fetch_one(&self.store.pool)
+                .await?;
             let newest = ours().map(|migration| migration.version).max().unwrap_or_default();
             state.too_old = (serves_from > newest).then_some(serves_from);
         }
         // The first migration makes the table that is asked.
         let repeated =
-            sqlx::query!("select name, hash from repeatable_migrations").fetch_all(&self.pool).await?;
+            sqlx::query!("select name, hash from repeatable_migrations").fetch_all(&self.store.pool).await?;
         let outdated = REPEATABLE
             .iter()
             .filter(|file| !repeated.iter().any(|row| row.name == file.name && row.hash == file.hash()));
@@ -201,32 +186,28 @@ impl Store {
         Ok(state)
     }
 
+    /// How long ago each duty of the sweeper succeeded.
+    pub async fn duties(self) -> Result<Vec<DutyRow>, StoreError> {
+        Ok(sqlx::query_as!(
+            DutyRow,
+            r#"select duty, extract(epoch from now() - succeeded_at)::float8 as succeeded_seconds_ago, error
+                 from sweeps order by duty"#
+        )
+        .fetch_all(&self.store.pool)
+        .await?)
+    }
+}
+
+impl Workers<'_> {
     /// The consumer processes that have not said that they ended, the most recently heard of first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn workers_running(&self) -> Result<Vec<WorkerRow>, StoreError> {
+    pub async fn running(self) -> Result<Vec<WorkerRow>, StoreError> {
         Ok(sqlx::query_as!(
             WorkerRow,
             r#"select id as "id: WorkerId", host, pid, namespace, keys,
                       extract(epoch from now() - seen_at)::float8 as "silent_seconds!"
                  from workers where stopped_at is null order by seen_at desc limit 1000"#
         )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
-    /// How long ago each duty of the sweeper succeeded.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn duties(&self) -> Result<Vec<DutyRow>, StoreError> {
-        Ok(sqlx::query_as!(
-            DutyRow,
-            r#"select duty, extract(epoch from now() - succeeded_at)::float8 as succeeded_seconds_ago, error
-                 from sweeps order by duty"#
-        )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 }

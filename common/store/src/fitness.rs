@@ -47,7 +47,7 @@ impl Store {
         if !whole {
             return Ok(Ok(()));
         }
-        let MigrationState { missing, unfinished, too_old, .. } = self.migration_state().await?;
+        let MigrationState { missing, unfinished, too_old, .. } = self.inspection().migration_state().await?;
         Ok(match unfinished {
             Some(unfinished) => Err(Unfit::Unfinished(unfinished)),
             None if !missing.is_empty() => Err(Unfit::Behind(missing)),

@@ -1,15 +1,17 @@
 //! The one connection of a tenant that its agency historical sync pulls.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Connections;
 use protocol::ids::{ConnectionId, TenantId};
 
-impl Store {
+impl Connections<'_> {
     /// Makes a connection its tenant's designated one, in the place of another.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn designate(&self, tenant: TenantId, connection: ConnectionId) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn designate_for_historical_sync(
+        self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         // Two designations of one tenant wait for each other here, before either holds a connection.
         sqlx::query!("select id from tenants where id = $1 for no key update", tenant.0)
             .fetch_optional(&mut *transaction)
@@ -33,16 +35,13 @@ impl Store {
     }
 
     /// The tenant's designated connection, if it has one.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn historical_connection(&self, tenant: TenantId) -> Result<Option<ConnectionId>, StoreError> {
+    pub async fn for_historical_sync(self, tenant: TenantId) -> Result<Option<ConnectionId>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select id as "id: ConnectionId" from connections
                 where tenant_id = $1 and historical_sync and deleted_at is null"#,
             tenant.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?)
     }
 }

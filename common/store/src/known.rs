@@ -1,7 +1,8 @@
 //! What is known of a connection's upstream, for whoever wants to see it: how far, with which settings, and which records are
 //! left to be stored.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Connections;
 use chrono::{DateTime, Utc};
 use protocol::ids::ConnectionId;
 use serde::{Deserialize, Serialize};
@@ -107,12 +108,9 @@ pub struct StragglerQuery {
     pub limit: u16,
 }
 
-impl Store {
+impl Connections<'_> {
     /// How far a connection's list is known; none while nothing is.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn known(&self, connection: ConnectionId) -> Result<Option<KnownView>, StoreError> {
+    pub async fn known(self, connection: ConnectionId) -> Result<Option<KnownView>, StoreError> {
         Ok(sqlx::query_as!(
             KnownView,
             r#"select c.scope, c.fingerprint, c.canonical, s.known_from, s.known_to as "known_to!",
@@ -124,16 +122,13 @@ impl Store {
                 where s.connection_id = $1 and s.stream = 'main'"#,
             connection.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?)
     }
 
     /// The settings that jobs of a connection were planned with, the oldest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn settings_versions(
-        &self,
+        self,
         connection: ConnectionId,
     ) -> Result<Vec<SettingsVersion>, StoreError> {
         Ok(sqlx::query_as!(
@@ -142,16 +137,13 @@ impl Store {
                from settings_versions where connection_id = $1 and stream = 'main' order by version",
             connection.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// Stragglers of a connection, by their ids.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn stragglers(
-        &self,
+        self,
         connection: ConnectionId,
         query: &StragglerQuery,
     ) -> Result<Vec<StragglerView>, StoreError> {
@@ -167,7 +159,7 @@ impl Store {
             query.closed,
             i64::from(query.limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 }

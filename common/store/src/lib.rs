@@ -1,4 +1,7 @@
-//! The store: the only module that holds SQL. Postgres is the truth; every method is one transaction.
+//! The store: the only crate that holds SQL. Postgres is the truth; every method is one transaction.
+//!
+//! Every method fails when the database cannot be reached, refuses, or does not answer in time ([`StoreError`] tells which);
+//! their documentation names only what else can go wrong.
 
 pub mod batches;
 pub mod commands;
@@ -8,6 +11,7 @@ mod error;
 pub mod events;
 pub mod examine;
 mod fitness;
+mod handles;
 mod historical_sync;
 pub mod jobs;
 pub mod known;
@@ -21,12 +25,16 @@ pub mod schemas;
 mod session;
 pub mod slices;
 pub mod sweep;
+pub mod tenants;
 pub mod traces;
 pub mod users;
 pub mod workers;
 
 pub use error::{SessionLimits, StoreError};
 pub use fitness::Unfit;
+pub use handles::{
+    Commands, Connections, Events, Inspection, Jobs, Schemas, Slices, Sweeps, Tenants, Workers,
+};
 pub use migrations::MigrationStep;
 use session::Beginning;
 pub use session::SCHEMA;
@@ -42,8 +50,8 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
-    /// Woken after every transition of a job; see [`Store::told`].
-    told: Arc<Notify>,
+    /// Woken after every transition of a job; see [`Store::next_transition`].
+    transitions: Arc<Notify>,
     /// What each session sets when it begins.
     settings: Arc<[(&'static str, String)]>,
 }
@@ -94,13 +102,13 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let connector = Connector::new(url, name, beginning.statement).map_err(StoreError::Url)?;
         let pool = Pool::new(connector, max_connections, limits);
-        Ok(Self { pool, told: Arc::default(), settings: beginning.settings.into() })
+        Ok(Self { pool, transitions: Arc::default(), settings: beginning.settings.into() })
     }
 
     /// Commits a transaction that may have told a transition, and wakes whoever publishes that.
     async fn commit_told(&self, transaction: Transaction) -> Result<(), StoreError> {
         transaction.commit().await?;
-        self.told.notify_one();
+        self.transitions.notify_one();
         Ok(())
     }
 
@@ -122,9 +130,6 @@ impl Store {
     }
 
     /// Rows that break an invariant, in words. Empty unless there is a defect, or somebody changed the data by hand.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn broken_invariants(&self) -> Result<Vec<String>, StoreError> {
         let rows = sqlx::query!(
             r#"select invariant as "invariant!", subject as "subject!", problem as "problem!" from broken_invariants()"#

@@ -1,6 +1,7 @@
 //! Limits of a connection, held over the whole fleet: pages in flight, and requests per second.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Connections;
 use protocol::ids::{ConnectionId, TenantId};
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ pub enum Admission {
     NotBefore(Duration),
 }
 
-impl Store {
+impl Connections<'_> {
     /// Sets a connection's limits. They hold for pages begun from now on; of slices that are under way too many wait
     /// after the page in flight. False if the tenant has no such connection.
     ///
     /// # Errors
     /// [`StoreError::Refused`] when a limit is out of its range.
-    pub async fn limit_connection(
-        &self,
+    pub async fn set_limits(
+        self,
         tenant: TenantId,
         connection: ConnectionId,
         limits: ConnectionLimits,
@@ -42,32 +43,26 @@ impl Store {
             limits.pages_in_flight,
             limits.requests_per_second
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(limited.rows_affected() == 1)
     }
 
     /// For how much longer the upstream of a connection wants to be left alone; `None` if it may be asked.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn rest_left(&self, connection: ConnectionId) -> Result<Option<Duration>, StoreError> {
+    pub async fn rest_left(self, connection: ConnectionId) -> Result<Option<Duration>, StoreError> {
         let left = sqlx::query_scalar!(
             r#"select extract(epoch from paused_until - now())::float8 as "left!" from connections
                 where id = $1 and paused_until > now() and isfinite(paused_until)"#,
             connection.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(left.map(seconds))
     }
 
     /// Asks for the time of a page's request, at most `most` ahead. Times that were given and not used are lost.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
     pub async fn admit_request(
-        &self,
+        self,
         connection: ConnectionId,
         most: Duration,
     ) -> Result<Admission, StoreError> {
@@ -86,7 +81,7 @@ impl Store {
             connection.0,
             most.as_secs_f64() * 1000.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         if let Some(after) = after {
             return Ok(Admission::After(seconds(after)));
@@ -96,7 +91,7 @@ impl Store {
                 where id = $1 and requests_per_second is not null and isfinite(next_request_at)"#,
             connection.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         // Without a limit by now, at once.
         Ok(wait.map_or(Admission::After(Duration::ZERO), |wait| Admission::NotBefore(seconds(wait))))

@@ -1,6 +1,7 @@
 //! Reading what was imported.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Connections;
 use futures::{Stream, TryStreamExt};
 use protocol::ids::ConnectionId;
 
@@ -13,18 +14,18 @@ pub struct RecordHash {
     pub hash: Vec<u8>,
 }
 
-impl Store {
+impl<'a> Connections<'a> {
     /// The identity and content hash of every record of a connection, in no order: what an exactness check compares.
     pub fn record_hashes(
-        &self,
+        self,
         connection: ConnectionId,
-    ) -> impl Stream<Item = Result<RecordHash, StoreError>> + '_ {
+    ) -> impl Stream<Item = Result<RecordHash, StoreError>> + 'a {
         sqlx::query_as!(
             RecordHash,
             "select external_id, hash from records where connection_id = $1 and deleted_at is null",
             connection.0
         )
-        .fetch(&self.pool)
+        .fetch(&self.store.pool)
         .map_err(StoreError::from)
     }
 }

@@ -1,8 +1,9 @@
 //! Deleting a connection: it is marked, and its job cancelled, at once; its rows go later, batch by batch, when nothing of
 //! it is in anybody's hands.
 
+use super::StoreError;
 use super::jobs::{CancelOutcome, CancelRequest, CancelTarget, fence};
-use super::{Store, StoreError};
+use crate::handles::Connections;
 use crate::pool::Session;
 use protocol::ids::{ConnectionId, JobId, TenantId};
 
@@ -33,19 +34,19 @@ pub enum Removed {
 /// Slices that one batch removes at most.
 const SLICES: i64 = 200;
 
-impl Store {
+impl Connections<'_> {
     /// Marks a connection as deleted and cancels its active jobs. From the commit on nothing is started on it and nothing
     /// of it is settled.
     ///
     /// # Errors
     /// When the database cannot be written; the deletion may or may not have happened, and may be repeated.
-    pub async fn delete_connection(
-        &self,
+    pub async fn delete(
+        self,
         connection: ConnectionId,
         tenant: TenantId,
         requested_by: Option<String>,
     ) -> Result<DeleteOutcome, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         // Starts and resumes take the same lock: what they have made is seen below.
         let marked = sqlx::query!(
             "update connections set deleted_at = now() where id = $1 and tenant_id = $2 and deleted_at is null",
@@ -94,8 +95,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; the batch is removed later.
-    pub async fn remove_deleted(&self, batch: i64) -> Result<Removed, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn remove_deleted(self, batch: i64) -> Result<Removed, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let connection = sqlx::query_scalar!(
             r#"select c.id as "id: ConnectionId" from connections c
                 where c.deleted_at is not null
@@ -127,8 +128,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; the batch is removed later.
-    pub async fn remove_working_rows(&self, batch: i64) -> Result<Removed, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn remove_working_rows(self, batch: i64) -> Result<Removed, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let over = sqlx::query_scalar!(
             r#"select d.job_id as "job: JobId" from checks d
                 where not exists (select from jobs j

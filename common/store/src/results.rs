@@ -1,6 +1,7 @@
 //! Results of jobs: the page log, which says what became of each record, beside the records as they are stored now.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Jobs;
 use futures::TryStreamExt;
 use protocol::ids::{ConnectionId, JobId};
 
@@ -57,12 +58,9 @@ pub struct ResultRows {
     pub more: bool,
 }
 
-impl Store {
+impl Jobs<'_> {
     /// The job and those that it goes on from, the first one first. Empty if there is no such job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn chain(&self, job: JobId) -> Result<Vec<JobId>, StoreError> {
+    pub async fn resumed_from(self, job: JobId) -> Result<Vec<JobId>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"with recursive chain as (
                    select id, resumed_from, 0 as back from jobs where id = $1
@@ -71,24 +69,21 @@ impl Store {
                select id as "id!: JobId" from chain order by back desc"#,
             job.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
-    /// Rows of the results of a [chain](Self::chain) of jobs of a connection, after a place; at most `limit`, and fewer if
+    /// Rows of the results of a [chain](Self::resumed_from) of jobs of a connection, after a place; at most `limit`, and fewer if
     /// they are large. What is committed between two reads comes after what was read, so nothing is met twice or missed.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn results(
-        &self,
+        self,
         chain: &[JobId],
         connection: ConnectionId,
         after: Option<ResultPlace>,
         limit: u16,
     ) -> Result<ResultRows, StoreError> {
         let chain: Vec<_> = chain.iter().map(|job| job.0).collect();
-        let mut session = self.pool.acquire().await?;
+        let mut session = self.store.pool.acquire().await?;
         let mut found = sqlx::query_file!(
             "src/sql/results.sql",
             &chain,

@@ -1,6 +1,7 @@
 //! Schemas, which each tenant has of its own. They are made and read, and never changed.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Schemas;
 use chrono::{DateTime, Utc};
 use protocol::ids::{SchemaId, TenantId};
 use protocol::schema::Fields;
@@ -32,17 +33,9 @@ impl From<Row> for Schema {
     }
 }
 
-impl Store {
+impl Schemas<'_> {
     /// Makes a schema.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn create_schema(
-        &self,
-        tenant: TenantId,
-        name: &str,
-        fields: &Fields,
-    ) -> Result<Schema, StoreError> {
+    pub async fn create(self, tenant: TenantId, name: &str, fields: &Fields) -> Result<Schema, StoreError> {
         Ok(sqlx::query_as!(
             Row,
             r#"insert into schemas (id, tenant_id, name, fields) values ($1, $2, $3, $4)
@@ -52,16 +45,13 @@ impl Store {
             name,
             Json(fields) as Json<&Fields>
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?
         .into())
     }
 
     /// A schema of the tenant.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn schema(&self, tenant: TenantId, schema: SchemaId) -> Result<Option<Schema>, StoreError> {
+    pub async fn get(self, tenant: TenantId, schema: SchemaId) -> Result<Option<Schema>, StoreError> {
         let row = sqlx::query_as!(
             Row,
             r#"select id as "id: SchemaId", name, fields as "fields: Json<Fields>", created_at
@@ -69,17 +59,14 @@ impl Store {
             schema.0,
             tenant.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(row.map(Schema::from))
     }
 
     /// Schemas of the tenant, newest first, after one that was made then.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn schemas(
-        &self,
+    pub async fn list(
+        self,
         tenant: TenantId,
         after: Option<(DateTime<Utc>, SchemaId)>,
         limit: i64,
@@ -95,21 +82,18 @@ impl Store {
             after.map(|(_, id)| id.0),
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         Ok(rows.into_iter().map(Schema::from).collect())
     }
 
     /// How many schemas the tenant has.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn count_schemas(&self, tenant: TenantId) -> Result<i64, StoreError> {
+    pub async fn count(self, tenant: TenantId) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select count(*) as "schemas!" from schemas where tenant_id = $1"#,
             tenant.0
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?)
     }
 }

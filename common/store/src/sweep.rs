@@ -1,7 +1,8 @@
 //! What the sweeper asks of the store. Every duty is idempotent and may run in several processes at once: rows that
 //! another process is at are skipped, and a batch bounds each.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Sweeps;
 use chrono::{DateTime, Utc};
 use configuration::JobsConfig;
 use protocol::ids::{JobId, TenantId, WorkerId};
@@ -43,13 +44,10 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-impl Store {
+impl Sweeps<'_> {
     /// Ends leases whose holders do not renew them.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn expire_leases(&self, limit: i64) -> Result<Vec<Expired>, StoreError> {
-        let rows = sqlx::query_file!("src/sql/expire.sql", limit).fetch_all(&self.pool).await?;
+    pub async fn expire_leases(self, limit: i64) -> Result<Vec<Expired>, StoreError> {
+        let rows = sqlx::query_file!("src/sql/expire.sql", limit).fetch_all(&self.store.pool).await?;
         Ok(rows
             .into_iter()
             .map(|row| match row.open {
@@ -62,21 +60,15 @@ impl Store {
     }
 
     /// Rings slices again whose doorbells were lost.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn rering_lost(&self, limit: i64) -> Result<Vec<Ring>, StoreError> {
-        Ok(sqlx::query_file_as!(Ring, "src/sql/rering.sql", limit).fetch_all(&self.pool).await?)
+    pub async fn rering_lost(self, limit: i64) -> Result<Vec<Ring>, StoreError> {
+        Ok(sqlx::query_file_as!(Ring, "src/sql/rering.sql", limit).fetch_all(&self.store.pool).await?)
     }
 
     /// Admits a marker, one per `every` over the whole fleet, while anything is rung: the next one, or the last one once
     /// more if that is still out, since it may be lost. Returns its number.
     ///
     /// A copy of a marker that is merely late changes nothing when it comes back.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn admit_marker(&self, every: Duration) -> Result<Option<i64>, StoreError> {
+    pub async fn admit_marker(self, every: Duration) -> Result<Option<i64>, StoreError> {
         Ok(sqlx::query_scalar!(
             "update markers set published = published + (returned = published)::int, published_at = now()
               where published_at + $1::float8 * interval '1 ms' <= now()
@@ -84,7 +76,7 @@ impl Store {
              returning published",
             millis(every)
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?)
     }
 
@@ -92,21 +84,18 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; keep the marker and try again.
-    pub async fn marker_returned(&self, number: i64) -> Result<(), StoreError> {
+    pub async fn marker_returned(self, number: i64) -> Result<(), StoreError> {
         sqlx::query!(
             "update markers set returned = least($1, published) where returned < least($1, published)",
             number
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }
 
     /// Cancelling jobs that can end: without a lease, or past the deadline after the request.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn cancels_due(&self, deadline: Duration, limit: i64) -> Result<Vec<CancelDue>, StoreError> {
+    pub async fn cancels_due(self, deadline: Duration, limit: i64) -> Result<Vec<CancelDue>, StoreError> {
         Ok(sqlx::query_as!(
             CancelDue,
             r#"select j.id as "job: JobId", cancel_requested_at + $1::float8 * interval '1 ms' <= now() as "overdue!"
@@ -118,15 +107,12 @@ impl Store {
             millis(deadline),
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// Running jobs whose slices are all done: their finish was lost.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unfinished(&self, limit: i64) -> Result<Vec<JobId>, StoreError> {
+    pub async fn unfinished(self, limit: i64) -> Result<Vec<JobId>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select j.id as "id: JobId" from jobs j
                 where j.status = 'running'
@@ -134,16 +120,13 @@ impl Store {
                 order by j.created_at limit $1"#,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// Running jobs that have outgrown a limit, and which one in words. A limit of 0 is none.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn overgrown(
-        &self,
+        self,
         limits: &JobsConfig,
         limit: i64,
     ) -> Result<Vec<(JobId, String)>, StoreError> {
@@ -169,16 +152,13 @@ impl Store {
             limits.max_age.as_secs_f64() * 1000.0,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         Ok(rows.into_iter().map(|row| (row.id, row.over)).collect())
     }
 
     /// Pending jobs whose start command was not confirmed, or got lost after that.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unplanned(&self, unconfirmed: Duration, limit: i64) -> Result<Vec<JobId>, StoreError> {
+    pub async fn unplanned(self, unconfirmed: Duration, limit: i64) -> Result<Vec<JobId>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select id as "id: JobId" from jobs
                 where status = 'pending' and created_at + $1::float8 * interval '1 ms' <= now()
@@ -186,15 +166,12 @@ impl Store {
             millis(unconfirmed),
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// Tenants with slices that wait for their turn, or whose back-off is over.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn tenants_wanting(&self) -> Result<Vec<TenantId>, StoreError> {
+    pub async fn tenants_wanting(self) -> Result<Vec<TenantId>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select c.tenant_id as "tenant: TenantId" from connections c
                 where (c.paused_until is null or c.paused_until <= now())
@@ -202,15 +179,12 @@ impl Store {
                                  and (s.status = 'queued' or (s.status = 'waiting' and s.not_before <= now())))
                 group by c.tenant_id"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// Removes what nobody needs any more. Jobs, their page logs and records stay.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn prune(&self, limit: i64) -> Result<u64, StoreError> {
+    pub async fn prune(self, limit: i64) -> Result<u64, StoreError> {
         let mut removed = 0;
         removed += sqlx::query!(
             "delete from commands where id in (
@@ -220,7 +194,7 @@ impl Store {
                   limit $1)",
             limit
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?
         .rows_affected();
         removed += sqlx::query!(
@@ -228,7 +202,7 @@ impl Store {
                  select job_id from tombstones where created_at < now() - interval '24 hours' limit $1)",
             limit
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?
         .rows_affected();
         removed += sqlx::query!(
@@ -236,7 +210,7 @@ impl Store {
                  select id from job_events where published_at < now() - interval '30 days' order by id limit $1)",
             limit
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?
         .rows_affected();
         removed += sqlx::query!(
@@ -244,17 +218,14 @@ impl Store {
                  select id from workers where seen_at < now() - interval '7 days' limit $1)",
             limit
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?
         .rows_affected();
         Ok(removed)
     }
 
     /// Notes that a duty ran, and how.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn swept(&self, worker: WorkerId, duty: &str, error: Option<&str>) -> Result<(), StoreError> {
+    pub async fn record(self, worker: WorkerId, duty: &str, error: Option<&str>) -> Result<(), StoreError> {
         sqlx::query!(
             "insert into sweeps as s (duty, worker, ran_at, succeeded_at, error)
              values ($1, $2, now(), case when $3::text is null then now() end, $3)
@@ -264,18 +235,15 @@ impl Store {
             worker.0,
             error
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }
 
     /// When each duty last ran.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn sweeps(&self) -> Result<Vec<SweepRow>, StoreError> {
+    pub async fn list(self) -> Result<Vec<SweepRow>, StoreError> {
         Ok(sqlx::query_as!(SweepRow, "select duty, ran_at, succeeded_at, error from sweeps order by duty")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.store.pool)
             .await?)
     }
 }

@@ -32,7 +32,7 @@ impl Traces {
         if let Some(known) = known {
             return known;
         }
-        let read = tokio::time::timeout(PATIENCE, self.store.traceparent(job)).await.ok()?.ok()?;
+        let read = tokio::time::timeout(PATIENCE, self.store.events().traceparent(job)).await.ok()?.ok()?;
         let trace: Option<Arc<str>> = read?.map(Arc::from);
         self.note(job, trace.clone());
         trace

@@ -1,6 +1,7 @@
 //! Workers: one row per boot of a consumer process.
 
-use super::{Store, StoreError};
+use super::StoreError;
+use crate::handles::Workers;
 use protocol::ids::{JobId, WorkerId};
 use sealing::KeyId;
 
@@ -28,12 +29,9 @@ pub struct Boot {
     pub keys: Vec<KeyId>,
 }
 
-impl Store {
+impl Workers<'_> {
     /// Registers a worker; again after a lost answer is harmless.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn worker_started(&self, worker: WorkerId, boot: &Boot) -> Result<(), StoreError> {
+    pub async fn started(self, worker: WorkerId, boot: &Boot) -> Result<(), StoreError> {
         sqlx::query!(
             "insert into workers (id, host, pid, namespace, keys) values ($1, $2, $3, $4, $5)
              on conflict (id) do update set seen_at = now()",
@@ -43,63 +41,48 @@ impl Store {
             boot.namespace,
             &boot.keys.iter().map(ToString::to_string).collect::<Vec<_>>()
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }
 
     /// Notes that a worker ended in good order.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn worker_stopped(&self, worker: WorkerId) -> Result<(), StoreError> {
+    pub async fn stopped(self, worker: WorkerId) -> Result<(), StoreError> {
         sqlx::query!("update workers set stopped_at = now() where id = $1", worker.0)
-            .execute(&self.pool)
+            .execute(&self.store.pool)
             .await?;
         Ok(())
     }
 
     /// Notes what keeps a worker from consuming. False if it is not registered yet.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn worker_troubles(&self, worker: WorkerId, troubles: &[String]) -> Result<bool, StoreError> {
+    pub async fn report_troubles(self, worker: WorkerId, troubles: &[String]) -> Result<bool, StoreError> {
         let done = sqlx::query!("update workers set troubles = $2 where id = $1", worker.0, troubles)
-            .execute(&self.pool)
+            .execute(&self.store.pool)
             .await?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Notes that the suspect page which a worker held is settled or released.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn suspect_cleared(&self, worker: WorkerId) -> Result<(), StoreError> {
+    pub async fn suspect_cleared(self, worker: WorkerId) -> Result<(), StoreError> {
         sqlx::query!("update workers set suspect_job = null, suspect_slice = null where id = $1", worker.0)
-            .execute(&self.pool)
+            .execute(&self.store.pool)
             .await?;
         Ok(())
     }
 
     /// The pages that a worker holds at this moment, those of cancelled slices left out.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn pages_held_by(&self, worker: WorkerId) -> Result<Vec<HeldPage>, StoreError> {
+    pub async fn pages_held_by(self, worker: WorkerId) -> Result<Vec<HeldPage>, StoreError> {
         Ok(sqlx::query_as!(
             HeldPage,
             r#"select job_id as "job: JobId", slice, page from slices where worker = $1 and status = 'ready'"#,
             worker.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?)
     }
 
     /// How many of the pages that a worker held have come into other hands, or were settled by them.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn pages_taken_over(&self, from: WorkerId, held: &[HeldPage]) -> Result<i64, StoreError> {
+    pub async fn pages_taken_over(self, from: WorkerId, held: &[HeldPage]) -> Result<i64, StoreError> {
         let jobs: Vec<_> = held.iter().map(|page| page.job.0).collect();
         let slices: Vec<_> = held.iter().map(|page| page.slice).collect();
         let pages: Vec<_> = held.iter().map(|page| page.page).collect();
@@ -115,21 +98,18 @@ impl Store {
             &slices,
             &pages
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?)
     }
 
     /// How many pages of a job each worker has settled.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn pages_by_worker(&self, job: JobId) -> Result<Vec<(WorkerId, i64)>, StoreError> {
+    pub async fn pages_by_worker(self, job: JobId) -> Result<Vec<(WorkerId, i64)>, StoreError> {
         let rows = sqlx::query!(
             r#"select worker as "worker: WorkerId", count(*) as "pages!" from page_log where job_id = $1
                 group by worker order by worker"#,
             job.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         Ok(rows.into_iter().map(|row| (row.worker, row.pages)).collect())
     }

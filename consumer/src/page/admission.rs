@@ -1,6 +1,7 @@
 //! The time of a page's request, when its connection has a limit of requests per second.
 
-use super::{PageHandler, Stint};
+use super::PageHandler;
+use super::stint::Stint;
 use crate::in_flight::Abort;
 use std::time::Duration;
 use store::StoreError;
@@ -25,14 +26,14 @@ pub(super) enum Admitted {
 
 impl PageHandler {
     pub(super) async fn admission(&self, lease: &Lease, stint: &mut Stint) -> Result<Admitted, StoreError> {
-        match self.store.admit_request(stint.context.connection, LONGEST).await? {
+        match self.store.connections().admit_request(stint.context.connection, LONGEST).await? {
             Admission::After(wait) => Ok(tokio::select! {
                 biased;
                 abort = stint.held.aborted() => Admitted::Aborted(abort),
                 () = tokio::time::sleep(wait) => Admitted::Now,
             }),
             Admission::NotBefore(wait) => {
-                self.store.back_off(lease, wait, Attempt::None, USED_UP).await?;
+                self.store.slices().back_off(lease, wait, Attempt::None, USED_UP).await?;
                 Ok(Admitted::Later)
             }
         }

@@ -3,16 +3,17 @@
 //! That an id is gone is believed only beside an id that is there, before and after: an upstream that is being moved, or that
 //! answers 404 to everything for a minute, must not cost anybody a record.
 
-use super::{Next, PageHandler, Stint};
+use super::PageHandler;
+use super::fetching::{Asked, Fetched};
+use super::stint::Stint;
 use protocol::slice::SliceKind;
 use sources::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
 use std::time::Duration;
 use store::StoreError;
 use store::slices::{Lease, PageContext};
-use tokio_util::sync::CancellationToken;
 
 /// What a page asks for.
-struct Asked {
+struct Ids {
     ids: Vec<String>,
     /// An id that should be there.
     control: Option<String>,
@@ -21,26 +22,23 @@ struct Asked {
 }
 
 impl PageHandler {
-    pub(super) async fn asking_page(
-        &self,
-        lease: Lease,
-        stint: &mut Stint,
-        ending: &CancellationToken,
-    ) -> Result<Result<Lease, Next>, StoreError> {
-        let asked = match self.to_ask(&lease, stint).await? {
-            Ok(asked) => asked,
-            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Err),
+    pub(super) async fn asking_page(&self, lease: Lease, stint: &mut Stint) -> Result<Asked, StoreError> {
+        let ids = match self.to_ask(&lease, stint).await? {
+            Ok(ids) => ids,
+            Err(cause) => {
+                return self.fail_page(&lease, &stint.context, cause, None).await.map(Asked::Ended);
+            }
         };
         let as_of = self.as_of(stint).await?;
         let fetched = tokio::select! {
             biased;
             abort = stint.held.aborted() => Err(abort),
-            fetched = fetch(&asked, &stint.context, &*stint.source, self.pages.budget, &self.fetcher) => Ok(fetched),
+            fetched = fetch(&ids, &stint.context, &*stint.source, self.pages.budget, &self.fetcher) => Ok(fetched),
         };
         let (page, trusted) = match fetched {
             Ok(Ok(fetched)) => fetched,
-            Ok(Err(error)) => return self.fetch_failed(&lease, stint, error).await.map(Err),
-            Err(abort) => return self.aborted(lease, stint, abort).await,
+            Ok(Err(error)) => return self.fetch_failed(&lease, stint, error).await.map(Asked::Ended),
+            Err(abort) => return self.aborted(lease, stint, abort).await.map(Asked::Ended),
         };
         let gone: Vec<&str> = page
             .records
@@ -50,15 +48,16 @@ impl PageHandler {
             .collect();
         // Before the settle: should that be lost, the next page asks for the rest.
         if stint.context.kind == SliceKind::Confirm {
-            self.store.confirm(&lease, as_of, &asked.ids, &gone).await?;
+            self.store.slices().confirm(&lease, as_of, &ids.ids, &gone).await?;
         } else {
-            self.store.stragglers_asked(&lease, &asked.ids, &gone).await?;
+            self.store.slices().stragglers_asked(&lease, &ids.ids, &gone).await?;
         }
-        self.settle_page(lease, stint, FetchedPage { next: asked.next, ..page }, as_of, ending).await
+        let page = FetchedPage { next: ids.next, ..page };
+        Ok(Asked::Fetched(Box::new(Fetched { lease, page, as_of })))
     }
 
     /// What the page asks for; `Err` is why it cannot be told. The cursor is the number of ids that were asked for before.
-    async fn to_ask(&self, lease: &Lease, stint: &Stint) -> Result<Result<Asked, String>, StoreError> {
+    async fn to_ask(&self, lease: &Lease, stint: &Stint) -> Result<Result<Ids, String>, StoreError> {
         let context = &stint.context;
         let before = context.cursor.as_deref().map_or(Some(0), |cursor| cursor.parse::<usize>().ok());
         let Some(before) = before else {
@@ -68,10 +67,10 @@ impl PageHandler {
         if let Some(ids) = &context.documents {
             let ids: Vec<String> = ids.iter().skip(before).take(size + 1).cloned().collect();
             let control = match ids.first() {
-                Some(first) => self.store.stored_beside(context.connection, first).await?,
+                Some(first) => self.store.slices().stored_beside(context.connection, first).await?,
                 None => None,
             };
-            return Ok(Ok(Asked::of(ids, size, before, control)));
+            return Ok(Ok(Ids::of(ids, size, before, control)));
         }
         let limit = match sources::planning(context.source(), context.settings()) {
             Ok(planning) => usize::try_from(planning.confirm_limit).unwrap_or(usize::MAX),
@@ -79,12 +78,12 @@ impl PageHandler {
         };
         let left = limit.saturating_sub(before);
         let most = u32::try_from(left.min(size + 1)).unwrap_or(u32::MAX);
-        let to_confirm = self.store.to_confirm(lease.job(), most).await?;
-        Ok(Ok(Asked::of(to_confirm.ids, size, before, to_confirm.control)))
+        let to_confirm = self.store.slices().to_confirm(lease.job(), most).await?;
+        Ok(Ok(Ids::of(to_confirm.ids, size, before, to_confirm.control)))
     }
 }
 
-impl Asked {
+impl Ids {
     /// A page of `size` out of ids of which one more than that is there if there is a next page.
     fn of(mut ids: Vec<String>, size: usize, before: usize, control: Option<String>) -> Self {
         let next = (ids.len() > size).then(|| (before + size).to_string());
@@ -95,7 +94,7 @@ impl Asked {
 
 /// The records, and whether "gone" is to be believed.
 async fn fetch(
-    asked: &Asked,
+    asked: &Ids,
     context: &PageContext,
     source: &dyn Source,
     budget: Duration,

@@ -42,11 +42,11 @@ impl Claimer {
     /// Claims the page that a delivery asks for, if it may.
     ///
     /// # Errors
-    /// As [`Store::claim`]: repeat it with the same token.
+    /// As [`Slices::claim`]: repeat it with the same token.
     pub(super) async fn claim(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
         if request.redelivered {
             // There is more to decide about it, and it is rare.
-            return self.shared.store.claim(&request).await;
+            return self.shared.store.slices().claim(&request).await;
         }
         let (answer, answered) = oneshot::channel();
         submit(&self.shared, Waiting { request, answer });
@@ -78,7 +78,7 @@ impl Batched for Shared {
         }
         counter!("claims_total").increment(1);
         let requests: Vec<_> = waiting.iter().map(|waiting| waiting.request).collect();
-        let claims = match self.store.claim_together(&requests).await {
+        let claims = match self.store.slices().claim_together(&requests).await {
             Ok(claims) => claims,
             Err(error) => {
                 tracing::info!(%error, pages = requests.len(), "pages that were to be claimed together are claimed alone");
@@ -102,6 +102,6 @@ impl Batched for Shared {
 impl Shared {
     async fn alone(&self, waiting: Waiting) {
         counter!("claims_total").increment(1);
-        drop(waiting.answer.send(self.store.claim(&waiting.request).await));
+        drop(waiting.answer.send(self.store.slices().claim(&waiting.request).await));
     }
 }

@@ -1,6 +1,7 @@
 //! The database's time right before a request is sent: what an answer is as of.
 
-use super::{PageHandler, Stint};
+use super::PageHandler;
+use super::stint::Stint;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use store::StoreError;

@@ -1,13 +1,13 @@
 //! A page of a check or a deletion: nothing is fetched, and it is settled like any other.
 
-use super::ending::Failure;
-use super::settle::{Doubt, State};
-use super::{BETWEEN_TRIES, Next, PageHandler, Stint};
+use super::PageHandler;
+use super::settling::{Page, State, Tried};
+use super::step::Step;
+use super::stint::Stint;
 use metrics::histogram;
-use protocol::walk::Walk;
 use store::StoreError;
 use store::jobs::JobError;
-use store::slices::{ClosingPage, ClosingSettled, Lease, Refusal, Settled};
+use store::slices::{ClosingPage, ClosingSettled, Lease, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,11 +18,11 @@ impl PageHandler {
         lease: Lease,
         stint: &mut Stint,
         ending: &CancellationToken,
-    ) -> Result<Result<Lease, Next>, StoreError> {
+    ) -> Result<Step, StoreError> {
         let planning = match sources::planning(stint.context.source(), stint.context.settings()) {
             Ok(planning) => planning,
             Err(error) => {
-                return self.fail_page(&lease, &stint.context, error.to_string(), None).await.map(Err);
+                return self.fail_page(&lease, &stint.context, error.to_string(), None).await;
             }
         };
         let page = ClosingPage {
@@ -34,62 +34,54 @@ impl PageHandler {
             renewal: self.leases.duration,
         };
         let begun = Instant::now();
-        let result = self.settle_closing(lease, stint, &page, ending).await;
+        let result = self.settle(lease, stint, page, ending).await;
         histogram!("page_settle_seconds").record(begun.elapsed().as_secs_f64());
         result
     }
+}
 
-    /// Again and again while the database is away, as a settle.
-    async fn settle_closing(
-        &self,
-        mut lease: Lease,
-        stint: &mut Stint,
-        page: &ClosingPage,
-        ending: &CancellationToken,
-    ) -> Result<Result<Lease, Next>, StoreError> {
-        let patience = self.patience(ending);
-        let number = lease.page();
-        loop {
-            let asked = Instant::now();
-            match self.store.settle_closing(lease, page).await {
-                Ok(ClosingSettled::Settled(Settled::Fenced(fenced))) => lease = fenced,
-                Ok(ClosingSettled::Settled(settled)) => {
-                    let nothing = State { cursor: None, anchor: None, walk: Walk::default() };
-                    return self.settled(settled, stint, nothing, asked).await;
-                }
-                Ok(ClosingSettled::Refused { lease, refusal }) => {
-                    let error = JobError {
-                        slice: Some(lease.slice()),
-                        page: Some(lease.page()),
-                        anew: true,
-                        ..JobError::of_job(words(refusal))
-                    };
-                    return self.fail_with(&lease, &stint.context, &error).await.map(Err);
-                }
-                Ok(ClosingSettled::Astray(lease)) => {
-                    let cause = "the slice's checkpoint cannot be read; start the job again".to_owned();
-                    return self.fail_page(&lease, &stint.context, cause, None).await.map(Err);
-                }
-                Err((kept, error @ StoreError::Refused(_))) => {
-                    let cause = format!("the check of what the job has met cannot be carried out: {error}");
-                    return self.fail_page(&kept, &stint.context, cause, None).await.map(Err);
-                }
-                Err((kept, error @ StoreError::Unforeseen(_))) => {
-                    let cause = format!("the check of what the job has met cannot be carried out: {error}");
-                    return self.back_off(&kept, stint, Failure::of_page(cause)).await.map(Err);
-                }
-                Err((_, error)) if !patience.lasts(&error) => return Err(error),
-                Err((kept, error)) => {
-                    tracing::info!(job = %kept.job(), slice = kept.slice(), page = number, %error, "a settle is tried again");
-                    lease = kept;
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                }
+impl Page for ClosingPage {
+    async fn settle(
+        &mut self,
+        handler: &PageHandler,
+        lease: Lease,
+        stint: &Stint,
+    ) -> Result<Tried, StoreError> {
+        Ok(match handler.store.slices().settle_closing(lease, self).await {
+            Ok(ClosingSettled::Settled(settled)) => Tried::Settled(settled),
+            Ok(ClosingSettled::Refused { lease, refusal }) => {
+                let error = JobError {
+                    slice: Some(lease.slice()),
+                    page: Some(lease.page()),
+                    anew: true,
+                    ..JobError::of_job(words(refusal))
+                };
+                Tried::Ended(handler.fail_with(&lease, &stint.context, &error).await?)
             }
-            match self.in_doubt(lease, stint, &patience).await? {
-                Doubt::Again(free) => lease = free,
-                Doubt::Over(ended) => return Ok(ended),
+            Ok(ClosingSettled::Astray(lease)) => {
+                let cause = "the slice's checkpoint cannot be read; start the job again".to_owned();
+                Tried::Ended(handler.fail_page(&lease, &stint.context, cause, None).await?)
             }
-        }
+            Err((lease, error)) => Tried::Failed(lease, error),
+        })
+    }
+
+    fn state(self) -> State {
+        State::default()
+    }
+
+    async fn refused(
+        &mut self,
+        handler: &PageHandler,
+        lease: &Lease,
+        stint: &Stint,
+        error: StoreError,
+    ) -> Result<Option<Step>, StoreError> {
+        handler.fail_page(lease, &stint.context, Self::cannot(&error), None).await.map(Some)
+    }
+
+    fn cannot(error: &StoreError) -> String {
+        format!("the check of what the job has met cannot be carried out: {error}")
     }
 }
 

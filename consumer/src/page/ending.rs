@@ -1,7 +1,9 @@
 //! The ways in which a page ends without a settle, and what follows the end of a slice.
 
+use super::PageHandler;
 use super::poison::Poison;
-use super::{Next, PageHandler, Stint};
+use super::step::Step;
+use super::stint::Stint;
 use crate::disposition::Outcome;
 use crate::warnings;
 use chrono::SecondsFormat;
@@ -62,8 +64,10 @@ impl PageHandler {
         lease: &Lease,
         stint: &Stint,
         failure: Failure,
-    ) -> Result<Next, StoreError> {
-        let Some(trouble) = self.store.trouble(lease).await? else { return self.abandon(lease).await };
+    ) -> Result<Step, StoreError> {
+        let Some(trouble) = self.store.slices().trouble(lease).await? else {
+            return self.abandon(lease).await;
+        };
         let (context, Failure { fault, cause, body }) = (&stint.context, failure);
         let attempt = trouble.attempts;
         let faults = trouble.faults_with(fault == Fault::Page);
@@ -85,11 +89,11 @@ impl PageHandler {
         let delay = self.pages.retry.delay_for(attempt);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), attempt, delay_ms, cause, "a page waits");
-        if !self.store.back_off(lease, delay, Attempt::Failed { faults }, &cause).await? {
+        if !self.store.slices().back_off(lease, delay, Attempt::Failed { faults }, &cause).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;
-        Ok(Next::Over(Outcome::BackedOff))
+        Ok(Step::Over(Outcome::BackedOff))
     }
 
     /// The upstream wants to be left alone: the whole connection rests, in the whole fleet.
@@ -98,7 +102,7 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         asked: Rest,
-    ) -> Result<Next, StoreError> {
+    ) -> Result<Step, StoreError> {
         let Rest { retry_after, forbidden } = asked;
         if forbidden && context.forbidden_rests >= MOST_FORBIDDEN_RESTS {
             let cause = format!(
@@ -107,13 +111,18 @@ impl PageHandler {
             );
             return self.fail_page(lease, context, cause, None).await;
         }
-        if !self.store.rate_limited(lease, context.connection, retry_after, FIRST_PAUSE, forbidden).await? {
+        if !self
+            .store
+            .slices()
+            .rate_limited(lease, context.connection, retry_after, FIRST_PAUSE, forbidden)
+            .await?
+        {
             return self.abandon(lease).await;
         }
         let asked_ms = retry_after.map(|asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX));
         tracing::info!(connection = %context.connection, asked_ms, "the upstream asked for a pause");
         self.refill(context.tenant).await;
-        Ok(Next::Over(Outcome::RateLimited))
+        Ok(Step::Over(Outcome::RateLimited))
     }
 
     /// The page failed for good, and its job with it.
@@ -123,7 +132,7 @@ impl PageHandler {
         context: &PageContext,
         cause: String,
         body: Option<String>,
-    ) -> Result<Next, StoreError> {
+    ) -> Result<Step, StoreError> {
         let error =
             JobError { cause, slice: Some(lease.slice()), page: Some(lease.page()), body, anew: false };
         self.fail_with(lease, context, &error).await
@@ -135,12 +144,12 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         error: &JobError,
-    ) -> Result<Next, StoreError> {
+    ) -> Result<Step, StoreError> {
         if !self.fail_job(lease.job(), error, FailRight::Lease(lease)).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;
-        Ok(Next::Over(Outcome::JobFailed))
+        Ok(Step::Over(Outcome::JobFailed))
     }
 
     pub(super) async fn fail_job(
@@ -149,7 +158,7 @@ impl PageHandler {
         error: &JobError,
         right: FailRight<'_>,
     ) -> Result<bool, StoreError> {
-        let failed = self.store.fail(job, error, right).await?;
+        let failed = self.store.jobs().fail(job, error, right).await?;
         if failed {
             tracing::warn!(%job, slice = error.slice, page = error.page, cause = error.cause, "a job failed");
             self.outbox.abort(job).await;
@@ -159,20 +168,20 @@ impl PageHandler {
     }
 
     /// The fence did not hold: the slice was closed under us, or is somebody else's by now.
-    pub(super) async fn abandon(&self, lease: &Lease) -> Result<Next, StoreError> {
+    pub(super) async fn abandon(&self, lease: &Lease) -> Result<Step, StoreError> {
         if !self.releaser.release(lease).await? {
             // If we were taken for dead, we were not.
-            self.store.give_back_charge(lease).await?;
+            self.store.slices().give_back_charge(lease).await?;
             counter!("pages_fenced_total").increment(1);
         }
-        Ok(Next::Over(Outcome::GivenUp))
+        Ok(Step::Over(Outcome::GivenUp))
     }
 
     /// After a slice's last page: the job may be done, and the tenant's next slice may have its turn. Both are repeated
     /// by the sweeper, so a failure here delays them and no more.
     pub(super) async fn finish(&self, job: JobId, tenant: Option<TenantId>) {
         let mut tenant = tenant;
-        match self.store.finish(job).await {
+        match self.store.jobs().finish(job).await {
             Ok(Finished::Completed) => {
                 tracing::info!(%job, "a job is completed");
                 warnings::count(&self.store, job).await;
@@ -197,7 +206,7 @@ impl PageHandler {
 
     /// After the release of a cancelled page: the cancel may have come to its end.
     pub(super) async fn end_cancel(&self, job: JobId) {
-        match self.store.end_cancel(job).await {
+        match self.store.jobs().end_cancel(job).await {
             Ok(Some(took)) => {
                 cancel_ended(CancelEnd::Released, took);
                 tracing::info!(%job, "a job is cancelled");
@@ -208,7 +217,7 @@ impl PageHandler {
     }
 
     pub(super) async fn refill(&self, tenant: TenantId) {
-        match self.store.refill(tenant, RAMP_STEP).await {
+        match self.store.slices().refill(tenant, RAMP_STEP).await {
             Ok(rings) => self.outbox.ring_all(rings).await,
             Err(error) => {
                 warn_unless_outage!(error, %tenant, "the sweeper will ring the tenant's next slices");

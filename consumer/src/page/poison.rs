@@ -1,6 +1,8 @@
 //! Pages that can never be settled: they fail their job, or are skipped if their connection wants that.
 
-use super::{Next, PageHandler, next_anchor};
+use super::PageHandler;
+use super::cursors::next_anchor;
+use super::step::Step;
 use crate::disposition::Outcome;
 use crate::open_sources::Opened;
 use metrics::counter;
@@ -28,7 +30,7 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         poison: Poison<'_>,
-    ) -> Result<Next, StoreError> {
+    ) -> Result<Step, StoreError> {
         let place = Ring { job: lease.job(), slice: lease.slice(), page: lease.page(), ring: 0 };
         if let Some(next) = self.skipped(place, context, &poison).await? {
             return Ok(next);
@@ -42,7 +44,7 @@ impl PageHandler {
         ring: Ring,
         deaths: i32,
         context: &PageContext,
-    ) -> Result<Next, StoreError> {
+    ) -> Result<Step, StoreError> {
         let at_least = i32::try_from(self.pages.deaths).unwrap_or(i32::MAX);
         let cause =
             format!("{deaths} workers died or panicked while they held this page; it is not tried again");
@@ -58,7 +60,7 @@ impl PageHandler {
         let error = JobError { slice: Some(ring.slice), page: Some(ring.page), ..JobError::of_job(cause) };
         let right = FailRight::Deaths { slice: ring.slice, at_least };
         self.fail_job(ring.job, &error, right).await?;
-        Ok(Next::Over(Outcome::JobFailed))
+        Ok(Step::Over(Outcome::JobFailed))
     }
 
     /// Skips a page. `None` if it is not to be, or not any more.
@@ -67,7 +69,7 @@ impl PageHandler {
         place: Ring,
         context: &PageContext,
         poison: &Poison<'_>,
-    ) -> Result<Option<Next>, StoreError> {
+    ) -> Result<Option<Step>, StoreError> {
         // Asked again by the statement: an operator may have chosen otherwise meanwhile.
         if context.on_poison_page != PoisonPolicy::Skip {
             return Ok(None);
@@ -81,7 +83,7 @@ impl PageHandler {
             anchor: anchor.as_deref(),
             walk: context.walk.clone().skipping(place.page),
         };
-        let skipped = self.store.skip(&skip).await?;
+        let skipped = self.store.slices().skip(&skip).await?;
         if skipped == Skipped::Refused {
             return Ok(None);
         }
@@ -89,10 +91,10 @@ impl PageHandler {
         tracing::warn!(job = %place.job, slice = place.slice, page = place.page, cause = poison.cause, "a page is skipped");
         Ok(match skipped {
             Skipped::Ring(ring) => Some(self.ring(ring).await),
-            Skipped::Queued => Some(Next::Over(Outcome::Paused)),
+            Skipped::Queued => Some(Step::Over(Outcome::Paused)),
             Skipped::SliceDone => {
                 self.finish(place.job, Some(context.tenant)).await;
-                Some(Next::Over(Outcome::SliceDone))
+                Some(Step::Over(Outcome::SliceDone))
             }
             Skipped::Refused => None,
         })

@@ -51,7 +51,7 @@ impl Kind for Releases {
         leases: &[Commanded<'_, Self::Request>],
     ) -> Result<Vec<Option<bool>>, StoreError> {
         let leases: Vec<Self::Request> = leases.iter().map(|lease| *lease.request).collect();
-        let released = self.store.release_together(&leases).await?;
+        let released = self.store.slices().release_together(&leases).await?;
         let jobs: BTreeSet<JobId> = leases
             .iter()
             .zip(&released)
@@ -63,7 +63,7 @@ impl Kind for Releases {
     }
 
     async fn alone(&self, lease: &Self::Request) -> Result<bool, StoreError> {
-        let released = self.store.release_held(*lease).await?;
+        let released = self.store.slices().release_held(*lease).await?;
         if released {
             self.end(&[lease.0]).await;
         }
@@ -74,7 +74,7 @@ impl Kind for Releases {
 impl Releases {
     /// After the commit of the releases: cancels may have come to their end.
     async fn end(&self, jobs: &[JobId]) {
-        match self.store.end_cancels(jobs).await {
+        match self.store.jobs().end_cancels(jobs).await {
             Ok(ended) => {
                 for (job, took) in ended {
                     cancel_ended(CancelEnd::Released, took);

@@ -1,66 +1,33 @@
-//! Settling a fetched page, and finding out what became of it when the answer does not say.
+//! Settling a fetched page.
 
-use super::clock::Reading;
+use super::PageHandler;
 use super::conversion::{failures, of_walk, to_page_record};
-use super::ending::Failure;
+use super::cursors::{checked_next, next_anchor};
+use super::fetching::Fetched;
 use super::poison::Poison;
-use super::{BETWEEN_TRIES, Next, PageHandler, Stint, checked_next, next_anchor};
-use crate::disposition::Outcome;
-use chrono::{DateTime, Utc};
+use super::settling::{Page, State, Tried};
+use super::step::Step;
+use super::stint::Stint;
 use metrics::{counter, histogram};
 use protocol::schema::Fields;
-use protocol::slice::Ring;
-use protocol::walk::Walk;
 use sealing::Redactor;
-use sources::FetchedPage;
 use std::collections::HashMap;
-use std::time::Duration;
 use store::StoreError;
-use store::slices::{Lease, PageRecord, Reread, Settled, Settlement, SkipRight, Tally, Verdict};
+use store::slices::{Lease, PageRecord, Settlement, SkipRight, Tally, Verdict};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// How long settles of a page are tried again.
-pub(super) struct Patience<'a> {
-    begun: Instant,
-    longest: Duration,
-    ending: &'a CancellationToken,
-}
-
-impl Patience<'_> {
-    /// Whether it is worth another try after this error.
-    pub(super) fn lasts(&self, error: &StoreError) -> bool {
-        error.is_transient() && !self.ending.is_cancelled() && self.begun.elapsed() < self.longest
-    }
-}
-
-/// Where a slice stands after a settle.
-pub(super) struct State {
-    pub(super) cursor: Option<String>,
-    pub(super) anchor: Option<String>,
-    pub(super) walk: Walk,
-}
-
-/// What becomes of a page whose settle may have happened.
-pub(super) enum Doubt {
-    /// It has not: settle it again.
-    Again(Lease),
-    /// It has, or is nobody's business any more.
-    Over(Result<Lease, Next>),
-}
 
 impl PageHandler {
     pub(super) async fn settle_page(
         &self,
-        lease: Lease,
+        fetched: Fetched,
         stint: &mut Stint,
-        page: FetchedPage,
-        as_of: DateTime<Utc>,
         ending: &CancellationToken,
-    ) -> Result<Result<Lease, Next>, StoreError> {
+    ) -> Result<Step, StoreError> {
+        let Fetched { lease, page, as_of } = fetched;
         let next = match checked_next(&lease, stint, &page) {
             Ok(next) => next,
-            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Err),
+            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await,
         };
         let mut settlement = Settlement {
             anchor: next_anchor(lease.page(), &stint.context, next.as_ref()),
@@ -84,166 +51,6 @@ impl PageHandler {
         result
     }
 
-    /// Settles, again and again while the database is away: the page is fetched, and its lease outlives a restart of
-    /// Postgres. After the lease's time somebody else may have the page, so the delivery asks anew.
-    async fn settle(
-        &self,
-        mut lease: Lease,
-        stint: &mut Stint,
-        mut settlement: Settlement,
-        ending: &CancellationToken,
-    ) -> Result<Result<Lease, Next>, StoreError> {
-        let patience = self.patience(ending);
-        let mut said = false;
-        loop {
-            let page = lease.page();
-            let asked = Instant::now();
-            let (back, settled) = self.settler.settle(lease, settlement).await?;
-            settlement = back;
-            match settled {
-                Ok(Settled::Fenced(fenced)) => lease = fenced,
-                Ok(settled) => {
-                    let Settlement { next: cursor, anchor, walk, .. } = settlement;
-                    return self.settled(settled, stint, State { cursor, anchor, walk }, asked).await;
-                }
-                Err((kept, error @ StoreError::Refused(_))) => {
-                    if !self.isolate_bad_records(&mut settlement.records, &stint.redactor).await? {
-                        let cause = format!("the page cannot be stored: {error}");
-                        let cause = stint.redactor.redact(&cause).into_owned();
-                        // It was read, so what follows it is known.
-                        let right = SkipRight::Unusable(&kept);
-                        let poison = Poison { right, cause, body: None, next: settlement.next.clone() };
-                        return self.give_up(&kept, &stint.context, poison).await.map(Err);
-                    }
-                    settlement.filled = filled(stint.context.schema.as_ref(), &settlement.records).await;
-                    lease = kept;
-                    continue;
-                }
-                Err((kept, error @ StoreError::Unforeseen(_))) => {
-                    let cause = format!("the page cannot be stored: {error}");
-                    let cause = stint.redactor.redact(&cause).into_owned();
-                    return self.back_off(&kept, stint, Failure::of_page(cause)).await.map(Err);
-                }
-                Err((_, error)) if !patience.lasts(&error) => return Err(error),
-                Err((kept, error)) => {
-                    if !said {
-                        tracing::info!(job = %kept.job(), slice = kept.slice(), page, %error, "a settle is tried again");
-                        said = true;
-                    }
-                    lease = kept;
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                }
-            }
-            match self.in_doubt(lease, stint, &patience).await? {
-                Doubt::Again(free) => lease = free,
-                Doubt::Over(ended) => return Ok(ended),
-            }
-        }
-    }
-
-    /// How long settles of a page are tried: from now on, while its lease lasts and the process does not end.
-    pub(super) fn patience<'a>(&self, ending: &'a CancellationToken) -> Patience<'a> {
-        Patience { begun: Instant::now(), longest: self.leases.duration, ending }
-    }
-
-    /// After a settle that was fenced, or whose answer was lost: what the slice says about it.
-    pub(super) async fn in_doubt(
-        &self,
-        mut lease: Lease,
-        stint: &mut Stint,
-        patience: &Patience<'_>,
-    ) -> Result<Doubt, StoreError> {
-        let page = lease.page();
-        match self.reread(&mut lease, stint).await {
-            Ok(Some(next)) => return Ok(Doubt::Over(Err(next))),
-            Err(error) if !patience.lasts(&error) => return Err(error),
-            // The next settle finds out.
-            Err(_passing) => tokio::time::sleep(BETWEEN_TRIES).await,
-            // Our settle had happened, and only its answer was lost.
-            Ok(None) if lease.page() != page => return Ok(Doubt::Over(Ok(lease))),
-            Ok(None) => {}
-        }
-        Ok(Doubt::Again(lease))
-    }
-
-    /// What follows a settle that was asked for at this time.
-    pub(super) async fn settled(
-        &self,
-        settled: Settled,
-        stint: &mut Stint,
-        state: State,
-        asked: Instant,
-    ) -> Result<Result<Lease, Next>, StoreError> {
-        // The page did not kill us after all.
-        self.leave_suspect_place(&mut stint.suspect).await?;
-        Ok(match settled {
-            Settled::Kept(lease, tally, at) => {
-                count(&tally);
-                if let Some(at) = at {
-                    stint.clock = Reading::new(at, asked);
-                }
-                stint.context.cursor = state.cursor;
-                stint.context.anchor = state.anchor;
-                stint.context.walk = state.walk;
-                stint.context.forbidden_rests = 0;
-                Ok(lease)
-            }
-            Settled::Ring(ring, tally) => {
-                count(&tally);
-                Err(self.ring(ring).await)
-            }
-            Settled::Queued(tally) => {
-                count(&tally);
-                Err(Next::Over(Outcome::Paused))
-            }
-            Settled::SliceDone(tally, job) => {
-                count(&tally);
-                self.finish(job, Some(stint.context.tenant)).await;
-                Err(Next::Over(Outcome::SliceDone))
-            }
-            Settled::Fenced(lease) => Ok(lease),
-        })
-    }
-
-    /// Where the slice stands, after an abort or a settle that says nothing. `None`: go on, the lease is ours.
-    pub(super) async fn reread(
-        &self,
-        lease: &mut Lease,
-        stint: &mut Stint,
-    ) -> Result<Option<Next>, StoreError> {
-        let asked = Instant::now();
-        let Some(now) = self.store.reread(lease).await? else {
-            return Ok(Some(Next::Over(Outcome::GivenUp)));
-        };
-        Ok(Some(match now.found {
-            Reread::Ours => {
-                stint.context.cursor = now.cursor;
-                stint.context.anchor = now.anchor;
-                stint.context.walk = now.walk;
-                stint.clock = Reading::new(now.read_at, asked);
-                stint.held.go_on();
-                return Ok(None);
-            }
-            Reread::RingNext(ring) => self.ring(ring).await,
-            Reread::ClaimAgain => Next::ClaimAgain,
-            Reread::SliceDone => {
-                self.finish(lease.job(), Some(stint.context.tenant)).await;
-                Next::Over(Outcome::SliceDone)
-            }
-            Reread::ClosedUnderUs | Reread::Lost => self.abandon(lease).await?,
-        }))
-    }
-
-    pub(super) async fn ring(&self, ring: Ring) -> Next {
-        match self.outbox.ring(ring).await {
-            Ok(()) => Next::Over(Outcome::Settled),
-            Err(error) => {
-                tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the next page's doorbell is not confirmed");
-                Next::Over(Outcome::Unrung)
-            }
-        }
-    }
-
     /// Finds the records that Postgres refuses, and marks them as failed. False if none is at fault.
     async fn isolate_bad_records(
         &self,
@@ -263,7 +70,7 @@ impl PageHandler {
             if payloads.is_empty() {
                 continue;
             }
-            match self.store.try_payloads(&payloads).await {
+            match self.store.slices().try_payloads(&payloads).await {
                 Ok(()) => {}
                 Err(StoreError::Refused(error)) if to - from == 1 => {
                     let reason = format!("the database cannot store it: {error}");
@@ -279,6 +86,47 @@ impl PageHandler {
             }
         }
         Ok(found)
+    }
+}
+
+impl Page for Settlement {
+    async fn settle(
+        &mut self,
+        handler: &PageHandler,
+        lease: Lease,
+        _stint: &Stint,
+    ) -> Result<Tried, StoreError> {
+        let (back, settled) = handler.settler.settle(lease, std::mem::take(self)).await?;
+        *self = back;
+        Ok(match settled {
+            Ok(settled) => Tried::Settled(settled),
+            Err((lease, error)) => Tried::Failed(lease, error),
+        })
+    }
+
+    fn state(self) -> State {
+        State { cursor: self.next, anchor: self.anchor, walk: self.walk }
+    }
+
+    async fn refused(
+        &mut self,
+        handler: &PageHandler,
+        lease: &Lease,
+        stint: &Stint,
+        error: StoreError,
+    ) -> Result<Option<Step>, StoreError> {
+        if handler.isolate_bad_records(&mut self.records, &stint.redactor).await? {
+            self.filled = filled(stint.context.schema.as_ref(), &self.records).await;
+            return Ok(None);
+        }
+        let cause = stint.redactor.redact(&Self::cannot(&error)).into_owned();
+        // It was read, so what follows it is known.
+        let poison = Poison { right: SkipRight::Unusable(lease), cause, body: None, next: self.next.clone() };
+        handler.give_up(lease, &stint.context, poison).await.map(Some)
+    }
+
+    fn cannot(error: &StoreError) -> String {
+        format!("the page cannot be stored: {error}")
     }
 }
 
@@ -304,7 +152,7 @@ async fn filled(schema: Option<&Fields>, records: &[PageRecord]) -> i64 {
     filled
 }
 
-fn count(tally: &Tally) {
+pub(super) fn count(tally: &Tally) {
     counter!("pages_settled_total").increment(1);
     let outcomes = [
         ("inserted", tally.inserted),

@@ -44,7 +44,7 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The page, and what became of it: as [`Store::settle`] says it.
+/// The page, and what became of it: as [`Slices::settle`] says it.
 type Answer = (Settlement, Result<Settled, (Lease, StoreError)>);
 
 impl Settler {
@@ -120,7 +120,7 @@ impl Batched for Shared {
             Err(several) => several,
         };
         counter!("settles_total").increment(1);
-        let (pages, result) = self.store.settle_together(together, self.lease).await;
+        let (pages, result) = self.store.slices().settle_together(together, self.lease).await;
         let settled: Vec<Result<Settled, Lease>> = match result {
             Ok(settled) => settled
                 .into_iter()
@@ -156,7 +156,7 @@ impl Shared {
     async fn alone(&self, lease: Lease, page: Settlement) -> Answer {
         let _turn = tokio::time::timeout(self.patience, self.turns.acquire()).await;
         counter!("settles_total").increment(1);
-        let settled = self.store.settle(lease, &page, self.lease).await;
+        let settled = self.store.slices().settle(lease, &page, self.lease).await;
         (page, settled)
     }
 }

@@ -48,7 +48,7 @@ impl Sweeper {
             Duty::Events => self.events().await,
             Duty::Limits => self.limits().await,
             Duty::Removal => self.removal().await,
-            Duty::Prune => Ok(self.store.prune(self.batch()).await.map(drop)?),
+            Duty::Prune => Ok(self.store.sweeps().prune(self.batch()).await.map(drop)?),
         }
     }
 
@@ -62,10 +62,10 @@ impl Sweeper {
 
     /// Cancels end, by the deadline at the latest, with no worker's help.
     async fn cancels(&self) -> Result<(), DutyError> {
-        for due in self.store.cancels_due(self.cancel.deadline, self.batch()).await? {
+        for due in self.store.sweeps().cancels_due(self.cancel.deadline, self.batch()).await? {
             if !due.overdue {
                 self.end_cancel(due.job).await?;
-            } else if let Some(took) = self.store.force_cancel(due.job).await? {
+            } else if let Some(took) = self.store.jobs().force_cancel(due.job).await? {
                 cancel_ended(CancelEnd::Forced, took);
                 counter!("cancels_forced_total").increment(1);
                 tracing::warn!(job = %due.job, "nobody answered a cancel in time; the job is cancelled all the same");
@@ -75,7 +75,7 @@ impl Sweeper {
     }
 
     async fn end_cancel(&self, job: JobId) -> Result<(), StoreError> {
-        if let Some(took) = self.store.end_cancel(job).await? {
+        if let Some(took) = self.store.jobs().end_cancel(job).await? {
             cancel_ended(CancelEnd::Released, took);
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Sweeper {
     /// Leases that nobody renews end.
     async fn leases(&self) -> Result<(), DutyError> {
         let mut rings = Vec::new();
-        for expired in self.store.expire_leases(self.batch()).await? {
+        for expired in self.store.sweeps().expire_leases(self.batch()).await? {
             counter!("leases_expired_total").increment(1);
             match expired {
                 Expired::Ring(ring) => {
@@ -104,8 +104,8 @@ impl Sweeper {
 
     /// Jobs whose finish was lost.
     async fn finish(&self) -> Result<(), DutyError> {
-        for job in self.store.unfinished(self.batch()).await? {
-            match self.store.finish(job).await? {
+        for job in self.store.sweeps().unfinished(self.batch()).await? {
+            match self.store.jobs().finish(job).await? {
                 Finished::Completed => {
                     tracing::info!(%job, "a job is completed");
                     warnings::count(&self.store, job).await;
@@ -123,9 +123,9 @@ impl Sweeper {
 
     /// Slices whose turn has come, whose back-off is over, or whose connection's pause has ended.
     async fn refill(&self) -> Result<(), DutyError> {
-        for tenant in self.store.tenants_wanting().await? {
+        for tenant in self.store.sweeps().tenants_wanting().await? {
             self.can_publish()?;
-            let rings = self.store.refill(tenant, RAMP_STEP).await?;
+            let rings = self.store.slices().refill(tenant, RAMP_STEP).await?;
             self.outbox.ring_all(rings).await;
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Sweeper {
 
     /// Doorbells that the markers have overtaken are lost.
     async fn doorbells(&self) -> Result<(), DutyError> {
-        let rings = self.store.rering_lost(self.batch()).await?;
+        let rings = self.store.sweeps().rering_lost(self.batch()).await?;
         if !rings.is_empty() {
             counter!("doorbells_lost_total").increment(u64::try_from(rings.len()).unwrap_or_default());
             tracing::warn!(doorbells = rings.len(), "doorbells were lost, and are rung again");
@@ -144,7 +144,7 @@ impl Sweeper {
 
     /// Sends the next marker, if it is this process that may.
     async fn markers(&self) -> Result<(), DutyError> {
-        if let Some(number) = self.store.admit_marker(self.config.marker_every).await? {
+        if let Some(number) = self.store.sweeps().admit_marker(self.config.marker_every).await? {
             self.outbox.marker(number).await?;
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Sweeper {
 
     /// Pending jobs whose start command did not arrive: planned here, since planning needs nothing that a message has.
     async fn starts(&self) -> Result<(), DutyError> {
-        for job in self.store.unplanned(self.config.start_grace, self.batch()).await? {
+        for job in self.store.sweeps().unplanned(self.config.start_grace, self.batch()).await? {
             self.can_publish()?;
             self.planner.plan(job).await?;
         }
@@ -166,11 +166,11 @@ impl Sweeper {
 
     /// Jobs that have outgrown a limit fail.
     async fn limits(&self) -> Result<(), DutyError> {
-        for (job, over) in self.store.overgrown(&self.jobs, self.batch()).await? {
+        for (job, over) in self.store.sweeps().overgrown(&self.jobs, self.batch()).await? {
             let cause = format!(
                 "{over}; if its upstream's list is as long as that, raise the limit and resume the job"
             );
-            if self.store.fail(job, &JobError::of_job(cause), FailRight::Job).await? {
+            if self.store.jobs().fail(job, &JobError::of_job(cause), FailRight::Job).await? {
                 tracing::warn!(%job, over, "a job has outgrown a limit, and failed");
             }
         }
@@ -180,13 +180,13 @@ impl Sweeper {
     /// What deleted connections have left behind, and the working tables of deletions that are over.
     async fn removal(&self) -> Result<(), DutyError> {
         let begun = Instant::now();
-        while let Removed::Rows(rows) = self.store.remove_deleted(self.batch()).await? {
+        while let Removed::Rows(rows) = self.store.connections().remove_deleted(self.batch()).await? {
             counter!("rows_removed_total").increment(rows);
             if begun.elapsed() >= REMOVE_FOR {
                 return Ok(());
             }
         }
-        while let Removed::Rows(rows) = self.store.remove_working_rows(self.batch()).await? {
+        while let Removed::Rows(rows) = self.store.connections().remove_working_rows(self.batch()).await? {
             counter!("rows_removed_total").increment(rows);
             if begun.elapsed() >= REMOVE_FOR {
                 break;

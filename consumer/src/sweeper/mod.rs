@@ -173,7 +173,7 @@ impl Sweeper {
         run.failing = error.is_some();
         if changed || run.recorded.is_none_or(|recorded| recorded.elapsed() >= RECORD_EVERY) {
             run.recorded = Some(begun);
-            if let Err(error) = self.store.swept(self.worker, duty.word(), error.as_deref()).await {
+            if let Err(error) = self.store.sweeps().record(self.worker, duty.word(), error.as_deref()).await {
                 tracing::debug!(duty = duty.word(), %error, "the run of a duty was not written down");
             }
         }

@@ -31,7 +31,7 @@ pub(crate) async fn wait<T: DeserializeOwned>(
 ) -> Result<Option<T>, Failure> {
     let mut hint_at = Some(Instant::now() + SOON);
     loop {
-        if let Some(answer) = store.command_answer(kind, command).await? {
+        if let Some(answer) = store.commands().answer(kind, command).await? {
             return Ok(Some(answer));
         }
         if hint_at.is_some_and(|at| Instant::now() >= at) {

@@ -12,8 +12,8 @@ use sealing::Keyring;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
-use store::connections::Tenant;
 use store::jobs::JobView;
+use store::tenants::Tenant;
 use store::{Store, StoreError};
 
 /// A person waits: rather an error soon than a success late.
@@ -122,7 +122,7 @@ impl Context {
 
     /// The tenant of this name or identifier.
     pub(crate) async fn tenant(&self, store: &Store, given: &str) -> Result<Tenant, Failure> {
-        let tenants = store.tenants().await?;
+        let tenants = store.tenants().list().await?;
         let found = tenants.into_iter().find(|tenant| tenant.name == given || tenant.id.to_string() == given);
         found.ok_or_else(|| {
             Failure::Refused(format!("there is no tenant {given:?}; `backhaul admin tenant list` shows them"))
@@ -139,8 +139,8 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) async fn read(store: &Store) -> Result<Self, Failure> {
         let tenants: HashMap<_, _> =
-            store.tenants().await?.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
-        let connections = store.connections(None).await?.into_iter();
+            store.tenants().list().await?.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
+        let connections = store.connections().list(None).await?.into_iter();
         let named = connections.map(|connection| {
             let tenant = tenants.get(&connection.tenant_id).map_or("?", String::as_str);
             (connection.id, format!("{tenant}/{}", connection.name))

@@ -55,5 +55,5 @@ pub(crate) async fn resume(context: &Context, arguments: Resume) -> Result<(), F
 
 /// Whoever can reach the database may act for every tenant.
 async fn tenant_of(store: &Store, job: JobId) -> Result<TenantId, Failure> {
-    Ok(store.job(job, None).await?.ok_or_else(|| no_job(job))?.tenant)
+    Ok(store.jobs().get(job, None).await?.ok_or_else(|| no_job(job))?.tenant)
 }

@@ -14,7 +14,7 @@ use store::jobs::{JobFilter, JobView};
 
 pub(crate) async fn status(context: &Context, job: JobId) -> Result<(), Failure> {
     let store = context.store()?;
-    let found = store.job(job, None).await?;
+    let found = store.jobs().get(job, None).await?;
     let job = found.ok_or_else(|| no_job(job))?;
     let names = Names::read(&store).await?;
     context.output.either(&JobJson::from(&job), || in_full(&job, &names.of(&job)))
@@ -22,7 +22,7 @@ pub(crate) async fn status(context: &Context, job: JobId) -> Result<(), Failure>
 
 pub(crate) async fn explain(context: &Context, job: JobId) -> Result<(), Failure> {
     let store = context.store()?;
-    let situation = store.situation(job, None).await?.ok_or_else(|| no_job(job))?;
+    let situation = store.jobs().situation(job, None).await?.ok_or_else(|| no_job(job))?;
     let reasons = engine::explain::explain(&situation);
     context.output.either(&reasons, || {
         let mut text = Text::from(state(&situation.job));
@@ -46,7 +46,7 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<(), Failu
         limit: i64::from(arguments.limit),
         ..JobFilter::default()
     };
-    let jobs = store.jobs(&filter).await?;
+    let jobs = store.jobs().list(&filter).await?;
     let names = Names::read(&store).await?;
     let json: Vec<_> = jobs.iter().map(JobJson::from).collect();
     context.output.either(&json, || {

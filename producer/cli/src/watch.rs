@@ -45,7 +45,7 @@ async fn unfinished(store: &Store) -> Result<Vec<JobId>, Failure> {
     let mut found = Vec::new();
     for status in [JobStatus::Pending, JobStatus::Running, JobStatus::Cancelling] {
         let filter = JobFilter { statuses: vec![status], limit: MOST_JOBS, ..JobFilter::default() };
-        found.extend(store.jobs(&filter).await?);
+        found.extend(store.jobs().list(&filter).await?);
     }
     found.sort_by_key(|job| (job.created_at, job.id));
     // A job may have gone from one state to the next between two looks.
@@ -64,7 +64,7 @@ async fn follow(
     let names = Names::read(store).await?;
     let mut seen = Vec::new();
     for job in jobs {
-        let view = store.job(*job, None).await?.ok_or_else(|| no_job(*job))?;
+        let view = store.jobs().get(*job, None).await?.ok_or_else(|| no_job(*job))?;
         seen.push(view);
     }
     let mut display = Display::new(context.output, frequency, &seen, &names);
@@ -77,7 +77,7 @@ async fn follow(
         }
         sleep(LOOK_EVERY).await;
         for view in seen.iter_mut().filter(|view| !view.status.is_terminal()) {
-            match store.job(view.id, None).await {
+            match store.jobs().get(view.id, None).await {
                 Ok(Some(newer)) => *view = newer,
                 Ok(None) => return Err(no_job(view.id)),
                 // Whoever watches a fleet through a failover does not want to type the command again.

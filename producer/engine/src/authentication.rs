@@ -56,7 +56,7 @@ impl Engine {
         job: JobId,
     ) -> Result<JobView, EngineError> {
         let admitted = self.admit(key, peer).await?;
-        if let Some(view) = self.store.job_of_key(job, &admitted.hash).await? {
+        if let Some(view) = self.store.jobs().get_by_key(job, &admitted.hash).await? {
             self.met(&admitted)?;
             return Ok(view);
         }
@@ -85,7 +85,7 @@ impl Engine {
 
     async fn holder(&self, admitted: Admitted) -> Result<Identity, EngineError> {
         let caller = Caller::Key(admitted.hash);
-        let Some(tenant) = self.store.authenticate(&admitted.hash).await? else {
+        let Some(tenant) = self.store.tenants().authenticate(&admitted.hash).await? else {
             self.limits.callers.forget(&caller);
             return Err(unknown_key());
         };
@@ -117,7 +117,7 @@ impl Engine {
         let caller = Caller::User(subject.clone());
         self.limits.callers.count(caller.clone())?;
         asked_by(asker(subject.as_bytes()));
-        let user = self.store.user(&subject).await?.filter(|user| user.disabled_at.is_none());
+        let user = self.store.tenants().user(&subject).await?.filter(|user| user.disabled_at.is_none());
         let user = user.ok_or(EngineError::UnknownUser)?;
         let tenant = user.tenant_id.ok_or(EngineError::NoAgency)?;
         asked_by(asker(tenant.0.as_bytes()));

@@ -64,7 +64,7 @@ impl Engine {
         sealing::check(&credentials)
             .map_err(|reason| EngineError::Connection { field: "credentials", reason })?;
         let sealed = self.keyring.seal(&new.bound(id), &credentials)?;
-        if !self.store.create_connection(id, &new, Some(by), sealed.as_ref()).await? {
+        if !self.store.connections().create(id, &new, Some(by), sealed.as_ref()).await? {
             let reason =
                 format!("there is a connection of the name {:?} already; choose another name", new.name);
             return Err(EngineError::Connection { field: "name", reason });
@@ -73,9 +73,6 @@ impl Engine {
     }
 
     /// The tenant's connections by name, after the one of a name if there is one, and whether there are more.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
     pub async fn connections(
         &self,
         tenant: TenantId,
@@ -85,7 +82,7 @@ impl Engine {
     ) -> Result<(Vec<ConnectionView>, bool), EngineError> {
         // One more than asked for tells whether there are more.
         let most = i64::from(limit) + 1;
-        let mut found = self.store.connections_by_name(tenant, after, most, with_settings).await?;
+        let mut found = self.store.connections().list_by_name(tenant, after, most, with_settings).await?;
         let more = found.len() > usize::from(limit);
         found.truncate(usize::from(limit));
         Ok((found, more))
@@ -100,7 +97,7 @@ impl Engine {
         tenant: TenantId,
         connection: ConnectionId,
     ) -> Result<ConnectionView, EngineError> {
-        let found = self.store.connection(connection, tenant).await?;
+        let found = self.store.connections().get(connection, tenant).await?;
         found.ok_or(EngineError::NoConnection(connection))
     }
 
@@ -157,7 +154,7 @@ impl Engine {
         query: &StragglerQuery,
     ) -> Result<Vec<StragglerView>, EngineError> {
         self.connection(tenant, connection).await?;
-        Ok(self.store.stragglers(connection, query).await?)
+        Ok(self.store.connections().stragglers(connection, query).await?)
     }
 
     /// A job of a connection.

@@ -32,12 +32,12 @@ pub async fn run(store: Store, deadline: Duration, every: Duration, ended: Cance
 }
 
 async fn sweep(store: &Store, deadline: Duration) -> Result<(), StoreError> {
-    for due in store.cancels_due(deadline, BATCH).await? {
+    for due in store.sweeps().cancels_due(deadline, BATCH).await? {
         if !due.overdue {
-            if let Some(took) = store.end_cancel(due.job).await? {
+            if let Some(took) = store.jobs().end_cancel(due.job).await? {
                 cancel_ended(CancelEnd::Released, took);
             }
-        } else if let Some(took) = store.force_cancel(due.job).await? {
+        } else if let Some(took) = store.jobs().force_cancel(due.job).await? {
             cancel_ended(CancelEnd::Forced, took);
             tracing::warn!(job = %due.job, "nobody answered a cancel in time; the job is cancelled all the same");
         }

@@ -54,7 +54,7 @@ impl Engine {
     ) -> Result<EventPage, EngineError> {
         self.job(tenant, job).await?;
         // One more than asked for tells whether the list goes on.
-        let mut rows = self.store.events_after(job, Some(tenant), after, i64::from(limit) + 1).await?;
+        let mut rows = self.store.events().after(job, Some(tenant), after, i64::from(limit) + 1).await?;
         let goes_on = rows.len() > usize::from(limit);
         rows.truncate(usize::from(limit));
         let next = rows.last().filter(|_| goes_on).map(|row| row.id);
@@ -143,7 +143,7 @@ impl Follower {
 
     async fn look(&mut self) -> Result<(), StoreError> {
         let store = &self.engine.store;
-        let rows = store.events_after(self.job, Some(self.tenant), self.last, i64::from(BATCH)).await?;
+        let rows = store.events().after(self.job, Some(self.tenant), self.last, i64::from(BATCH)).await?;
         if let Some(newest) = rows.last() {
             self.last = newest.id;
             self.ready.extend(rows.iter().filter_map(told));
@@ -153,7 +153,7 @@ impl Follower {
             self.state = State::Over;
             return Ok(());
         }
-        match store.job(self.job, Some(self.tenant)).await? {
+        match store.jobs().get(self.job, Some(self.tenant)).await? {
             None => self.state = State::Over,
             Some(view) if view.status.is_terminal() => self.state = State::LastLook,
             Some(view) => self.progress(&view),

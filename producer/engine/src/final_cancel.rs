@@ -46,7 +46,7 @@ impl Engine {
     async fn ended(&self, tenant: TenantId, job: JobId, deadline: Instant) -> Result<(), EngineError> {
         let (mut pause, longest) = LOOKS;
         while Instant::now() < deadline {
-            match self.store.job(job, Some(tenant)).await {
+            match self.store.jobs().get(job, Some(tenant)).await {
                 Ok(Some(view)) if view.status.is_terminal() => return Ok(()),
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(EngineError::NoJob(job)),
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     async fn force(&self, job: JobId) -> Result<(), StoreError> {
-        if let Some(took) = self.store.force_cancel(job).await? {
+        if let Some(took) = self.store.jobs().force_cancel(job).await? {
             cancel_ended(CancelEnd::Forced, took);
             tracing::warn!(%job, "workers did not let go of a cancelled job in time; it is over all the same");
         }

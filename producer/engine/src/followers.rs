@@ -105,7 +105,7 @@ impl Followers {
                 }
             }
             let (keys, users): (Vec<_>, Vec<_>) = (keys.into_iter().collect(), users.into_iter().collect());
-            match tokio::try_join!(store.good_keys(&keys), store.good_users(&users)) {
+            match tokio::try_join!(store.tenants().good_keys(&keys), store.tenants().good_users(&users)) {
                 Ok((keys, users)) => self.send_away(&keys, &users),
                 Err(error) => tracing::debug!(%error, "followers stay until the database answers"),
             }

@@ -54,17 +54,14 @@ impl Engine {
 
     /// The active job of the tenant's designated connection; if none is active, its newest one. None without such a
     /// connection.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
     pub async fn latest_historical(&self, tenant: TenantId) -> Result<Option<JobView>, EngineError> {
-        match self.store.historical_connection(tenant).await? {
-            Some(connection) => Ok(self.store.latest_job(tenant, connection).await?),
+        match self.store.connections().for_historical_sync(tenant).await? {
+            Some(connection) => Ok(self.store.jobs().latest(tenant, connection).await?),
             None => Ok(None),
         }
     }
 
     async fn historical_connection(&self, tenant: TenantId) -> Result<ConnectionId, EngineError> {
-        self.store.historical_connection(tenant).await?.ok_or(EngineError::NoHistoricalConnection)
+        self.store.connections().for_historical_sync(tenant).await?.ok_or(EngineError::NoHistoricalConnection)
     }
 }

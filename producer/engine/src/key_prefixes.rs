@@ -31,7 +31,7 @@ impl KeyPrefixes {
                 sleep_until(at + LOOK_EVERY).await;
             }
             let at = Instant::now();
-            let prefixes = store.key_prefixes().await?.into_iter().collect();
+            let prefixes = store.tenants().key_prefixes().await?.into_iter().collect();
             *self.seen.write().unwrap_or_else(PoisonError::into_inner) = prefixes;
             *looked = Some(at);
         }

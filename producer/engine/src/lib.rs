@@ -334,7 +334,7 @@ impl Engine {
             | CancelOutcome::NoEffect
             | CancelOutcome::KeyReused
             | CancelOutcome::NoConnection => {
-                let exists = self.store.tenant_of_job(job).await?.is_some();
+                let exists = self.store.jobs().tenant_of(job).await?.is_some();
                 Err(if exists { EngineError::OthersJob(job) } else { EngineError::NoJob(job) })
             }
         }
@@ -345,7 +345,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoJob`] (also for another tenant's job) or [`EngineError::Store`].
     pub async fn job(&self, tenant: TenantId, job: JobId) -> Result<JobView, EngineError> {
-        self.store.job(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
+        self.store.jobs().get(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))
     }
 
     /// One job of the tenant, and what it waits for.
@@ -353,7 +353,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::job`].
     pub async fn situation(&self, tenant: TenantId, job: JobId) -> Result<JobSituation, EngineError> {
-        let mut situation = self.store.situation(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))?;
+        let mut situation =
+            self.store.jobs().situation(job, Some(tenant)).await?.ok_or(EngineError::NoJob(job))?;
         // Where workers run is for operators.
         for slice in &mut situation.slices {
             slice.host = None;
@@ -362,9 +363,6 @@ impl Engine {
     }
 
     /// Jobs of the tenant, in the order of their acceptance.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
     pub async fn jobs(&self, tenant: TenantId, query: &JobQuery) -> Result<JobPage, EngineError> {
         let filter = JobFilter {
             tenant: Some(tenant),
@@ -377,7 +375,7 @@ impl Engine {
             limit: i64::from(query.limit) + 1,
             oldest_first: query.oldest_first,
         };
-        let mut jobs = self.store.jobs(&filter).await?;
+        let mut jobs = self.store.jobs().list(&filter).await?;
         let goes_on = jobs.len() > usize::from(query.limit);
         jobs.truncate(usize::from(query.limit));
         let next = jobs.last().filter(|_| goes_on).map(Cursor::after);
@@ -385,11 +383,8 @@ impl Engine {
     }
 
     /// How many jobs of the tenant are in one of these states; in any if there is none.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
     pub async fn count_jobs(&self, tenant: TenantId, statuses: &[JobStatus]) -> Result<i64, EngineError> {
-        Ok(self.store.count_jobs(tenant, statuses).await?)
+        Ok(self.store.jobs().count(tenant, statuses).await?)
     }
 
     async fn publish_start(&self, command: StartCommand) {

@@ -19,7 +19,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoJob`], [`EngineError::NotPausable`] or [`EngineError::Store`].
     pub async fn pause(&self, tenant: TenantId, job: JobId, by: &str) -> Result<JobView, EngineError> {
-        let outcome = self.store.pause(job, Some(tenant), Some(by)).await?;
+        let outcome = self.store.jobs().pause(job, Some(tenant), Some(by)).await?;
         done(job, outcome)?;
         self.job(tenant, job).await
     }
@@ -30,11 +30,11 @@ impl Engine {
     /// # Errors
     /// As [`Engine::pause`].
     pub async fn unpause(&self, tenant: TenantId, job: JobId, by: &str) -> Result<JobView, EngineError> {
-        let outcome = self.store.unpause(job, Some(tenant), Some(by)).await?;
+        let outcome = self.store.jobs().unpause(job, Some(tenant), Some(by)).await?;
         done(job, outcome)?;
         // Read before the doorbells go out, so that the answer shows the job as it was let go.
         let view = self.job(tenant, job).await?;
-        match self.store.refill(tenant, RAMP_STEP).await {
+        match self.store.slices().refill(tenant, RAMP_STEP).await {
             Ok(rings) => {
                 join_all(rings.into_iter().map(|ring| self.ring(ring))).await;
             }
@@ -57,25 +57,26 @@ impl Engine {
     /// [`EngineError::ResumedBefore`], [`EngineError::ModeNotResumable`], [`EngineError::SettingsChanged`],
     /// [`EngineError::StartAnew`] or [`EngineError::Store`]; after the last the new job may or may not be there.
     pub async fn resume(&self, tenant: TenantId, job: JobId, by: &str) -> Result<JobView, EngineError> {
-        let (resumed, connection) = match self.store.resume(job, Some(tenant), Some(by), fingerprint).await? {
-            ResumeOutcome::Accepted { job, connection } => (job, connection),
-            ResumeOutcome::Active { connection, active } => {
-                return Err(EngineError::JobActive { connection, active });
-            }
-            ResumeOutcome::NotEnded { status } => return Err(EngineError::NotResumable { job, status }),
-            ResumeOutcome::ResumedBefore { status, successor } => {
-                return Err(EngineError::ResumedBefore { job, status, successor });
-            }
-            ResumeOutcome::WrongMode { status, mode } => {
-                return Err(EngineError::ModeNotResumable { job, status, mode });
-            }
-            ResumeOutcome::SettingsChanged { status } => {
-                return Err(EngineError::SettingsChanged { job, status });
-            }
-            ResumeOutcome::Anew { status } => return Err(EngineError::StartAnew { job, status }),
-            ResumeOutcome::NoConnection(connection) => return Err(EngineError::NoConnection(connection)),
-            ResumeOutcome::Unknown => return Err(EngineError::NoJob(job)),
-        };
+        let (resumed, connection) =
+            match self.store.jobs().resume(job, Some(tenant), Some(by), fingerprint).await? {
+                ResumeOutcome::Accepted { job, connection } => (job, connection),
+                ResumeOutcome::Active { connection, active } => {
+                    return Err(EngineError::JobActive { connection, active });
+                }
+                ResumeOutcome::NotEnded { status } => return Err(EngineError::NotResumable { job, status }),
+                ResumeOutcome::ResumedBefore { status, successor } => {
+                    return Err(EngineError::ResumedBefore { job, status, successor });
+                }
+                ResumeOutcome::WrongMode { status, mode } => {
+                    return Err(EngineError::ModeNotResumable { job, status, mode });
+                }
+                ResumeOutcome::SettingsChanged { status } => {
+                    return Err(EngineError::SettingsChanged { job, status });
+                }
+                ResumeOutcome::Anew { status } => return Err(EngineError::StartAnew { job, status }),
+                ResumeOutcome::NoConnection(connection) => return Err(EngineError::NoConnection(connection)),
+                ResumeOutcome::Unknown => return Err(EngineError::NoJob(job)),
+            };
         let view = self.job(tenant, resumed).await?;
         // Whoever receives it finds the job there, and plans it.
         let command = StartCommand {
@@ -106,7 +107,7 @@ impl Engine {
         connection: ConnectionId,
         by: &str,
     ) -> Result<Option<JobId>, EngineError> {
-        match self.store.delete_connection(connection, tenant, Some(by.to_owned())).await? {
+        match self.store.connections().delete(connection, tenant, Some(by.to_owned())).await? {
             DeleteOutcome::Deleted { cancelled, in_flight } => {
                 for job in in_flight {
                     self.broadcast_abort(job).await;

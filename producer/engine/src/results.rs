@@ -93,18 +93,18 @@ impl Engine {
     ) -> Result<ResultPage, EngineError> {
         let job = self.job(tenant, job).await?;
         let schema = match &job.schema {
-            Some(schema) => self.store.schema(tenant, schema.id).await?,
+            Some(schema) => self.store.schemas().get(tenant, schema.id).await?,
             None => None,
         };
         let chain = match job.resumed_from {
-            Some(_) => self.store.chain(job.id).await?,
+            Some(_) => self.store.jobs().resumed_from(job.id).await?,
             None => vec![job.id],
         };
         if after.is_some_and(|ResultCursor(place)| !chain.contains(&place.job)) {
             return Err(EngineError::Invalid(CursorError.to_string()));
         }
         let after_place = after.map(|ResultCursor(place)| place);
-        let found = self.store.results(&chain, job.connection, after_place, limit).await?;
+        let found = self.store.jobs().results(&chain, job.connection, after_place, limit).await?;
         let fields = schema.as_ref().map(|schema| &schema.fields);
         let (mut rows, mut size, mut more) = (Vec::new(), 0, found.more);
         for row in found.rows {

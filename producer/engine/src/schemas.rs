@@ -37,7 +37,7 @@ impl Engine {
                 "name: must have between 1 and {MAX_NAME_CHARS} characters, and no NUL"
             )));
         }
-        Ok(self.store.create_schema(tenant, name, fields).await?)
+        Ok(self.store.schemas().create(tenant, name, fields).await?)
     }
 
     /// A schema of the tenant.
@@ -45,23 +45,20 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoSchema`] (also for another tenant's) or [`EngineError::Store`].
     pub async fn schema(&self, tenant: TenantId, schema: SchemaId) -> Result<Schema, EngineError> {
-        self.store.schema(tenant, schema).await?.ok_or(EngineError::NoSchema)
+        self.store.schemas().get(tenant, schema).await?.ok_or(EngineError::NoSchema)
     }
 
     /// Schemas of the tenant, newest first.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
     pub async fn schemas(
         &self,
         tenant: TenantId,
         after: Option<(DateTime<Utc>, SchemaId)>,
         limit: u16,
     ) -> Result<SchemaPage, EngineError> {
-        let mut schemas = self.store.schemas(tenant, after, i64::from(limit) + 1).await?;
+        let mut schemas = self.store.schemas().list(tenant, after, i64::from(limit) + 1).await?;
         let goes_on = schemas.len() > usize::from(limit);
         schemas.truncate(usize::from(limit));
         let next = schemas.last().filter(|_| goes_on).map(|schema| (schema.created_at, schema.id));
-        Ok(SchemaPage { schemas, total: self.store.count_schemas(tenant).await?, next })
+        Ok(SchemaPage { schemas, total: self.store.schemas().count(tenant).await?, next })
     }
 }

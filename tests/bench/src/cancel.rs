@@ -188,7 +188,7 @@ async fn loaded(ground: &Ground<'_>, plan: Plan) -> Result<(Measured, f64)> {
 async fn keep_busy(ground: &Ground<'_>, connection: ConnectionId) -> Result<()> {
     loop {
         let job = ground.start(connection, Some(Ground::beginning()?)).await?;
-        while ground.stage.store.job(job, None).await?.is_none_or(|view| !view.status.is_terminal()) {
+        while ground.stage.store.jobs().get(job, None).await?.is_none_or(|view| !view.status.is_terminal()) {
             sleep(Duration::from_millis(500)).await;
         }
     }

@@ -130,10 +130,10 @@ impl<'a> Ground<'a> {
             json!({ "page_size": 1, "slice_days": 1, "max_slices": plan.slices, "sort": "created" });
         let mut floods = Vec::new();
         for number in 0..4 {
-            let tenant = stage.store.create_tenant(&format!("flood-{number}"), RUNG).await?.id;
+            let tenant = stage.store.tenants().create(&format!("flood-{number}"), RUNG).await?.id;
             floods.push(connect(stage, tenant, "flood", account, settings.clone()).await?);
         }
-        let tenant = stage.store.create_tenant("small", RUNG).await?.id;
+        let tenant = stage.store.tenants().create("small", RUNG).await?.id;
         let small = connect(stage, tenant, "small", account, settings).await?;
         let first = TenantOptions::numbered(1, 1).pop().context("there is a tenant")?.first;
         Ok(Self { stage, plan, session: stage.session().await?, small, floods, first, _upstream: upstream })

@@ -68,9 +68,9 @@ impl<'a> Ground<'a> {
         }
         let fast_upstream = program.log(stage.logs.join("sample-upstream.log")).start()?;
 
-        let tenant = stage.store.create_tenant("measured", 10_000).await?.id;
+        let tenant = stage.store.tenants().create("measured", 10_000).await?.id;
         let key = ApiKey::generate();
-        stage.store.create_api_key(tenant, "bench", &key.hash(), key.prefix()).await?;
+        stage.store.tenants().create_api_key(tenant, "bench", &key.hash(), key.prefix()).await?;
         let mut ground = Self {
             stage,
             hanging: Vec::new(),
@@ -91,7 +91,7 @@ impl<'a> Ground<'a> {
         let quick = (format!("http://{address}"), "key-tenant-1".to_owned());
         for number in 0..fast {
             // A tenant each: they compete as tenants do.
-            let tenant = stage.store.create_tenant(&format!("fast-{number}"), 8).await?.id;
+            let tenant = stage.store.tenants().create(&format!("fast-{number}"), 8).await?.id;
             let connection = ground.connect(tenant, "fast", &quick).await?;
             ground.fast.push(connection);
         }
@@ -129,7 +129,7 @@ impl<'a> Ground<'a> {
     pub async fn until(&self, job: JobId, mut enough: impl FnMut(&JobView) -> bool) -> Result<JobView> {
         let started = Instant::now();
         loop {
-            let view = self.stage.store.job(job, None).await?;
+            let view = self.stage.store.jobs().get(job, None).await?;
             if let Some(view) = view.filter(&mut enough) {
                 return Ok(view);
             }
@@ -182,7 +182,7 @@ impl<'a> Ground<'a> {
     /// When it does not end.
     pub async fn end(&self, connection: ConnectionId) -> Result<()> {
         let filter = JobFilter { connection: Some(connection), limit: 10, ..JobFilter::default() };
-        let mut open = self.stage.store.jobs(&filter).await?;
+        let mut open = self.stage.store.jobs().list(&filter).await?;
         open.retain(|job| !job.status.is_terminal());
         for job in open {
             jobs::cancel(self.stage, job.id).await?;

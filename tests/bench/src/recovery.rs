@@ -109,16 +109,16 @@ async fn kills(ground: &Ground<'_>, plan: Plan) -> Result<Vec<Duration>> {
         // A page goes to one of three; until it is the victim's, it is another one's.
         loop {
             let job = ground.start_and_hang(connection).await?;
-            if !ground.stage.store.pages_held_by(member.worker).await?.is_empty() {
+            if !ground.stage.store.workers().pages_held_by(member.worker).await?.is_empty() {
                 tracing::debug!(%job, "is in the victim's hands");
                 break;
             }
             ground.end(connection).await?;
         }
-        let held = ground.stage.store.pages_held_by(member.worker).await?;
+        let held = ground.stage.store.workers().pages_held_by(member.worker).await?;
         member.process.kill().await?;
         let began = Instant::now();
-        while ground.stage.store.pages_taken_over(member.worker, &held).await? == 0 {
+        while ground.stage.store.workers().pages_taken_over(member.worker, &held).await? == 0 {
             ensure!(began.elapsed() < LONGEST, "nobody takes the page of victim {number} over");
             sleep(LOOK).await;
         }
@@ -151,7 +151,7 @@ async fn half_open(ground: &Ground<'_>, plan: Plan, cut: Cut) -> Result<Vec<Dura
         try_join_all(ground.hanging.iter().map(|connection| ground.start_and_hang(*connection))).await?;
         held.clear();
         for (_way, member) in &victims {
-            held.push(ground.stage.store.pages_held_by(member.worker).await?);
+            held.push(ground.stage.store.workers().pages_held_by(member.worker).await?);
         }
         if held.iter().any(|pages| !pages.is_empty()) {
             break;
@@ -167,7 +167,9 @@ async fn half_open(ground: &Ground<'_>, plan: Plan, cut: Cut) -> Result<Vec<Dura
     let mut times = Vec::new();
     let waits = victims.iter().zip(&held).filter(|(_, held)| !held.is_empty());
     let waits = waits.map(async |((_way, member), held)| {
-        while ground.stage.store.pages_taken_over(member.worker, held).await? < i64::try_from(held.len())? {
+        while ground.stage.store.workers().pages_taken_over(member.worker, held).await?
+            < i64::try_from(held.len())?
+        {
             ensure!(began.elapsed() < LONGEST, "nobody takes the pages of {} over", member.name);
             sleep(LOOK * 5).await;
         }

@@ -136,7 +136,7 @@ impl Customer {
                 let began = Instant::now();
                 while began.elapsed() < PATIENCE && !world.stop.is_cancelled() {
                     // Of a job that was refused there is nothing to be seen.
-                    let view = patiently(async || world.stage.store.job(job, None).await).await?;
+                    let view = patiently(async || world.stage.store.jobs().get(job, None).await).await?;
                     if view.is_none_or(|view| view.status.is_terminal()) {
                         break;
                     }
@@ -157,7 +157,7 @@ impl Customer {
 
     /// Without a producer, and until the database answers. Of a job that is over or was never made there is nothing to do.
     async fn unpause(&mut self, world: &World<'_>, job: JobId) -> Result<()> {
-        patiently(async || world.stage.store.unpause(job, None, Some("chaos")).await).await?;
+        patiently(async || world.stage.store.jobs().unpause(job, None, Some("chaos")).await).await?;
         self.paused.remove(&job);
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Customer {
             let Some(job) = self.newest else { continue };
             let began = Instant::now();
             while began.elapsed() < PATIENCE {
-                let view = world.stage.store.job(job, None).await?;
+                let view = world.stage.store.jobs().get(job, None).await?;
                 match view.map(|view| view.status) {
                     Some(JobStatus::Completed) => return Ok(()),
                     Some(status @ (JobStatus::Failed | JobStatus::Cancelled | JobStatus::Cancelling)) => {

@@ -220,7 +220,7 @@ impl Seat {
 /// Until a worker that is gone holds no page any more.
 async fn taken_over(world: &World<'_>, gone: WorkerId, began: Instant) -> Result<Option<Duration>> {
     while began.elapsed() < LONGEST {
-        if patiently(async || world.stage.store.pages_held_by(gone).await).await?.is_empty() {
+        if patiently(async || world.stage.store.workers().pages_held_by(gone).await).await?.is_empty() {
             return Ok(Some(began.elapsed()));
         }
         sleep(LOOK).await;

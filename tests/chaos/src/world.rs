@@ -179,8 +179,8 @@ const SCALED: [(&str, &str); 16] = [
 ];
 
 async fn a_tenant(stage: &Stage, number: usize) -> Result<(TenantId, String)> {
-    let tenant = stage.store.create_tenant(&format!("tenant-{number}"), 8).await?.id;
+    let tenant = stage.store.tenants().create(&format!("tenant-{number}"), 8).await?.id;
     let key = ApiKey::generate();
-    stage.store.create_api_key(tenant, "chaos", &key.hash(), key.prefix()).await?;
+    stage.store.tenants().create_api_key(tenant, "chaos", &key.hash(), key.prefix()).await?;
     Ok((tenant, key.expose().to_owned()))
 }

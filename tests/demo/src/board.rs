@@ -115,7 +115,9 @@ impl Inner {
     async fn look(&self, store: &Store) {
         let filter = JobFilter { limit: MOST_JOBS, ..JobFilter::default() };
         // A look that fails is made up for by the next one; what the demo itself waits for does complain.
-        let (Ok(jobs), Ok(connections)) = tokio::join!(store.jobs(&filter), store.connections(None)) else {
+        let (Ok(jobs), Ok(connections)) =
+            tokio::join!(store.jobs().list(&filter), store.connections().list(None))
+        else {
             return;
         };
         let now = jobs.first().map(|job| job.read_at);

@@ -32,7 +32,7 @@ pub struct Comparison {
 /// When the database cannot be read.
 pub async fn compare(store: &Store, connection: ConnectionId, expected: &Expected) -> Result<Comparison> {
     let mut found = Comparison::default();
-    let mut stored = pin!(store.record_hashes(connection));
+    let mut stored = pin!(store.connections().record_hashes(connection));
     while let Some(record) = stored.try_next().await? {
         match expected.get(&record.external_id) {
             Some(hash) if hash.as_slice() == record.hash => found.equal += 1,

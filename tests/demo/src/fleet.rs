@@ -97,7 +97,7 @@ impl Fleet {
         let worker = victim.worker;
         let enough = timeout(LONGEST, async {
             loop {
-                let held = stage.store.pages_held_by(worker).await?;
+                let held = stage.store.workers().pages_held_by(worker).await?;
                 if held.len() >= holding {
                     return anyhow::Ok(held);
                 }
@@ -109,7 +109,7 @@ impl Fleet {
         let memory = peak_memory(&victim.process);
         let at = Instant::now();
         victim.process.kill().await?;
-        let after = stage.store.pages_held_by(worker).await?;
+        let after = stage.store.workers().pages_held_by(worker).await?;
         self.killed.push((victim.name.clone(), memory));
         // The others may have been quicker than this look.
         let held = if after.is_empty() { before } else { after };
@@ -134,10 +134,12 @@ impl Killed {
         let waited = timeout(LONGEST, async {
             let mut first = None;
             loop {
-                if first.is_none() && stage.store.pages_taken_over(self.worker, &self.held).await? > 0 {
+                if first.is_none()
+                    && stage.store.workers().pages_taken_over(self.worker, &self.held).await? > 0
+                {
                     first = Some(self.at.elapsed());
                 }
-                if stage.store.pages_held_by(self.worker).await?.is_empty() {
+                if stage.store.workers().pages_held_by(self.worker).await?.is_empty() {
                     let last = self.at.elapsed();
                     return anyhow::Ok((first.unwrap_or(last), last));
                 }

@@ -90,7 +90,7 @@ impl Stage {
     ) -> Result<JobView> {
         let mut moved = (Instant::now(), None);
         loop {
-            if let Some(view) = self.store.job(job, None).await? {
+            if let Some(view) = self.store.jobs().get(job, None).await? {
                 if enough(&view) {
                     return Ok(view);
                 }

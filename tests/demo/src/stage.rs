@@ -152,9 +152,8 @@ impl Stage {
     pub async fn put_connection(&self, new: &NewConnection, credentials: &Value) -> Result<ConnectionId> {
         let keyring = Keyring::new(Some(self.key.clone()), Vec::new());
         self.store
-            .put_connection(new, AccountChange::Unchanged, None, |id| {
-                Ok(keyring.seal(&new.bound(id), credentials)?)
-            })
+            .connections()
+            .put(new, AccountChange::Unchanged, None, |id| Ok(keyring.seal(&new.bound(id), credentials)?))
             .await
     }
 

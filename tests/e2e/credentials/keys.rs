@@ -34,7 +34,7 @@ async fn without_a_key_nothing_secret_is_stored() -> Result<()> {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("backhaul admin generate-key"), "{}", refused.stderr);
     assert!(!refused.stderr.contains("s3cret"), "{}", refused.stderr);
-    assert!(fixture.store.connections(None).await?.is_empty());
+    assert!(fixture.store.connections().list(None).await?.is_empty());
     // Ultravox wants a key; another upstream may want none.
     assert_eq!(put(&fixture, &environment, "{}").await?.code, Some(2));
     let settings = r#"{"path": "/calls", "records": {"pointer": "/results", "id": "/callId"},
@@ -116,7 +116,7 @@ async fn keys_are_changed_under_running_consumers() -> Result<()> {
     new.name = "lost".to_owned();
     let seal =
         |id: ConnectionId| Ok::<_, anyhow::Error>(foreign.seal(&new.bound(id), &json!({ "api_key": "x" }))?);
-    let orphan = fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?;
+    let orphan = fixture.store.connections().put(&new, AccountChange::Unchanged, None, seal).await?;
 
     // A consumer that knows both works on, before, during and after.
     let mut settings = fixture.settings()?;
@@ -151,9 +151,9 @@ async fn keys_are_changed_under_running_consumers() -> Result<()> {
     let sealing = Keyring::new(Some(fresh.clone()), Vec::new());
     let seal =
         |id: ConnectionId| Ok::<_, anyhow::Error>(sealing.seal(&new.bound(id), &json!({ "api_key": "x" }))?);
-    assert_eq!(fixture.store.put_connection(&new, AccountChange::Unchanged, None, seal).await?, orphan);
+    assert_eq!(fixture.store.connections().put(&new, AccountChange::Unchanged, None, seal).await?, orphan);
     let done = backhaul(&environment, &["admin", "rotate-key", "--json"]).await?;
     assert_eq!((done.code, &done.json()?["resealed"]), (Some(0), &json!(0)), "{}", done.stderr);
-    assert_eq!(fixture.store.credentials_keys().await?, [(fresh.id(), 122)]);
+    assert_eq!(fixture.store.connections().credentials_keys().await?, [(fresh.id(), 122)]);
     fixture.finish([consumer]).await
 }

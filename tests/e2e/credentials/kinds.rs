@@ -72,7 +72,7 @@ fn process(environment: &HashMap<String, String>, name: &str) -> Result<Process>
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_every_kind_appear_nowhere() -> Result<()> {
     let mut fixture = Fixture::with_calls(0).await?;
-    let tenant = fixture.store.create_tenant("acme", 16).await?.id;
+    let tenant = fixture.store.tenants().create("acme", 16).await?.id;
     let (mirror, environment) = (Mirror::start().await?, fixture.environment());
     let mut hunt = Hunt::for_needles(&[&CORES[..], &[CREDENTIALS_KEY.trim_end_matches('=')]].concat());
     let everything = fixture.listen_to_everything().await?;

@@ -126,7 +126,7 @@ impl Drop for Api {
 
 pub(crate) async fn new_key(fixture: &Fixture, tenant: TenantId) -> Result<String> {
     let key = ApiKey::generate();
-    fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+    fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
     Ok(key.expose().to_owned())
 }
 
@@ -190,7 +190,7 @@ impl World {
 
     /// Another tenant, with a key and a connection.
     pub(crate) async fn other(&self) -> Result<(TenantId, ConnectionId, String)> {
-        let tenant = self.fixture.store.create_tenant("other", 16).await?.id;
+        let tenant = self.fixture.store.tenants().create("other", 16).await?.id;
         let connection = self.connection(tenant, "theirs").await?;
         Ok((tenant, connection, new_key(&self.fixture, tenant).await?))
     }
@@ -267,10 +267,14 @@ impl World {
     /// Holds a page of the job, as a worker would that does not answer.
     pub(crate) async fn hold_page(&self, job: JobId) -> Result<Lease> {
         let store = &self.fixture.store;
-        let plannable = store.plannable(job).await?.context("pending")?;
-        ensure!(store.plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?, "not planned");
-        let ring =
-            store.refill(self.account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
+        let plannable = store.jobs().plannable(job).await?.context("pending")?;
+        ensure!(store.jobs().plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?, "not planned");
+        let ring = store
+            .slices()
+            .refill(self.account.tenant, Duration::ZERO)
+            .await?
+            .pop()
+            .context("a slice is rung")?;
         let claim = ClaimRequest {
             ring,
             redelivered: false,
@@ -279,7 +283,7 @@ impl World {
             lease: Duration::from_secs(300),
             suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
         };
-        let claimed = store.claim(&claim).await?;
+        let claimed = store.slices().claim(&claim).await?;
         let Claim::Claimed(claimed) = claimed else { anyhow::bail!("not claimed: {claimed:?}") };
         Ok(claimed.0)
     }

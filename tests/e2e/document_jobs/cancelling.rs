@@ -78,9 +78,9 @@ async fn a_dead_fleet_delays_the_answer_by_two_seconds() -> Result<()> {
     assert!(answer.body["completed_at"].is_string());
 
     // The worker comes back: it is fenced, and changes nothing.
-    assert!(!world.fixture.store.release(&lease).await?);
-    assert!(world.fixture.store.end_cancel(job).await?.is_none());
-    assert!(world.fixture.store.force_cancel(job).await?.is_none());
+    assert!(!world.fixture.store.slices().release(&lease).await?);
+    assert!(world.fixture.store.jobs().end_cancel(job).await?.is_none());
+    assert!(world.fixture.store.jobs().force_cancel(job).await?.is_none());
     let again = world.cancel(job).await?;
     again.is(409, "conflict", "it is already failed")?;
     assert_eq!(world.job(job).await?, answer.body);
@@ -111,9 +111,9 @@ async fn a_second_cancel_waits_for_the_same_end_and_is_refused() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    world.fixture.store.cancel(&request).await?;
+    world.fixture.store.jobs().cancel(&request).await?;
     world.cancel(second).await?.is(409, "conflict", "already failed")?;
-    assert!(world.fixture.store.job(second, None).await?.context("there")?.status.is_terminal());
+    assert!(world.fixture.store.jobs().get(second, None).await?.context("there")?.status.is_terminal());
     world.fixture.finish([]).await
 }
 
@@ -127,7 +127,7 @@ async fn what_is_over_or_not_there_is_refused() -> Result<()> {
     consumer.stop().await?;
     let failed = world.start(json!({})).await?;
     let error = JobError::of_job("on purpose".to_owned());
-    assert!(world.fixture.store.fail(failed, &error, FailRight::Job).await?);
+    assert!(world.fixture.store.jobs().fail(failed, &error, FailRight::Job).await?);
     world.cancel(failed).await?.is(409, "conflict", "it is already failed")?;
     assert_eq!(world.job(failed).await?["error"]["message"], "on purpose");
     world.cancel(JobId::random()).await?.is(404, "not_found", "there is no job")?;

@@ -156,7 +156,7 @@ async fn limits_of_the_connection_hold_for_each_request() -> Result<()> {
     let world = World::with_calls(12).await?;
     let (tenant, connection) = (world.account.tenant, world.account.connection);
     let limit = |pages_in_flight, requests_per_second| {
-        world.fixture.store.limit_connection(
+        world.fixture.store.connections().set_limits(
             tenant,
             connection,
             ConnectionLimits { pages_in_flight, requests_per_second },
@@ -221,7 +221,7 @@ async fn it_says_nothing_about_what_is_known() -> Result<()> {
     let newest = world.start(json!({ "document_ids": world.ids([59]) })).await?;
     world.fixture.until_over(newest, JobStatus::Completed).await?;
     assert_eq!(known_to().await?, Some(created(9)?));
-    let latest = world.fixture.store.latest_job(world.account.tenant, world.account.connection).await?;
+    let latest = world.fixture.store.jobs().latest(world.account.tenant, world.account.connection).await?;
     assert_eq!(latest.map(|job| job.id), Some(oldest));
 
     let incremental = StartCommand {
@@ -255,7 +255,14 @@ async fn with_their_connection_all_of_them_are_cancelled() -> Result<()> {
     for job in [span, first, second] {
         // Over, or removed by the sweeper already.
         let over = tokio::time::timeout(std::time::Duration::from_secs(60), async {
-            while world.fixture.store.job(job, None).await?.is_some_and(|view| !view.status.is_terminal()) {
+            while world
+                .fixture
+                .store
+                .jobs()
+                .get(job, None)
+                .await?
+                .is_some_and(|view| !view.status.is_terminal())
+            {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
             anyhow::Ok(())

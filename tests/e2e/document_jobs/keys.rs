@@ -93,16 +93,16 @@ async fn a_key_holds_for_a_day_and_is_swept() -> Result<()> {
         format!("update commands set received_at = now() - interval '{age}' where request is not null")
     };
     world.fixture.database.execute(&age("23 hours 59 minutes")).await?;
-    assert_eq!(world.fixture.store.prune(100).await?, 0);
+    assert_eq!(world.fixture.store.sweeps().prune(100).await?, 0);
     assert_eq!(world.api.post_keyed("daily", &body).await?.id()?, first);
     world.fixture.database.execute(&age("24 hours 1 minute")).await?;
     let other = json!({ "connection_id": world.account.connection, "document_ids": ["b"] });
     let second = world.api.post_keyed("daily", &other).await?;
     assert_eq!(second.status, 201, "the key is free again, swept or not: {second:?}");
     assert_ne!(second.id()?, first);
-    assert_eq!(world.fixture.store.prune(100).await?, 0, "it is a new day");
+    assert_eq!(world.fixture.store.sweeps().prune(100).await?, 0, "it is a new day");
     world.fixture.database.execute(&age("24 hours 1 minute")).await?;
-    assert_eq!(world.fixture.store.prune(100).await?, 1);
+    assert_eq!(world.fixture.store.sweeps().prune(100).await?, 1);
     let left: Option<i64> =
         sqlx::query_scalar("select count(*) from commands").fetch_one(&world.fixture.database.pool).await?;
     assert_eq!(left.context("a number")?, 0);

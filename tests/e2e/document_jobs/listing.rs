@@ -70,7 +70,7 @@ async fn jobs_are_chosen_by_the_contracts_words() -> Result<()> {
     let pending = documents().await?;
     let failed = documents().await?;
     let error = JobError::of_job("on purpose".to_owned());
-    assert!(world.fixture.store.fail(failed, &error, FailRight::Job).await?);
+    assert!(world.fixture.store.jobs().fail(failed, &error, FailRight::Job).await?);
     let cancelled = documents().await?;
     assert_eq!(world.cancel(cancelled).await?.status, 200);
     let cancelling = documents().await?;
@@ -106,6 +106,6 @@ async fn jobs_are_chosen_by_the_contracts_words() -> Result<()> {
     ] {
         world.api.get(&format!("/v1/jobs?{query}")).await?.is(400, "validation_error", words)?;
     }
-    assert!(world.fixture.store.force_cancel(cancelling).await?.is_some());
+    assert!(world.fixture.store.jobs().force_cancel(cancelling).await?.is_some());
     world.fixture.finish([consumer]).await
 }

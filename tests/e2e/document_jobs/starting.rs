@@ -33,7 +33,7 @@ async fn a_job_is_accepted_with_links() -> Result<()> {
         json!([shown["name"], shown["status"], shown["schema"]]),
         json!(["May", "pending", { "id": schema, "name": "calls" }])
     );
-    let view = world.fixture.store.job(job, None).await?.unwrap();
+    let view = world.fixture.store.jobs().get(job, None).await?.unwrap();
     assert_eq!(view.date_from, Some("2025-01-01T00:00:00Z".parse()?));
     assert_eq!(view.date_to, "2025-01-14T22:00:00Z".parse::<chrono::DateTime<chrono::Utc>>()?);
     let consumer = world.fixture.consumer().await?;

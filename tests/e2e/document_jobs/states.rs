@@ -77,13 +77,13 @@ async fn a_job_from_its_start_to_its_end() -> Result<()> {
     let estimated = world.job(job).await?["estimated_seconds_remaining"].as_u64().context("an estimate")?;
     assert!((25..=35).contains(&estimated), "{estimated}");
 
-    world.fixture.store.pause(job, None, None).await?;
+    world.fixture.store.jobs().pause(job, None, None).await?;
     let paused = world.job(job).await?;
     assert_eq!(
         json!([paused["status"], paused["current_phase"], paused["estimated_seconds_remaining"]]),
         json!(["processing", "paused", null])
     );
-    world.fixture.store.unpause(job, None, None).await?;
+    world.fixture.store.jobs().unpause(job, None, None).await?;
     world.fixture.upstream.release();
     world.fixture.until_over(job, JobStatus::Completed).await?;
     let complete = world.job(job).await?;

@@ -108,7 +108,7 @@ async fn a_pause_in_the_middle_holds_it_back() -> Result<()> {
     let job = world.start(&full(world.account.connection)).await?;
     gate.until_held(1).await?;
     let pausing = world.fixture.store.clone();
-    let pause = tokio::spawn(async move { pausing.pause(job, None, None).await });
+    let pause = tokio::spawn(async move { pausing.jobs().pause(job, None, None).await });
     // It waits for no page: the flag is read by the next one.
     let outcome = pause.await??;
     assert!(matches!(outcome, PauseOutcome::Done { newly: true, .. }), "{outcome:?}");
@@ -116,7 +116,7 @@ async fn a_pause_in_the_middle_holds_it_back() -> Result<()> {
     let view = world.fixture.until(job, |view| view.slices.queued == 1).await?;
     assert_eq!((view.status, view.paused), (JobStatus::Running, true));
     assert!((5..25).contains(&view.counters.deleted), "{view:#?}");
-    world.fixture.store.unpause(job, None, None).await?;
+    world.fixture.store.jobs().unpause(job, None, None).await?;
     assert_eq!(world.fixture.until_over(job, JobStatus::Completed).await?.counters.deleted, 25);
     world.exact(&lost).await?;
     world.fixture.finish([consumer]).await

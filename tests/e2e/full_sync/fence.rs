@@ -30,7 +30,7 @@ const GUARDED: ClosingPage = ClosingPage { any_number: false, ..ANY };
 
 async fn claim(world: &World, redelivered: bool) -> Result<(Lease, PageContext)> {
     let store = &world.fixture.store;
-    let ring = match store.refill(world.account.tenant, Duration::from_secs(2)).await?.pop() {
+    let ring = match store.slices().refill(world.account.tenant, Duration::from_secs(2)).await?.pop() {
         Some(ring) => ring,
         None => rung(world).await?,
     };
@@ -42,7 +42,7 @@ async fn claim(world: &World, redelivered: bool) -> Result<(Lease, PageContext)>
         lease: LEASE,
         suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
     };
-    let Claim::Claimed(claimed) = store.claim(&request).await? else { bail!("not claimed") };
+    let Claim::Claimed(claimed) = store.slices().claim(&request).await? else { bail!("not claimed") };
     Ok(*claimed)
 }
 
@@ -75,12 +75,16 @@ async fn check() -> Result<(World, JobId, Lease)> {
         documents: Vec::new(),
     };
     let job = request.job;
-    assert_eq!(store.start(&request).await?, StartOutcome::Accepted(job));
-    let Some(plannable) = store.plannable(job).await? else { bail!("not pending") };
-    assert!(store.plan(&plannable, &plan(&plannable, None)?).await?);
+    assert_eq!(store.jobs().start(&request).await?, StartOutcome::Accepted(job));
+    let Some(plannable) = store.jobs().plannable(job).await? else { bail!("not pending") };
+    assert!(store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
     let (lease, context) = claim(&world, false).await?;
     assert_eq!(context.kind, SliceKind::Walk);
-    assert_eq!(store.finish(job).await?, Finished::Not, "nothing is deleted before everything is walked");
+    assert_eq!(
+        store.jobs().finish(job).await?,
+        Finished::Not,
+        "nothing is deleted before everything is walked"
+    );
     let ends = [0, 29].map(|ordinal| world.fixture.upstream.created("acme", ordinal));
     let met = |ordinal: u64, time| PageRecord {
         key: world.fixture.upstream.id("acme", ordinal),
@@ -98,12 +102,12 @@ async fn check() -> Result<(World, JobId, Lease)> {
         ..Settlement::default()
     };
     // A page of the walk is no page of a deletion.
-    let settled = store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
+    let settled = store.slices().settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
     let ClosingSettled::Settled(Settled::Fenced(lease)) = settled else { bail!("not fenced: {settled:?}") };
-    let settled = store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
+    let settled = store.slices().settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
     assert!(matches!(settled, Settled::SliceDone(..)), "{settled:?}");
-    assert_eq!(store.finish(job).await?, Finished::Goes(SliceKind::Check, world.account.tenant));
-    assert_eq!(store.finish(job).await?, Finished::Not, "the check is made once");
+    assert_eq!(store.jobs().finish(job).await?, Finished::Goes(SliceKind::Check, world.account.tenant));
+    assert_eq!(store.jobs().finish(job).await?, Finished::Not, "the check is made once");
     let (lease, context) = claim(&world, false).await?;
     assert_eq!(context.kind, SliceKind::Check);
     Ok((world, job, lease))
@@ -114,7 +118,7 @@ async fn deletion() -> Result<(World, JobId, Lease)> {
     let (world, job, mut lease) = check().await?;
     let store = &world.fixture.store;
     loop {
-        match store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)? {
+        match store.slices().settle_closing(lease, &ANY).await.map_err(|(_, error)| error)? {
             ClosingSettled::Settled(Settled::Kept(kept, tally, _)) => {
                 assert_eq!(tally.deleted, 0);
                 lease = kept;
@@ -127,7 +131,7 @@ async fn deletion() -> Result<(World, JobId, Lease)> {
             }
         }
     }
-    assert_eq!(store.finish(job).await?, Finished::Goes(SliceKind::Deletion, world.account.tenant));
+    assert_eq!(store.jobs().finish(job).await?, Finished::Goes(SliceKind::Deletion, world.account.tenant));
     let (lease, context) = claim(&world, false).await?;
     assert_eq!(context.kind, SliceKind::Deletion);
     Ok((world, job, lease))
@@ -136,7 +140,7 @@ async fn deletion() -> Result<(World, JobId, Lease)> {
 /// Goes on until a page has deleted something.
 async fn until_deleted(store: &Store, mut lease: Lease) -> Result<Lease> {
     loop {
-        let settled = store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
+        let settled = store.slices().settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
         let ClosingSettled::Settled(Settled::Kept(kept, tally, _)) = settled else {
             bail!("not kept: {settled:?}")
         };
@@ -163,12 +167,12 @@ async fn after_a_cancel_no_page_deletes() -> Result<()> {
     let (world, job, lease) = deletion().await?;
     let store = &world.fixture.store;
     let lease = until_deleted(store, lease).await?;
-    assert_eq!(store.cancel(&cancel(job)).await?, CancelOutcome::Cancelling { job, newly: true });
-    let settled = store.settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
+    assert_eq!(store.jobs().cancel(&cancel(job)).await?, CancelOutcome::Cancelling { job, newly: true });
+    let settled = store.slices().settle_closing(lease, &ANY).await.map_err(|(_, error)| error)?;
     let ClosingSettled::Settled(Settled::Fenced(lease)) = settled else { bail!("not fenced: {settled:?}") };
     assert_eq!(world.deleted().await?.len(), 10);
-    assert!(store.release(&lease).await?);
-    assert!(store.end_cancel(job).await?.is_some());
+    assert!(store.slices().release(&lease).await?);
+    assert!(store.jobs().end_cancel(job).await?.is_some());
     let view = world.fixture.until_over(job, JobStatus::Cancelled).await?;
     assert_eq!(view.counters.deleted, 10);
     world.fixture.finish([]).await
@@ -181,11 +185,11 @@ async fn after_a_failure_and_a_takeover_no_page_deletes() -> Result<()> {
     let lost = until_deleted(store, lease).await?;
     // The message comes back: another worker has the page by now.
     let (taken, _) = claim(&world, true).await?;
-    let settled = store.settle_closing(lost, &ANY).await.map_err(|(_, error)| error)?;
+    let settled = store.slices().settle_closing(lost, &ANY).await.map_err(|(_, error)| error)?;
     assert!(matches!(settled, ClosingSettled::Settled(Settled::Fenced(_))), "{settled:?}");
     let error = JobError::of_job("broken".to_owned());
-    assert!(store.fail(job, &error, FailRight::Lease(&taken)).await?);
-    let settled = store.settle_closing(taken, &ANY).await.map_err(|(_, error)| error)?;
+    assert!(store.jobs().fail(job, &error, FailRight::Lease(&taken)).await?);
+    let settled = store.slices().settle_closing(taken, &ANY).await.map_err(|(_, error)| error)?;
     assert!(matches!(settled, ClosingSettled::Settled(Settled::Fenced(_))), "{settled:?}");
     assert_eq!(world.deleted().await?.len(), 10);
     world.fixture.finish([]).await
@@ -198,7 +202,7 @@ async fn a_refusal_is_found_again() -> Result<()> {
     let store = &world.fixture.store;
     for again in 0..3 {
         let refused = loop {
-            match store.settle_closing(lease, &GUARDED).await.map_err(|(_, error)| error)? {
+            match store.slices().settle_closing(lease, &GUARDED).await.map_err(|(_, error)| error)? {
                 ClosingSettled::Settled(Settled::Kept(kept, tally, _)) => {
                     assert_eq!((tally.deleted, again), (0, 0));
                     lease = kept;
@@ -217,6 +221,6 @@ async fn a_refusal_is_found_again() -> Result<()> {
     }
     assert!(world.deleted().await?.is_empty());
     let error = JobError::of_job("too many".to_owned());
-    assert!(store.fail(job, &error, FailRight::Lease(&lease)).await?);
+    assert!(store.jobs().fail(job, &error, FailRight::Lease(&lease)).await?);
     world.fixture.finish([]).await
 }

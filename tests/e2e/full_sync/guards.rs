@@ -31,7 +31,7 @@ async fn more_than_half_is_refused_in_words() -> Result<()> {
     assert_eq!(view.counters.deleted, 0);
     world.exact(&BTreeSet::new()).await?;
     // It starts anew, with what is then there.
-    let resumed = world.fixture.store.resume(job, None, None, |_| None).await?;
+    let resumed = world.fixture.store.jobs().resume(job, None, None, |_| None).await?;
     assert!(matches!(resumed, ResumeOutcome::WrongMode { .. }), "{resumed:?}");
     assert_eq!(world.full().await?.counters.deleted, 0);
     world.fixture.finish([consumer]).await

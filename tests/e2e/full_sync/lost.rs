@@ -25,7 +25,7 @@ async fn what_is_gone_is_deleted_and_counted() -> Result<()> {
     assert_eq!((view.total, view.percent(), view.deletion_left_out), (Some(48), Some(100), None));
     assert_eq!(world.deleted().await?, lost);
     // Its results are what it has met.
-    let results = world.fixture.store.results(&[view.id], world.account.connection, None, 100).await?;
+    let results = world.fixture.store.jobs().results(&[view.id], world.account.connection, None, 100).await?;
     assert_eq!(results.rows.len(), 48);
     assert!(results.rows.iter().all(|row| !lost.contains(&row.key)), "{results:?}");
     // It is stored, has changed into one that is not importable, and was seen.

@@ -157,8 +157,8 @@ impl Agency {
     pub(crate) async fn believing(calls: u64, auth: &AuthConfig) -> Result<Self> {
         let fixture = Fixture::with_calls(calls).await?;
         let account = fixture.account("acme", json!({})).await?;
-        fixture.store.designate(account.tenant, account.connection).await?;
-        fixture.store.put_user("ann", Some(account.tenant), None).await?;
+        fixture.store.connections().designate_for_historical_sync(account.tenant, account.connection).await?;
+        fixture.store.tenants().put_user("ann", Some(account.tenant), None).await?;
         let config = ApiConfig::default();
         let api = Api::start(fixture.store.clone(), fixture.publisher.clone(), auth, &config).await?;
         Ok(Self { fixture, account, api, ann: Signer::secret().token("ann", None)? })
@@ -166,15 +166,15 @@ impl Agency {
 
     /// Another user, and its token.
     pub(crate) async fn user(&self, subject: &str, tenant: Option<TenantId>, role: Role) -> Result<String> {
-        self.fixture.store.put_user(subject, tenant, Some(role)).await?;
+        self.fixture.store.tenants().put_user(subject, tenant, Some(role)).await?;
         Signer::secret().token(subject, None)
     }
 
     /// Another agency with a designated connection, and the token of its user.
     pub(crate) async fn other(&self) -> Result<(TenantId, ConnectionId, String)> {
-        let tenant = self.fixture.store.create_tenant("other", 16).await?.id;
+        let tenant = self.fixture.store.tenants().create("other", 16).await?.id;
         let connection = calls_of(&self.fixture, tenant, "theirs").await?;
-        self.fixture.store.designate(tenant, connection).await?;
+        self.fixture.store.connections().designate_for_historical_sync(tenant, connection).await?;
         Ok((tenant, connection, self.user("bob", Some(tenant), Role::Admin).await?))
     }
 
@@ -200,10 +200,14 @@ impl Agency {
     /// Holds a page of the job, as a worker would, so that a cancel of it does not end.
     pub(crate) async fn hold_page(&self, job: JobId) -> Result<()> {
         let store = &self.fixture.store;
-        let plannable = store.plannable(job).await?.context("pending")?;
-        ensure!(store.plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?, "not planned");
-        let ring =
-            store.refill(self.account.tenant, Duration::ZERO).await?.pop().context("a slice is rung")?;
+        let plannable = store.jobs().plannable(job).await?.context("pending")?;
+        ensure!(store.jobs().plan(&plannable, &plan(&plannable, None::<Slicing>)?).await?, "not planned");
+        let ring = store
+            .slices()
+            .refill(self.account.tenant, Duration::ZERO)
+            .await?
+            .pop()
+            .context("a slice is rung")?;
         let claim = ClaimRequest {
             ring,
             redelivered: false,
@@ -212,7 +216,7 @@ impl Agency {
             lease: Duration::from_secs(20),
             suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
         };
-        let claimed = store.claim(&claim).await?;
+        let claimed = store.slices().claim(&claim).await?;
         ensure!(matches!(claimed, Claim::Claimed(_)), "{claimed:?}");
         Ok(())
     }

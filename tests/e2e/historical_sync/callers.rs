@@ -20,7 +20,12 @@ async fn a_token_that_is_not_right_is_refused_everywhere() -> Result<()> {
         Signer::secret().sign(&header("HS256", None), &claims)
     };
     let key = identity::api_key::ApiKey::generate();
-    agency.fixture.store.create_api_key(agency.account.tenant, "ci", &key.hash(), key.prefix()).await?;
+    agency
+        .fixture
+        .store
+        .tenants()
+        .create_api_key(agency.account.tenant, "ci", &key.hash(), key.prefix())
+        .await?;
     let cases = [
         (None, "needs the header"),
         (Some(key.expose().to_owned()), "no signed JSON Web Token"),
@@ -84,13 +89,13 @@ async fn a_caller_who_asks_too_often_is_told_when_to_come_back() -> Result<()> {
 #[tokio::test]
 async fn a_disabled_user_is_nobody_until_enabled_again() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
-    assert!(agency.fixture.store.disable_user("ann").await?);
-    assert!(!agency.fixture.store.disable_user("nobody").await?);
+    assert!(agency.fixture.store.tenants().disable_user("ann").await?);
+    assert!(!agency.fixture.store.tenants().disable_user("nobody").await?);
     for function in [START, CANCEL, STATUS] {
         let answer = agency.call(function, &json!({})).await?;
         assert_eq!((answer.status, answer.error().contains("disabled")), (403, true), "{answer:?}");
     }
-    agency.fixture.store.put_user("ann", Some(agency.account.tenant), None).await?;
+    agency.fixture.store.tenants().put_user("ann", Some(agency.account.tenant), None).await?;
     assert_eq!(agency.status().await?["active"], false);
     agency.fixture.finish([]).await
 }
@@ -124,7 +129,7 @@ async fn a_viewer_starts_looks_and_cancels() -> Result<()> {
             (200, &json!("cancelled")),
             "{cancelled:?}"
         );
-        let view = agency.fixture.store.job(job, None).await?.context("it is there")?;
+        let view = agency.fixture.store.jobs().get(job, None).await?.context("it is there")?;
         assert_eq!(view.cancel_requested_by.as_deref(), Some(subject));
     }
     agency.fixture.finish([]).await

@@ -34,7 +34,7 @@ async fn a_job_of_another_agency_is_theirs_in_whatever_state() -> Result<()> {
     let body = json!({ "job_id": theirs });
     let refused = agency.call(CANCEL, &body).await?;
     assert_eq!((refused.status, refused.error().contains("another agency")), (403, true), "{refused:?}");
-    let view = agency.fixture.store.job(theirs, None).await?.context("it is there")?;
+    let view = agency.fixture.store.jobs().get(theirs, None).await?.context("it is there")?;
     assert_eq!(view.status, JobStatus::Pending, "and goes on");
 
     let theirs_to_cancel = agency.api.call(CANCEL, Some(&bob), &body.to_string()).await?;
@@ -53,7 +53,7 @@ async fn what_is_over_cannot_be_cancelled() -> Result<()> {
 
     let failed = agency.start().await?;
     let error = JobError::of_job("on purpose".to_owned());
-    assert!(agency.fixture.store.fail(failed, &error, FailRight::Job).await?);
+    assert!(agency.fixture.store.jobs().fail(failed, &error, FailRight::Job).await?);
     let cancelled = agency.start().await?;
     assert_eq!(agency.call(CANCEL, &json!({ "job_id": cancelled })).await?.status, 200);
 
@@ -72,14 +72,14 @@ async fn a_cancel_is_final_though_a_page_is_still_held() -> Result<()> {
     agency.hold_page(job).await?;
     let cancel = agency.call(CANCEL, &json!({ "job_id": job })).await?;
     assert_eq!((cancel.status, &cancel.body), (200, &json!({ "job_id": job, "status": "cancelled" })));
-    let view = agency.fixture.store.job(job, None).await?.context("it is there")?;
+    let view = agency.fixture.store.jobs().get(job, None).await?.context("it is there")?;
     assert_eq!((view.status, view.cancel_requested_by.as_deref()), (JobStatus::Cancelling, Some("ann")));
 
     let status = agency.status().await?;
     assert_eq!((&status["active"], &status["recent_job"]["status"]), (&json!(false), &json!("cancelled")));
     let again = agency.call(CANCEL, &json!({ "job_id": job })).await?;
     assert_eq!((again.status, &again.body["current_status"]), (400, &json!("cancelled")), "{again:?}");
-    assert!(agency.fixture.store.force_cancel(job).await?.is_some());
+    assert!(agency.fixture.store.jobs().force_cancel(job).await?.is_some());
     assert_eq!(
         agency.status().await?["recent_job"],
         status["recent_job"],

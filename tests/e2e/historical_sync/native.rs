@@ -18,7 +18,7 @@ async fn a_users_token_is_as_good_as_a_key() -> Result<()> {
     let (status, job) = read(started).await?;
     assert_eq!((status, &job["status"]), (202, &json!("pending")), "{job}");
     let id = job["id"].as_str().context("a job has an id")?.to_owned();
-    let told = agency.fixture.store.events_of(id.parse()?).await?;
+    let told = agency.fixture.store.events().of_job(id.parse()?).await?;
     assert_eq!(told.first().context("it was accepted")?.data["requested_by"], "ann");
 
     let viewer = agency.user("vera", Some(agency.account.tenant), Role::Viewer).await?;
@@ -33,7 +33,7 @@ async fn a_users_token_is_as_good_as_a_key() -> Result<()> {
     }
     let cancel = agency.api.native(Method::POST, &format!("/jobs/{id}/cancel"), &agency.ann).send().await?;
     assert_eq!(read(cancel).await?.0, 202);
-    let view = agency.fixture.store.job(id.parse()?, None).await?.context("it is there")?;
+    let view = agency.fixture.store.jobs().get(id.parse()?, None).await?.context("it is there")?;
     assert_eq!(view.cancel_requested_by.as_deref(), Some("ann"));
     agency.fixture.finish([]).await
 }
@@ -74,8 +74,8 @@ async fn a_stream_ends_when_its_user_is_disabled_or_moved() -> Result<()> {
         let stream = call.send().await?;
         ensure!(stream.status() == 200, "{}", stream.status());
         match subject {
-            "disabled" => assert!(store.disable_user(subject).await?),
-            _ => drop(store.put_user(subject, Some(elsewhere), None).await?),
+            "disabled" => assert!(store.tenants().disable_user(subject).await?),
+            _ => drop(store.tenants().put_user(subject, Some(elsewhere), None).await?),
         }
         let all = stream.text().await?;
         assert!(all.contains("event: closed") && !all.contains("event: job.cancelled"), "{subject}: {all}");

@@ -14,7 +14,8 @@ async fn a_span_is_taken_as_it_is_given() -> Result<()> {
     let answer = agency.call(START, &body).await?;
     let job = answer.job()?;
     assert_eq!((answer.status, &answer.body), (200, &json!({ "job_id": job, "status": "pending" })));
-    let view = agency.fixture.store.job(job, Some(agency.account.tenant)).await?.context("it is there")?;
+    let view =
+        agency.fixture.store.jobs().get(job, Some(agency.account.tenant)).await?.context("it is there")?;
     assert_eq!(view.connection, agency.account.connection);
     let active = agency.status().await?;
     assert_eq!(active["job"]["date_from"], "2025-01-01T00:00:00Z");
@@ -87,7 +88,7 @@ async fn a_body_that_makes_no_sense_starts_nothing() -> Result<()> {
 #[tokio::test]
 async fn without_a_designated_connection_it_says_so() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
-    let bare = agency.fixture.store.create_tenant("bare", 16).await?.id;
+    let bare = agency.fixture.store.tenants().create("bare", 16).await?.id;
     // It has a connection, but nobody said that it is the one.
     calls_of(&agency.fixture, bare, "calls").await?;
     let token = agency.user("bea", Some(bare), Role::Member).await?;
@@ -126,12 +127,12 @@ async fn one_job_of_the_connection_at_a_time() -> Result<()> {
 
     // The fence holds from the cancel on, so a new start is allowed while the page is still held.
     assert_eq!(agency.call(CANCEL, &json!({ "job_id": job })).await?.status, 200);
-    let view = agency.fixture.store.job(job, None).await?.context("it is there")?;
+    let view = agency.fixture.store.jobs().get(job, None).await?.context("it is there")?;
     assert_eq!(view.status, JobStatus::Cancelling);
     let next = agency.start().await?;
     assert_ne!(next, job);
 
-    assert!(agency.fixture.store.force_cancel(job).await?.is_some());
+    assert!(agency.fixture.store.jobs().force_cancel(job).await?.is_some());
     for (job, token) in [(next, &agency.ann), (elsewhere, &agency.ann), (theirs.job()?, &bob)] {
         let body = json!({ "job_id": job }).to_string();
         assert_eq!(agency.api.call(CANCEL, Some(token), &body).await?.status, 200);
@@ -144,14 +145,19 @@ async fn a_moved_designation_moves_what_is_started_and_seen() -> Result<()> {
     let agency = Agency::with_calls(0).await?;
     let first = agency.start().await?;
     let connection = calls_of(&agency.fixture, agency.account.tenant, "second").await?;
-    agency.fixture.store.designate(agency.account.tenant, connection).await?;
+    agency
+        .fixture
+        .store
+        .connections()
+        .designate_for_historical_sync(agency.account.tenant, connection)
+        .await?;
     assert_eq!(agency.status().await?, json!({ "active": false, "recent_job": null }));
     let job = agency.start().await?;
-    let view = agency.fixture.store.job(job, None).await?.context("it is there")?;
+    let view = agency.fixture.store.jobs().get(job, None).await?.context("it is there")?;
     assert_eq!(view.connection, connection);
-    let told = agency.fixture.store.events_of(job).await?;
+    let told = agency.fixture.store.events().of_job(job).await?;
     assert_eq!(told.first().context("it was accepted")?.data["requested_by"], "ann");
-    let flags = agency.fixture.store.connections(Some(agency.account.tenant)).await?;
+    let flags = agency.fixture.store.connections().list(Some(agency.account.tenant)).await?;
     let flagged: Vec<_> = flags.iter().filter(|connection| connection.historical_sync).collect();
     assert_eq!(flagged.iter().map(|connection| connection.id).collect::<Vec<_>>(), [connection]);
     for job in [first, job] {

@@ -31,7 +31,7 @@ async fn pending_then_in_progress_paused_or_not() -> Result<()> {
         "a pause is no state of this contract"
     );
     agency.call(CANCEL, &json!({ "job_id": job })).await?;
-    assert!(agency.fixture.store.force_cancel(job).await?.is_some());
+    assert!(agency.fixture.store.jobs().force_cancel(job).await?.is_some());
     agency.fixture.finish([]).await
 }
 
@@ -53,7 +53,7 @@ async fn progress_is_rounded_as_a_browser_rounds_it() -> Result<()> {
     agency.fixture.database.execute("update slices set unchanged = 0, total = null").await?;
     assert_eq!(agency.status().await?["job"]["progress_percent"], Value::Null);
     agency.call(CANCEL, &json!({ "job_id": job })).await?;
-    assert!(agency.fixture.store.force_cancel(job).await?.is_some());
+    assert!(agency.fixture.store.jobs().force_cancel(job).await?.is_some());
     agency.fixture.finish([]).await
 }
 
@@ -78,7 +78,7 @@ async fn the_recent_job_is_the_newest_that_is_over() -> Result<()> {
 
     let failed = agency.start().await?;
     let error = JobError::of_job("the upstream answered 401".to_owned());
-    assert!(agency.fixture.store.fail(failed, &error, FailRight::Job).await?);
+    assert!(agency.fixture.store.jobs().fail(failed, &error, FailRight::Job).await?);
     let recent = agency.status().await?["recent_job"].take();
     assert_eq!(
         json!([recent["id"], recent["status"], recent["error_message"]]),
@@ -110,7 +110,7 @@ async fn another_agency_sees_its_own() -> Result<()> {
     let theirs = agency.api.call(super::agency::STATUS, Some(&bob), "").await?;
     assert_eq!(theirs.body, json!({ "active": false, "recent_job": null }));
     agency.call(CANCEL, &json!({ "job_id": job })).await?;
-    let view = agency.fixture.store.job(job, None).await?.context("it is there")?;
+    let view = agency.fixture.store.jobs().get(job, None).await?.context("it is there")?;
     assert_eq!(view.status, JobStatus::Cancelled);
     agency.fixture.finish([]).await
 }

@@ -34,7 +34,7 @@ impl World {
     pub(crate) async fn sound() -> Result<Self> {
         let database = Database::create().await?;
         let store = Database::store_at(&database.url())?;
-        let tenant = store.create_tenant("acme", 16).await?.id;
+        let tenant = store.tenants().create("acme", 16).await?.id;
         let world = Self { database, store, tenant };
 
         let (_, leases) = world.running("completed").await?;
@@ -45,7 +45,7 @@ impl World {
         let (cancelled, leases) = world.running("cancelled").await?;
         for (number, lease) in leases.into_iter().enumerate() {
             let lease = world.settle(lease, &format!("{number}-c"), Some("next")).await?.context("kept")?;
-            world.store.release(&lease).await?;
+            world.store.slices().release(&lease).await?;
         }
         world.cancel(cancelled).await?;
         let (cancelling, leases) = world.running("cancelling").await?;
@@ -53,14 +53,14 @@ impl World {
         drop(leases);
         let (failed, _) = world.running("failed").await?;
         let error = JobError::of_job("broken".to_owned());
-        assert!(world.store.fail(failed, &error, FailRight::Job).await?);
+        assert!(world.store.jobs().fail(failed, &error, FailRight::Job).await?);
         world.running("running").await?;
         world.pending("pending").await?;
         world.resumed().await?;
         world.full().await?;
         world.over_documents().await?;
 
-        let jobs = world.store.jobs(&JobFilter { limit: 20, ..JobFilter::default() }).await?;
+        let jobs = world.store.jobs().list(&JobFilter { limit: 20, ..JobFilter::default() }).await?;
         let states: Vec<_> = jobs.iter().map(|job| job.status).collect();
         for status in JobStatus::ALL {
             assert!(states.contains(&status), "there is no {status:?} job");
@@ -71,8 +71,8 @@ impl World {
     /// A completed job over two documents, called `documents`.
     async fn over_documents(&self) -> Result<()> {
         let job = self.accepted("documents", vec!["d-a".to_owned(), "d-b".to_owned()]).await?;
-        let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, None)?).await?);
+        let plannable = self.store.jobs().plannable(job).await?.context("pending")?;
+        assert!(self.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
         let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one slice")?;
         let lease = self.settle(lease, "d-a", Some("1")).await?.context("kept")?;
         assert!(self.settle(lease, "d-b", None).await?.is_none());
@@ -92,7 +92,7 @@ impl World {
             settings: json!({}),
         };
         let connection =
-            self.store.put_connection(&new, AccountChange::Unchanged, None, no_credentials).await?;
+            self.store.connections().put(&new, AccountChange::Unchanged, None, no_credentials).await?;
         let from = Utc.with_ymd_and_hms(2025, 1, 1, 0, 0, 0).single().filter(|_| documents.is_empty());
         let request = StartRequest {
             job: JobId::random(),
@@ -108,15 +108,15 @@ impl World {
             schema: None,
             documents,
         };
-        assert_eq!(self.store.start(&request).await?, StartOutcome::Accepted(request.job));
+        assert_eq!(self.store.jobs().start(&request).await?, StartOutcome::Accepted(request.job));
         Ok(request.job)
     }
 
     /// A job of two slices, both leased.
     async fn running(&self, name: &str) -> Result<(JobId, Vec<Lease>)> {
         let job = self.pending(name).await?;
-        let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))?).await?);
+        let plannable = self.store.jobs().plannable(job).await?.context("pending")?;
+        assert!(self.store.jobs().plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))?).await?);
         let leases = self.claim_all().await?;
         assert_eq!(leases.len(), 2);
         Ok((job, leases))
@@ -124,7 +124,7 @@ impl World {
 
     async fn claim_all(&self) -> Result<Vec<Lease>> {
         let mut leases = Vec::new();
-        for ring in self.store.refill(self.tenant, LEASE).await? {
+        for ring in self.store.slices().refill(self.tenant, LEASE).await? {
             let request = ClaimRequest {
                 ring,
                 redelivered: false,
@@ -133,7 +133,9 @@ impl World {
                 lease: LEASE,
                 suspicion: Suspicion { has_place: Some(true), suspect_after: 2, fail_after: 5 },
             };
-            let Claim::Claimed(claimed) = self.store.claim(&request).await? else { bail!("not claimed") };
+            let Claim::Claimed(claimed) = self.store.slices().claim(&request).await? else {
+                bail!("not claimed")
+            };
             leases.push(claimed.0);
         }
         Ok(leases)
@@ -146,14 +148,14 @@ impl World {
         let [one, other]: [Lease; 2] = leases.try_into().ok().context("two slices")?;
         let one = self.settle(one, "s-a", Some("next")).await?.context("kept")?;
         assert!(self.settle(other, "s-b", None).await?.is_none());
-        self.store.release(&one).await?;
+        self.store.slices().release(&one).await?;
         self.cancel(broken).await?;
         let half = self.resume(broken, "half").await?;
-        let plannable = self.store.plannable(half).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, None)?).await?);
+        let plannable = self.store.jobs().plannable(half).await?.context("pending")?;
+        assert!(self.store.jobs().plan(&plannable, &plan(&plannable, None)?).await?);
         let [lease]: [Lease; 1] = self.claim_all().await?.try_into().ok().context("one open slice")?;
         let lease = self.settle(lease, "s-c", Some("third")).await?.context("kept")?;
-        self.store.release(&lease).await?;
+        self.store.slices().release(&lease).await?;
         self.cancel(half).await?;
         self.resume(half, "rest").await?;
         Ok(())
@@ -173,8 +175,8 @@ impl World {
         let job = self.pending("full").await?;
         self.database.execute(&format!("update jobs set mode = 'full' where id = '{job}'")).await?;
         self.database.execute(&name(job, "full")).await?;
-        let plannable = self.store.plannable(job).await?.context("pending")?;
-        assert!(self.store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))?).await?);
+        let plannable = self.store.jobs().plannable(job).await?.context("pending")?;
+        assert!(self.store.jobs().plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 10)))?).await?);
         for lease in self.claim_all().await? {
             assert!(self.settle(lease, "f-a", None).await?.is_none());
         }
@@ -198,7 +200,7 @@ impl World {
             renewal: LEASE,
         };
         loop {
-            match self.store.settle_closing(lease, &page).await.map_err(|(_, error)| error)? {
+            match self.store.slices().settle_closing(lease, &page).await.map_err(|(_, error)| error)? {
                 ClosingSettled::Settled(Settled::Kept(kept, _, _)) => lease = kept,
                 ClosingSettled::Settled(Settled::SliceDone(..)) => break,
                 other @ (ClosingSettled::Settled(_)
@@ -206,11 +208,11 @@ impl World {
                 | ClosingSettled::Astray(_)) => bail!("neither kept nor done: {other:?}"),
             }
         }
-        Ok(self.store.finish(job).await?)
+        Ok(self.store.jobs().finish(job).await?)
     }
 
     async fn resume(&self, ended: JobId, name: &str) -> Result<JobId> {
-        let outcome = self.store.resume(ended, Some(self.tenant), None, |_| None).await?;
+        let outcome = self.store.jobs().resume(ended, Some(self.tenant), None, |_| None).await?;
         let ResumeOutcome::Accepted { job, .. } = outcome else { bail!("not resumed: {outcome:?}") };
         self.database.execute(&format!("update jobs set name = '{name}' where id = '{job}'")).await?;
         Ok(job)
@@ -225,9 +227,9 @@ impl World {
             whole: true,
             ..Settlement::default()
         };
-        let settled = self.store.settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
+        let settled = self.store.slices().settle(lease, &page, LEASE).await.map_err(|(_, error)| error)?;
         if let Settled::SliceDone(_, job) = settled {
-            self.store.finish(job).await?;
+            self.store.jobs().finish(job).await?;
             return Ok(None);
         }
         let Settled::Kept(lease, _, _) = settled else { bail!("not kept: {settled:?}") };
@@ -243,7 +245,7 @@ impl World {
             command: None,
             keep_if_unknown: false,
         };
-        self.store.cancel(&request).await?;
+        self.store.jobs().cancel(&request).await?;
         Ok(())
     }
 

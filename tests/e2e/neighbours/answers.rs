@@ -55,7 +55,7 @@ async fn caches_keep_nothing_but_the_documentation() -> Result<()> {
 #[tokio::test]
 async fn connections_are_listed_so_many_at_a_time() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
-    let tenant = fixture.store.create_tenant("acme", 16).await?.id;
+    let tenant = fixture.store.tenants().create("acme", 16).await?.id;
     let api = Api::start(&fixture, tenant).await?;
     for number in 0..105 {
         let new = NewConnection {
@@ -164,7 +164,7 @@ async fn where_workers_run_is_not_for_callers() -> Result<()> {
     let on_host = format!("worker {} on ", consumer.id);
     assert!(told.to_string().contains(&format!("worker {}", consumer.id)), "{told}");
     assert!(!told.to_string().contains(&on_host), "{told}");
-    let situation = fixture.store.situation(job, None).await?.context("the job")?;
+    let situation = fixture.store.jobs().situation(job, None).await?.context("the job")?;
     let operators = engine::explain::explain(&situation);
     assert!(operators.iter().any(|reason| reason.text.contains(&on_host)), "{operators:?}");
     fixture.upstream.release();

@@ -41,13 +41,13 @@ async fn each_limit_has_its_words() -> Result<()> {
     fixture.upstream.until(|seen| seen.held == 1).await;
     fixture.database.execute("update jobs set started_at = started_at - interval '1 h'").await?;
     let none = JobsConfig { max_records: 0, max_pages: 0, max_age: Duration::ZERO };
-    assert_eq!(fixture.store.overgrown(&none, 10).await?, []);
+    assert_eq!(fixture.store.sweeps().overgrown(&none, 10).await?, []);
     for (limits, said) in [
         (JobsConfig { max_records: 29, ..none.clone() }, "more than 29 records"),
         (JobsConfig { max_pages: 2, ..none.clone() }, "more than 2 pages"),
         (JobsConfig { max_age: Duration::from_secs(3500), ..none.clone() }, "jobs.max_age_ms"),
     ] {
-        let over = fixture.store.overgrown(&limits, 10).await?;
+        let over = fixture.store.sweeps().overgrown(&limits, 10).await?;
         assert_eq!(over.len(), 1);
         assert!(over[0].0 == job && over[0].1.contains(said), "{over:?}");
     }
@@ -56,7 +56,7 @@ async fn each_limit_has_its_words() -> Result<()> {
         JobsConfig { max_pages: 3, ..none.clone() },
         JobsConfig { max_age: Duration::from_secs(36_000), ..none.clone() },
     ] {
-        assert_eq!(fixture.store.overgrown(&enough, 10).await?, []);
+        assert_eq!(fixture.store.sweeps().overgrown(&enough, 10).await?, []);
     }
     fixture.upstream.release();
     fixture.until_over(job, JobStatus::Completed).await?;

@@ -75,7 +75,7 @@ async fn a_page_that_panics_after_a_cancel_ends_the_cancel() -> Result<()> {
         command: None,
         keep_if_unknown: false,
     };
-    fixture.store.cancel(&request).await?;
+    fixture.store.jobs().cancel(&request).await?;
     fixture.upstream.release();
     fixture.until_over(job, JobStatus::Cancelled).await?;
     fixture.finish([consumer]).await

@@ -30,9 +30,9 @@ async fn a_stream_ends_when_its_key_is_revoked() -> Result<()> {
     let job = fixture.accept(account.connection).await?;
     let (revoked, kept) = (stream(&api, &api.key, job).await?, new_key(&fixture, account.tenant).await?);
     let mut kept = stream(&api, &kept, job).await?;
-    let keys = fixture.store.api_keys(account.tenant).await?;
+    let keys = fixture.store.tenants().api_keys(account.tenant).await?;
     let first = keys.iter().find(|key| api.key.starts_with(&key.prefix)).context("its key")?;
-    assert!(fixture.store.revoke_api_key(first.id).await?);
+    assert!(fixture.store.tenants().revoke_api_key(first.id).await?);
     let end = last(revoked).await?;
     assert!(end.contains("event: closed") && end.contains("your API key was revoked"), "{end}");
 
@@ -48,7 +48,7 @@ async fn a_stream_ends_when_its_key_is_revoked() -> Result<()> {
 async fn a_caller_has_a_share_of_the_streams() -> Result<()> {
     let fixture = Fixture::with_calls(0).await?;
     let (acme, other) =
-        (fixture.account("acme", json!({})).await?, fixture.store.create_tenant("other", 16).await?.id);
+        (fixture.account("acme", json!({})).await?, fixture.store.tenants().create("other", 16).await?.id);
     let api = Api::start(&fixture, acme.tenant).await?;
     let job = fixture.accept(acme.connection).await?;
     let mut open = Vec::new();

@@ -8,12 +8,12 @@ async fn traces(together: bool) -> Result<(String, String)> {
     let worker = WorkerId::random();
     let requests: Vec<_> = world.rings().await?.into_iter().map(|ring| request(ring, worker)).collect();
     let claims = if together {
-        let claims = world.store.claim_together(&requests).await?;
+        let claims = world.store.slices().claim_together(&requests).await?;
         claims.into_iter().collect::<Option<Vec<_>>>().context("all of them")?
     } else {
         let mut claims = Vec::new();
         for request in &requests {
-            claims.push(world.store.claim(request).await?);
+            claims.push(world.store.slices().claim(request).await?);
         }
         claims
     };
@@ -61,7 +61,7 @@ async fn only_what_is_plainly_free_is_claimed_together() -> Result<()> {
 
     let stale = Ring { page: 1, ..stale };
     let requests = [free, held, charged, stale, locked].map(|ring| request(ring, worker));
-    let claims = world.store.claim_together(&requests).await?;
+    let claims = world.store.slices().claim_together(&requests).await?;
     let plainly: Vec<_> = claims.iter().map(Option::is_some).collect();
     assert_eq!(plainly, [true, false, false, false, false]);
     other.rollback().await?;
@@ -69,7 +69,7 @@ async fn only_what_is_plainly_free_is_claimed_together() -> Result<()> {
     // Alone, each is told why; what was only charged or locked is claimed.
     let mut told = Vec::new();
     for request in &requests {
-        told.push(world.store.claim(request).await?);
+        told.push(world.store.slices().claim(request).await?);
     }
     assert!(
         matches!(
@@ -88,7 +88,7 @@ async fn two_messages_for_one_page_are_one_claim() -> Result<()> {
     let worker = WorkerId::random();
     let ring = world.rings().await?[0];
     let requests = [request(ring, worker), request(ring, worker)];
-    let claims = world.store.claim_together(&requests).await?;
+    let claims = world.store.slices().claim_together(&requests).await?;
     assert_eq!(claims.iter().flatten().count(), 1, "{claims:?}");
     world.end().await
 }
@@ -99,11 +99,11 @@ async fn nothing_is_claimed_together_while_a_connection_pauses_or_a_job_ends() -
     let worker = WorkerId::random();
     let requests: Vec<_> = world.rings().await?.into_iter().map(|ring| request(ring, worker)).collect();
     world.database.execute("update connections set paused_until = now() + interval '1 h'").await?;
-    let claims = world.store.claim_together(&requests).await?;
+    let claims = world.store.slices().claim_together(&requests).await?;
     assert!(claims.iter().all(Option::is_none), "{claims:?}");
     world.database.execute("update connections set paused_until = null").await?;
     world.cancel().await?;
-    let claims = world.store.claim_together(&requests).await?;
+    let claims = world.store.slices().claim_together(&requests).await?;
     assert!(claims.iter().all(Option::is_none), "{claims:?}");
     world.end().await
 }

@@ -41,13 +41,13 @@ impl World {
     async fn with_slices(days: u32) -> Result<Self> {
         let database = Database::create().await?;
         let store = Database::store_at(&database.url())?;
-        let tenant = store.create_tenant("acme", 16).await?.id;
+        let tenant = store.tenants().create("acme", 16).await?.id;
         let job = planned(&store, tenant, "calls", days).await?;
         Ok(Self { database, store, tenant, job })
     }
 
     async fn rings(&self) -> Result<Vec<Ring>> {
-        Ok(self.store.refill(self.tenant, RAMP).await?)
+        Ok(self.store.slices().refill(self.tenant, RAMP).await?)
     }
 
     async fn claim(&self, ring: Ring, redelivered: bool, worker: WorkerId) -> Result<Claim> {
@@ -64,11 +64,11 @@ impl World {
     ) -> Result<Claim> {
         let mut request = ClaimRequest { redelivered, token, ..request(ring, worker) };
         request.suspicion.has_place = has_place;
-        Ok(self.store.claim(&request).await?)
+        Ok(self.store.slices().claim(&request).await?)
     }
 
     async fn settle(&self, lease: Lease, page: &Settlement) -> Result<Settled> {
-        self.store.settle(lease, page, LEASE).await.map_err(|(_, error)| error.into())
+        self.store.slices().settle(lease, page, LEASE).await.map_err(|(_, error)| error.into())
     }
 
     async fn cancel(&self) -> Result<CancelOutcome> {
@@ -80,11 +80,11 @@ impl World {
             command: None,
             keep_if_unknown: false,
         };
-        Ok(self.store.cancel(&request).await?)
+        Ok(self.store.jobs().cancel(&request).await?)
     }
 
     async fn status(&self) -> Result<JobStatus> {
-        Ok(self.store.job(self.job, None).await?.context("the job")?.status)
+        Ok(self.store.jobs().get(self.job, None).await?.context("the job")?.status)
     }
 
     async fn charges(&self) -> Result<i32> {
@@ -103,7 +103,8 @@ impl World {
 /// A connection's running job of `days` slices.
 async fn planned(store: &Store, tenant: TenantId, name: &str, days: u32) -> Result<JobId> {
     let connection = store
-        .put_connection(
+        .connections()
+        .put(
             &NewConnection {
                 tenant,
                 name: name.to_owned(),
@@ -131,10 +132,10 @@ async fn planned(store: &Store, tenant: TenantId, name: &str, days: u32) -> Resu
         schema: None,
         documents: Vec::new(),
     };
-    assert_eq!(store.start(&request).await?, StartOutcome::Accepted(request.job));
-    let plannable = store.plannable(request.job).await?.context("pending")?;
-    assert!(store.plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 100)))?).await?);
-    assert!(!store.plan(&plannable, &plan(&plannable, None)?).await?, "planned once");
+    assert_eq!(store.jobs().start(&request).await?, StartOutcome::Accepted(request.job));
+    let plannable = store.jobs().plannable(request.job).await?.context("pending")?;
+    assert!(store.jobs().plan(&plannable, &plan(&plannable, Some(Slicing::days(1, 100)))?).await?);
+    assert!(!store.jobs().plan(&plannable, &plan(&plannable, None)?).await?, "planned once");
     Ok(request.job)
 }
 
@@ -183,8 +184,8 @@ async fn one_delivery_wins_and_only_the_lost_holders_message_takes_over() -> Res
     let Settled::Fenced(mut lost) = world.settle(lost, &page(&["a"], Some("2"), true)).await? else {
         bail!("the lost holder settled")
     };
-    assert_eq!(world.store.reread(&mut lost).await?.context("a slice")?.found, Reread::Lost);
-    world.store.give_back_charge(&lost).await?;
+    assert_eq!(world.store.slices().reread(&mut lost).await?.context("a slice")?.found, Reread::Lost);
+    world.store.slices().give_back_charge(&lost).await?;
     assert_eq!(world.charges().await?, 0, "it was not dead after all");
 
     let Settled::SliceDone(tally, _) = world.settle(heir, &page(&["a", "b"], None, true)).await? else {
@@ -192,8 +193,8 @@ async fn one_delivery_wins_and_only_the_lost_holders_message_takes_over() -> Res
     };
     assert_eq!(tally.inserted, 2);
     assert!(matches!(world.claim(ring, true, first).await?, Claim::SliceDone));
-    assert_eq!(world.store.finish(world.job).await?, Finished::Completed);
-    assert_eq!(world.store.finish(world.job).await?, Finished::Not);
+    assert_eq!(world.store.jobs().finish(world.job).await?, Finished::Completed);
+    assert_eq!(world.store.jobs().finish(world.job).await?, Finished::Not);
     world.end().await
 }
 
@@ -242,13 +243,16 @@ async fn a_lost_answer_of_a_settle_is_found_out() -> Result<()> {
         bail!("settled twice")
     };
     twin = fenced;
-    let now = world.store.reread(&mut twin).await?.context("a slice")?;
+    let now = world.store.slices().reread(&mut twin).await?.context("a slice")?;
     assert_eq!((now.found, twin.page(), now.cursor.as_deref()), (Reread::Ours, 1, Some("2")));
     // Released: the twin finds a doorbell to ring.
     let Settled::Ring(next, _) = world.settle(lease, &page(&["b"], Some("3"), false)).await? else {
         bail!("not released")
     };
-    assert_eq!(world.store.reread(&mut twin).await?.context("a slice")?.found, Reread::RingNext(next));
+    assert_eq!(
+        world.store.slices().reread(&mut twin).await?.context("a slice")?.found,
+        Reread::RingNext(next)
+    );
     world.end().await
 }
 
@@ -266,13 +270,16 @@ async fn from_the_cancel_on_nothing_is_settled() -> Result<()> {
     let Settled::Fenced(mut held) = world.settle(held, &page(&["x"], None, false)).await? else {
         bail!("settled after the cancel")
     };
-    assert_eq!(world.store.reread(&mut held).await?.context("a slice")?.found, Reread::ClosedUnderUs);
-    assert!(world.store.release(&held).await?);
-    assert_eq!(world.store.end_cancel(world.job).await?, None, "a lease is left");
+    assert_eq!(
+        world.store.slices().reread(&mut held).await?.context("a slice")?.found,
+        Reread::ClosedUnderUs
+    );
+    assert!(world.store.slices().release(&held).await?);
+    assert_eq!(world.store.jobs().end_cancel(world.job).await?, None, "a lease is left");
     // The other holder is gone; its message comes back.
     assert!(matches!(world.claim(rings[1], true, WorkerId::random()).await?, Claim::LeaseEnded));
-    assert!(!world.store.release(&other).await?);
-    assert!(world.store.end_cancel(world.job).await?.is_some());
+    assert!(!world.store.slices().release(&other).await?);
+    assert!(world.store.jobs().end_cancel(world.job).await?.is_some());
     assert_eq!(world.status().await?, JobStatus::Cancelled);
     assert!(matches!(world.cancel().await?, CancelOutcome::Over { status: JobStatus::Cancelled, .. }));
     world.end().await
@@ -284,10 +291,10 @@ async fn a_cancel_needs_no_workers_help() -> Result<()> {
     let ring = world.rings().await?[0];
     claimed(world.claim(ring, false, WorkerId::random()).await?)?;
     world.cancel().await?;
-    assert!(world.store.cancels_due(Duration::from_secs(180), 10).await?.is_empty(), "not yet");
-    let due = world.store.cancels_due(Duration::ZERO, 10).await?;
+    assert!(world.store.sweeps().cancels_due(Duration::from_secs(180), 10).await?.is_empty(), "not yet");
+    let due = world.store.sweeps().cancels_due(Duration::ZERO, 10).await?;
     assert!(due[0].overdue);
-    assert!(world.store.force_cancel(due[0].job).await?.is_some());
+    assert!(world.store.jobs().force_cancel(due[0].job).await?.is_some());
     assert_eq!(world.status().await?, JobStatus::Cancelled);
     world.end().await
 }
@@ -299,7 +306,11 @@ async fn a_pause_lets_nothing_be_claimed_and_costs_no_attempt() -> Result<()> {
     let (lease, context) = claimed(world.claim(rings[0], false, WorkerId::random()).await?)?;
     let asked = Some(Duration::from_secs(60));
     assert!(
-        world.store.rate_limited(&lease, context.connection, asked, Duration::from_secs(1), false).await?
+        world
+            .store
+            .slices()
+            .rate_limited(&lease, context.connection, asked, Duration::from_secs(1), false)
+            .await?
     );
     assert!(matches!(world.claim(rings[1], false, WorkerId::random()).await?, Claim::Paused));
     assert!(world.rings().await?.is_empty(), "a paused connection is not rung");
@@ -330,7 +341,7 @@ async fn a_page_that_kills_its_workers_is_isolated_and_then_given_up() -> Result
     let mut deaths = 0;
     let verdict = loop {
         let worker = WorkerId::random();
-        world.store.worker_started(worker, &boot).await?;
+        world.store.workers().started(worker, &boot).await?;
         let claim = world.claim(rings[0], deaths > 0, worker).await?;
         let Claim::Claimed(_) = claim else { break claim };
         deaths += 1;
@@ -357,7 +368,7 @@ async fn a_page_that_kills_its_workers_is_isolated_and_then_given_up() -> Result
     };
     assert!(matches!(verdict, Claim::Poisoned { deaths: 5, page: 0, .. }), "{verdict:?} after {deaths}");
     let error = JobError { slice: Some(0), page: Some(0), ..JobError::of_job("5 workers died".to_owned()) };
-    assert!(world.store.fail(world.job, &error, FailRight::Deaths { slice: 0, at_least: 5 }).await?);
+    assert!(world.store.jobs().fail(world.job, &error, FailRight::Deaths { slice: 0, at_least: 5 }).await?);
     assert_eq!(world.status().await?, JobStatus::Failed);
     world.end().await
 }
@@ -368,16 +379,23 @@ async fn an_expired_lease_frees_its_page_and_the_sleeper_is_fenced() -> Result<(
     let ring = world.rings().await?[0];
     let sleeper = WorkerId::random();
     let (lease, _) = claimed(world.claim(ring, false, sleeper).await?)?;
-    assert!(world.store.expire_leases(10).await?.is_empty());
+    assert!(world.store.sweeps().expire_leases(10).await?.is_empty());
     world.database.execute("update slices set leased_until = now() - interval '1 s'").await?;
-    let expired = world.store.expire_leases(10).await?;
+    let expired = world.store.sweeps().expire_leases(10).await?;
     let [Expired::Ring(again)] = expired[..] else { bail!("{expired:?}") };
     assert_eq!(again.ring, ring.ring + 1);
     let held = [(lease.job(), lease.slice(), lease.token())];
-    assert_eq!(world.store.renew(sleeper, &held, LEASE).await?, [lease.token()], "its renewal tells it");
-    assert!(!world.store.back_off(&lease, LEASE, Attempt::Failed { faults: 0 }, "late").await?);
+    assert_eq!(
+        world.store.slices().renew(sleeper, &held, LEASE).await?,
+        [lease.token()],
+        "its renewal tells it"
+    );
+    assert!(!world.store.slices().back_off(&lease, LEASE, Attempt::Failed { faults: 0 }, "late").await?);
     let error = JobError { slice: Some(0), page: Some(0), ..JobError::of_job("late".to_owned()) };
-    assert!(!world.store.fail(world.job, &error, FailRight::Lease(&lease)).await?, "nor may it fail the job");
+    assert!(
+        !world.store.jobs().fail(world.job, &error, FailRight::Lease(&lease)).await?,
+        "nor may it fail the job"
+    );
     claimed(world.claim(again, false, WorkerId::random()).await?)?;
     world.end().await
 }
@@ -387,17 +405,21 @@ async fn a_lost_doorbell_is_rung_again_after_two_markers() -> Result<()> {
     let world = World::with_slices(1).await?;
     let ring = world.rings().await?[0];
     for number in 1..=2 {
-        assert!(world.store.rering_lost(10).await?.is_empty(), "after {} markers", number - 1);
-        assert_eq!(world.store.admit_marker(Duration::ZERO).await?, Some(number));
-        assert_eq!(world.store.admit_marker(LEASE).await?, None, "not yet due");
-        assert_eq!(world.store.admit_marker(Duration::ZERO).await?, Some(number), "out, and sent again");
-        world.store.marker_returned(number).await?;
+        assert!(world.store.sweeps().rering_lost(10).await?.is_empty(), "after {} markers", number - 1);
+        assert_eq!(world.store.sweeps().admit_marker(Duration::ZERO).await?, Some(number));
+        assert_eq!(world.store.sweeps().admit_marker(LEASE).await?, None, "not yet due");
+        assert_eq!(
+            world.store.sweeps().admit_marker(Duration::ZERO).await?,
+            Some(number),
+            "out, and sent again"
+        );
+        world.store.sweeps().marker_returned(number).await?;
     }
-    let rung = world.store.rering_lost(10).await?;
+    let rung = world.store.sweeps().rering_lost(10).await?;
     assert_eq!(rung, [Ring { ring: ring.ring + 1, ..ring }]);
     // A page in the hands of a worker is not rung, however many markers pass.
     claimed(world.claim(rung[0], false, WorkerId::random()).await?)?;
-    assert_eq!(world.store.admit_marker(Duration::ZERO).await?, None, "nothing is rung");
-    assert!(world.store.rering_lost(10).await?.is_empty());
+    assert_eq!(world.store.sweeps().admit_marker(Duration::ZERO).await?, None, "nothing is rung");
+    assert!(world.store.sweeps().rering_lost(10).await?.is_empty());
     world.end().await
 }

@@ -71,7 +71,8 @@ async fn a_page_that_is_raced_leaves_its_company_to_be_settled_alone() -> Result
         waited_for(&world).await?;
         anyhow::Ok(other.execute("commit").await?)
     };
-    let ((pages, settled), others) = tokio::join!(world.store.settle_together(together, LEASE), others);
+    let ((pages, settled), others) =
+        tokio::join!(world.store.slices().settle_together(together, LEASE), others);
     others?;
     let Err((leases, StoreError::Refused(_))) = settled else { bail!("{settled:?}") };
     let mut tallies = Vec::new();

@@ -42,7 +42,7 @@ async fn each_page_has_an_answer_of_its_own() -> Result<()> {
     ];
     let together = all(held.into_iter().chain([lost]).zip(pages).collect())?;
     assert_eq!(together.len(), 4);
-    let (pages, settled) = world.store.settle_together(together, LEASE).await;
+    let (pages, settled) = world.store.slices().settle_together(together, LEASE).await;
     assert_eq!(pages.len(), 4, "they are given back");
     let settled = settled.map_err(|(_, error)| error)?;
     let [
@@ -102,7 +102,7 @@ async fn traces(together: bool) -> Result<String> {
         });
         let pages: Vec<_> = held.into_iter().zip(pages).collect();
         let settled = if together {
-            world.store.settle_together(all(pages)?, LEASE).await.1.map_err(|(_, error)| error)?
+            world.store.slices().settle_together(all(pages)?, LEASE).await.1.map_err(|(_, error)| error)?
         } else {
             let mut settled = Vec::new();
             for (lease, page) in pages {
@@ -147,7 +147,7 @@ async fn pages_with_a_record_in_common_are_not_settled_together() -> Result<()> 
     };
     let (second, refused) = *left;
     assert!(matches!(world.settle(second, &refused).await?, Settled::SliceDone(..)));
-    let (_, settled) = world.store.settle_together(together, LEASE).await;
+    let (_, settled) = world.store.slices().settle_together(together, LEASE).await;
     let settled = settled.map_err(|(_, error)| error)?;
     let [Settled::SliceDone(tally, _)] = &settled[..] else { bail!("{settled:?}") };
     assert_eq!((tally.inserted, tally.unchanged), (1, 1));
@@ -161,13 +161,13 @@ async fn the_same_id_at_two_connections_is_two_records() -> Result<()> {
     let together =
         all(leases(&world).await?.into_iter().map(|lease| (lease, page(&["a"], None, true))).collect())?;
     assert_eq!(together.len(), 2);
-    let (_, settled) = world.store.settle_together(together, LEASE).await;
+    let (_, settled) = world.store.slices().settle_together(together, LEASE).await;
     for settled in settled.map_err(|(_, error)| error)? {
         let Settled::SliceDone(tally, job) = settled else { bail!("{settled:?}") };
         assert_eq!(tally.inserted, 1);
-        assert_eq!(world.store.finish(job).await?, Finished::Completed);
+        assert_eq!(world.store.jobs().finish(job).await?, Finished::Completed);
     }
-    assert_eq!(world.store.job(other, None).await?.context("the other")?.counters.inserted, 1);
+    assert_eq!(world.store.jobs().get(other, None).await?.context("the other")?.counters.inserted, 1);
     let sql = "select count(distinct connection_id) = 2 and count(*) = 2 from records";
     assert!(sqlx::query_scalar::<_, bool>(sql).fetch_one(&world.database.pool).await?);
     world.end().await
@@ -183,7 +183,7 @@ async fn a_pause_ends_the_stint_of_its_own_pages_only() -> Result<()> {
                 where id = (select connection_id from jobs where id = $1)";
     sqlx::query(sql).bind(paused.0).execute(&world.database.pool).await?;
     let together = all(held.into_iter().map(|lease| (lease, page(&["a"], Some("2"), true))).collect())?;
-    let (_, settled) = world.store.settle_together(together, LEASE).await;
+    let (_, settled) = world.store.slices().settle_together(together, LEASE).await;
     let settled = settled.map_err(|(_, error)| error)?;
     assert!(matches!(settled[..], [Settled::Queued(_), Settled::Kept(..)]), "{settled:?}");
     world.end().await
@@ -196,7 +196,7 @@ async fn a_record_that_postgres_refuses_leaves_every_page_as_it_was() -> Result<
     let mut bad = page(&["b"], None, true);
     bad.records[0].verdict = Verdict::Store { hash: [2; 32], payload: r#""\u0000""#.into() };
     let together = all(held.into_iter().zip([page(&["a"], None, true), bad]).collect())?;
-    let (pages, result) = world.store.settle_together(together, LEASE).await;
+    let (pages, result) = world.store.slices().settle_together(together, LEASE).await;
     let Err((held, StoreError::Refused(_))) = result else { bail!("{result:?}") };
     let written =
         "select (select count(*) from records) + (select count(*) from page_log) + sum(page) from slices";
@@ -204,7 +204,7 @@ async fn a_record_that_postgres_refuses_leaves_every_page_as_it_was() -> Result<
     // Each alone, the good one is settled.
     let mut answers = Vec::new();
     for (lease, page) in held.into_iter().zip(&pages) {
-        answers.push(world.store.settle(lease, page, LEASE).await.map_err(|(_, error)| error));
+        answers.push(world.store.slices().settle(lease, page, LEASE).await.map_err(|(_, error)| error));
     }
     assert!(matches!(answers[..], [Ok(Settled::SliceDone(..)), Err(StoreError::Refused(_))]), "{answers:?}");
     world.end().await
@@ -217,7 +217,7 @@ async fn a_slice_that_is_locked_is_not_waited_for() -> Result<()> {
     let mut other = world.database.pool.begin().await?;
     sqlx::query("select from slices where slice = 1 for update").execute(&mut *other).await?;
     let together = all(held.into_iter().zip([page(&["a"], None, true), page(&["b"], None, true)]).collect())?;
-    let (_, settled) = world.store.settle_together(together, LEASE).await;
+    let (_, settled) = world.store.slices().settle_together(together, LEASE).await;
     let settled = settled.map_err(|(_, error)| error)?;
     assert!(matches!(settled[..], [Settled::SliceDone(..), Settled::Fenced(_)]), "{settled:?}");
     other.rollback().await?;
@@ -230,12 +230,12 @@ async fn after_a_cancel_none_of_them_is_settled() -> Result<()> {
     let held = leases(&world).await?;
     world.cancel().await?;
     let together = all(held.into_iter().zip([page(&["a"], None, true), page(&["b"], None, true)]).collect())?;
-    let (_, settled) = world.store.settle_together(together, LEASE).await;
+    let (_, settled) = world.store.slices().settle_together(together, LEASE).await;
     for settled in settled.map_err(|(_, error)| error)? {
         let Settled::Fenced(lease) = settled else { bail!("{settled:?}") };
-        world.store.release(&lease).await?;
+        world.store.slices().release(&lease).await?;
     }
-    assert!(world.store.end_cancel(world.job).await?.is_some());
+    assert!(world.store.jobs().end_cancel(world.job).await?.is_some());
     let sql = "select not exists (select from records) and not exists (select from page_log)";
     assert!(sqlx::query_scalar::<_, bool>(sql).fetch_one(&world.database.pool).await?);
     world.end().await

@@ -74,7 +74,7 @@ impl World {
 
     /// Whose API seals credentials with these keys.
     pub(crate) async fn sealing(fixture: Fixture, keyring: Keyring) -> Result<Self> {
-        let tenant = fixture.store.create_tenant("acme", 16).await?.id;
+        let tenant = fixture.store.tenants().create("acme", 16).await?.id;
         let key = Self::key_of(&fixture, tenant).await?;
         let engine = Engine::new(fixture.store.clone(), fixture.publisher.clone()).with_keyring(keyring);
         let health = Health::new(Metrics::detached()).router();
@@ -88,7 +88,7 @@ impl World {
 
     pub(crate) async fn key_of(fixture: &Fixture, tenant: TenantId) -> Result<ApiKey> {
         let key = ApiKey::generate();
-        fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+        fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
         Ok(key)
     }
 

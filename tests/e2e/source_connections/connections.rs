@@ -151,9 +151,9 @@ async fn every_call_needs_a_key_that_is_known() -> Result<()> {
     let connection = world.connection(&json!({})).await?;
     let job = Uuid::new_v4();
     let revoked = World::key_of(&world.fixture, world.tenant).await?;
-    let keys = world.fixture.store.api_keys(world.tenant).await?;
+    let keys = world.fixture.store.tenants().api_keys(world.tenant).await?;
     let row = keys.iter().find(|row| row.prefix == revoked.prefix()).context("listed")?;
-    assert!(world.fixture.store.revoke_api_key(row.id).await?);
+    assert!(world.fixture.store.tenants().revoke_api_key(row.id).await?);
     for (method, path) in [
         (Method::POST, String::new()),
         (Method::GET, String::new()),
@@ -182,7 +182,7 @@ async fn another_tenants_connections_and_jobs_are_not_there() -> Result<()> {
     let world = World::with_calls(30).await?;
     let connection = world.connection(&json!({})).await?;
     let job = world.run(connection, "").await?;
-    let other = world.fixture.store.create_tenant("other", 16).await?.id;
+    let other = world.fixture.store.tenants().create("other", 16).await?.id;
     let key = World::key_of(&world.fixture, other).await?;
     let call = async |method, path: String| world.call_as(Some(key.expose()), method, &path, "").await;
     assert_eq!(call(Method::GET, String::new()).await?.body, json!([]));

@@ -85,9 +85,10 @@ fn about(route: &Route, theirs: &Named, own: Account) -> Option<About> {
 
 /// Everything of a tenant that a request could change.
 async fn state(fixture: &Fixture, theirs: Account, named: &Named) -> Result<String> {
-    let job = fixture.store.job(named.job, None).await?.map(|job| (job.status, job.paused, job.slices));
-    let schema = fixture.store.schema(theirs.tenant, named.schema).await?.map(|schema| schema.name);
-    let connections = fixture.store.connections(Some(theirs.tenant)).await?;
+    let job =
+        fixture.store.jobs().get(named.job, None).await?.map(|job| (job.status, job.paused, job.slices));
+    let schema = fixture.store.schemas().get(theirs.tenant, named.schema).await?.map(|schema| schema.name);
+    let connections = fixture.store.connections().list(Some(theirs.tenant)).await?;
     let connections: Vec<_> =
         connections.iter().map(|connection| (connection.id, &connection.name)).collect();
     Ok(format!("{job:?} {schema:?} {connections:?}"))
@@ -98,13 +99,13 @@ async fn no_route_leads_to_another_tenant() -> Result<()> {
     let tenants = [TenantOptions::new("acme", 0), TenantOptions::new("other", 0)];
     let fixture = Fixture::start(Options::new(tenants)).await?;
     let theirs = fixture.account("acme", json!({})).await?;
-    fixture.store.designate(theirs.tenant, theirs.connection).await?;
+    fixture.store.connections().designate_for_historical_sync(theirs.tenant, theirs.connection).await?;
     let fields: Fields =
         serde_json::from_value(json!([{ "name": "id", "pointer": "/callId", "type": "string" }]))?;
     let named = Named {
         connection: theirs.connection,
         job: fixture.accept(theirs.connection).await?,
-        schema: fixture.store.create_schema(theirs.tenant, "theirs", &fields).await?.id,
+        schema: fixture.store.schemas().create(theirs.tenant, "theirs", &fields).await?.id,
     };
     let own = fixture.account("other", json!({})).await?;
     let owner = Caller::new(&fixture, theirs.tenant, "owner").await?;

@@ -31,8 +31,8 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) async fn new(fixture: &Fixture, tenant: TenantId, subject: &str) -> Result<Self> {
         let key = ApiKey::generate();
-        fixture.store.create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
-        fixture.store.put_user(subject, Some(tenant), None).await?;
+        fixture.store.tenants().create_api_key(tenant, "test", &key.hash(), key.prefix()).await?;
+        fixture.store.tenants().put_user(subject, Some(tenant), None).await?;
         let claims = json!({ "sub": subject, "iss": "https://issuer.example", "aud": "backhaul", "exp": 4_102_444_800_u64 });
         let message =
             format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims.to_string()));

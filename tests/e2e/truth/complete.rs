@@ -121,7 +121,7 @@ async fn a_wrong_id_fails_the_job_with_the_first_reason() -> Result<()> {
 async fn a_job_that_lacks_too_much_is_not_resumed() -> Result<()> {
     let world = World::start(capped(500, 500, 100).await?, by_offset(json!({}))).await?;
     let job = world.failed(JobMode::Range).await?;
-    let outcome = world.fixture.store.resume(job.id, Some(world.tenant), None, |_| None).await?;
+    let outcome = world.fixture.store.jobs().resume(job.id, Some(world.tenant), None, |_| None).await?;
     let anew = store::jobs::ResumeOutcome::Anew { status: JobStatus::Failed };
     assert_eq!(outcome, anew);
     world.end().await

@@ -177,7 +177,7 @@ async fn an_idle_connection_stays_cheap() -> Result<()> {
     world.completed(JobMode::Incremental).await?;
     let second = world.completed(JobMode::Incremental).await?;
     assert!(second.slices.total < 6, "the first job has found two years empty: {second:#?}");
-    let situation = world.fixture.store.situation(second.id, None).await?.context("it is there")?;
+    let situation = world.fixture.store.jobs().situation(second.id, None).await?.context("it is there")?;
     let reasons = engine::explain::explain(&situation);
     assert!(reasons.iter().any(|reason| reason.code == "idle_span"), "{reasons:#?}");
     // What appears there is met all the same, and cut again from then on.

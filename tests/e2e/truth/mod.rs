@@ -76,7 +76,7 @@ pub(crate) fn at(text: &str) -> DateTime<Utc> {
 impl World {
     pub(crate) async fn start(upstream: Scripted, settings: Value) -> Result<Self> {
         let fixture = Fixture::with_calls(0).await?;
-        let tenant = fixture.store.create_tenant("acme", 16).await?.id;
+        let tenant = fixture.store.tenants().create("acme", 16).await?.id;
         let consumer = fixture.consumer().await?;
         let connection = ConnectionId::random();
         let mut world = Self { fixture, upstream, tenant, connection, consumer };
@@ -99,7 +99,7 @@ impl World {
             settings,
         };
         self.connection =
-            self.fixture.store.put_connection(&new, account, Some("test"), no_credentials).await?;
+            self.fixture.store.connections().put(&new, account, Some("test"), no_credentials).await?;
         Ok(())
     }
 

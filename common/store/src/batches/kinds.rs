@@ -31,7 +31,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Outcome, StoreError>> + Send;
 }
 
-/// Starts: see [`Store::start`].
+/// Starts: see [`Jobs::start`](crate::Jobs::start).
 #[derive(Debug)]
 pub struct Starts {
     /// Where jobs are made.
@@ -40,14 +40,14 @@ pub struct Starts {
     pub confirmed: bool,
 }
 
-/// Cancels: see [`Store::cancel`].
+/// Cancels: see [`Jobs::cancel`](crate::Jobs::cancel).
 #[derive(Debug)]
 pub struct Cancels {
     /// Where jobs are cancelled.
     pub store: Store,
 }
 
-/// Notes that the broker has confirmed start commands: see [`Store::start_confirmed`].
+/// Notes that the broker has confirmed start commands: see [`Jobs::start_confirmed`](crate::Jobs::start_confirmed).
 #[derive(Debug)]
 pub struct Confirms {
     /// Where that is noted.
@@ -65,12 +65,12 @@ impl Kind for Confirms {
 
     async fn together(&self, confirms: &[Commanded<'_, JobId>]) -> Result<Vec<Option<()>>, StoreError> {
         let jobs: Vec<JobId> = confirms.iter().map(|confirm| *confirm.request).collect();
-        self.store.starts_confirmed(&jobs).await?;
+        self.store.jobs().starts_confirmed(&jobs).await?;
         Ok(vec![Some(()); jobs.len()])
     }
 
     async fn alone(&self, job: &JobId) -> Result<(), StoreError> {
-        self.store.start_confirmed(*job).await
+        self.store.jobs().start_confirmed(*job).await
     }
 }
 
@@ -87,17 +87,17 @@ impl Kind for Starts {
         &self,
         starts: &[Commanded<'_, StartRequest>],
     ) -> Result<Vec<Option<StartOutcome>>, StoreError> {
-        self.store.start_together(starts, self.confirmed).await
+        self.store.jobs().start_together(starts, self.confirmed).await
     }
 
     async fn alone(&self, request: &StartRequest) -> Result<StartOutcome, StoreError> {
-        let outcome = self.store.start(request).await?;
+        let outcome = self.store.jobs().start(request).await?;
         if self.confirmed
             && let StartOutcome::Accepted(job)
             | StartOutcome::Known(job)
             | StartOutcome::Superseding { job, .. } = outcome
         {
-            self.store.start_confirmed(job).await?;
+            self.store.jobs().start_confirmed(job).await?;
         }
         Ok(outcome)
     }
@@ -119,10 +119,10 @@ impl Kind for Cancels {
         &self,
         cancels: &[Commanded<'_, CancelRequest>],
     ) -> Result<Vec<Option<CancelOutcome>>, StoreError> {
-        self.store.cancel_together(cancels).await
+        self.store.jobs().cancel_together(cancels).await
     }
 
     async fn alone(&self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
-        self.store.cancel(request).await
+        self.store.jobs().cancel(request).await
     }
 }

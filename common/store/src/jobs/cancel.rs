@@ -1,8 +1,9 @@
 //! Cancelling. The fence is the cancel check: once the slices are closed no settle of the job can pass.
 
 use super::super::commands::{self, CommandIdentity, CommandKind, Known};
-use super::super::{Store, StoreError, events};
+use super::super::{StoreError, events};
 use super::{lock, lock_identity};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use protocol::contract::EventKind;
 use protocol::ids::{ConnectionId, JobId, TenantId};
@@ -77,13 +78,13 @@ pub enum CancelOutcome {
     NoConnection,
 }
 
-impl Store {
+impl Jobs<'_> {
     /// Cancels a job. From its commit on nothing of the job is settled.
     ///
     /// # Errors
     /// When the database cannot be written; the cancel may or may not have happened, and may be repeated.
-    pub async fn cancel(&self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn cancel(self, request: &CancelRequest) -> Result<CancelOutcome, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let command = request.command.as_ref();
         let row = match commands::first_answer(&mut transaction, CommandKind::Cancel, command).await? {
             Known::Answered(answer) => return Ok(answer),
@@ -113,7 +114,7 @@ impl Store {
         if let Some(row) = row.filter(|_| outcome != CancelOutcome::NoConnection) {
             row.remember(&mut transaction, &outcome).await?;
         }
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(outcome)
     }
 
@@ -122,32 +123,32 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper ends the cancel later.
-    pub async fn end_cancel(&self, job: JobId) -> Result<Option<Duration>, StoreError> {
+    pub async fn end_cancel(self, job: JobId) -> Result<Option<Duration>, StoreError> {
         Ok(self.end_cancels(&[job]).await?.remove(&job))
     }
 
     /// The same for several jobs: those that ended, and how long after their requests.
     ///
     /// # Errors
-    /// As [`Store::end_cancel`].
-    pub async fn end_cancels(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Duration>, StoreError> {
+    /// As [`Jobs::end_cancel`].
+    pub async fn end_cancels(self, jobs: &[JobId]) -> Result<HashMap<JobId, Duration>, StoreError> {
         self.end_cancelling(jobs, false).await
     }
 
     /// Ends a cancel whatever leases are left: nobody answered in time. The fence has held since the request.
     ///
     /// # Errors
-    /// As [`Store::end_cancel`].
-    pub async fn force_cancel(&self, job: JobId) -> Result<Option<Duration>, StoreError> {
+    /// As [`Jobs::end_cancel`].
+    pub async fn force_cancel(self, job: JobId) -> Result<Option<Duration>, StoreError> {
         Ok(self.end_cancelling(&[job], true).await?.remove(&job))
     }
 
     async fn end_cancelling(
-        &self,
+        self,
         jobs: &[JobId],
         forced: bool,
     ) -> Result<HashMap<JobId, Duration>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         // In one order, so that two of these never wait for each other.
         let locked = sqlx::query_scalar!(
             "select id from jobs where id = any ($1) and status = 'cancelling' order by id for no key update",
@@ -186,7 +187,7 @@ impl Store {
             })
             .collect();
         events::record_each(&mut transaction, told).await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         // Negative if Postgres's clock was set back in between.
         let took = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         Ok(ended.into_iter().map(|it| (it.job, took(it.took))).collect())

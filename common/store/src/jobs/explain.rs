@@ -1,7 +1,8 @@
 //! Why a job is where it is: what it waits for, read in one statement.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::JobView;
+use crate::handles::Jobs;
 use chrono::{DateTime, Utc};
 use protocol::ids::{JobId, TenantId, WorkerId};
 use protocol::slice::{SliceStatus, Span};
@@ -92,19 +93,16 @@ pub struct SliceSituation {
     pub deaths: i32,
 }
 
-impl Store {
+impl Jobs<'_> {
     /// What a job waits for; with a tenant, only if it is that tenant's job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn situation(
-        &self,
+        self,
         job: JobId,
         tenant: Option<TenantId>,
     ) -> Result<Option<JobSituation>, StoreError> {
-        let Some(view) = self.job(job, tenant).await? else { return Ok(None) };
+        let Some(view) = self.store.jobs().get(job, tenant).await? else { return Ok(None) };
         let row = sqlx::query_file!("src/sql/situation.sql", job.0, ALIVE_SECONDS, SLICES)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.store.pool)
             .await?;
         Ok(row.map(|row| JobSituation {
             job: view,

@@ -1,8 +1,9 @@
 //! Finishing: what follows when every slice of a job is done. Its walks are judged, unless their counters decide; a full sync
 //! then deletes what it proved gone. Then the job is completed, and what it makes known is written down.
 
-use super::super::{Store, StoreError, events};
+use super::super::{StoreError, events};
 use super::{JobError, fail_locked, lock};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use protocol::contract::EventKind;
 use protocol::ids::{JobId, TenantId};
@@ -74,14 +75,14 @@ impl Walked {
     }
 }
 
-impl Store {
+impl Jobs<'_> {
     /// Goes on with a job whose slices are all done: makes the slice that follows, or completes it. Runs after the commit of
     /// the last settle, since two last settles in one moment do not see each other. Idempotent.
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper finishes the job later.
-    pub async fn finish(&self, job: JobId) -> Result<Finished, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn finish(self, job: JobId) -> Result<Finished, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let Some(locked) = lock(&mut transaction, job).await? else { return Ok(Finished::Not) };
         let Some(walked) = walked(&mut transaction, job).await? else { return Ok(Finished::Not) };
         let following = walked.following();
@@ -104,7 +105,7 @@ impl Store {
                 Finished::Completed
             }
         };
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         if finished == Finished::Completed {
             self.trust_account(job).await?;
         }
@@ -113,7 +114,7 @@ impl Store {
 
     /// Ends the doubt about a connection's account, if a job that began after its change has met records that were known. In a
     /// statement of its own, since whoever starts a job locks the connection first.
-    async fn trust_account(&self, job: JobId) -> Result<(), StoreError> {
+    async fn trust_account(self, job: JobId) -> Result<(), StoreError> {
         sqlx::query!(
             "update connections c set account_doubted_at = null
                from jobs j
@@ -121,7 +122,7 @@ impl Store {
                 and exists (select from slices s where s.job_id = j.id and s.kind = 'walk' and s.updated + s.unchanged > 0)",
             job.0
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }

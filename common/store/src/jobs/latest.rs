@@ -1,21 +1,20 @@
 //! The job of a connection that people ask about when they name none, and whose job it is when they name one.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::status::{JobFilter, JobView, read};
+use crate::handles::Jobs;
 use protocol::ids::{ConnectionId, JobId, TenantId};
 
-impl Store {
+impl Jobs<'_> {
     /// The active job of a tenant's connection; if none is active, the newest one. Jobs over documents are not meant.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn latest_job(
-        &self,
+    pub async fn latest(
+        self,
         tenant: TenantId,
         connection: ConnectionId,
     ) -> Result<Option<JobView>, StoreError> {
         // Both statements see one moment: else a job that ends between them would be shown as neither.
-        let mut transaction = self.pool.begin_with("begin isolation level repeatable read read only").await?;
+        let mut transaction =
+            self.store.pool.begin_with("begin isolation level repeatable read read only").await?;
         let found = sqlx::query_scalar!(
             r#"select id as "id!: JobId" from (
                    (select id, 0 as place from jobs
@@ -36,12 +35,9 @@ impl Store {
     }
 
     /// The tenant of a job, if there is such a job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn tenant_of_job(&self, job: JobId) -> Result<Option<TenantId>, StoreError> {
+    pub async fn tenant_of(self, job: JobId) -> Result<Option<TenantId>, StoreError> {
         Ok(sqlx::query_scalar!(r#"select tenant_id as "tenant: TenantId" from jobs where id = $1"#, job.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.store.pool)
             .await?)
     }
 }

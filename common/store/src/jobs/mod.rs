@@ -24,7 +24,8 @@ pub use start::{StartOutcome, StartRequest};
 pub use status::{JobFilter, JobSchema, JobView, SliceCounts};
 pub use together::{Commanded, ShownIn};
 
-use super::{Store, StoreError, events};
+use super::{StoreError, events};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use crate::slices::Lease;
 use protocol::contract::EventKind;
@@ -133,20 +134,20 @@ async fn lock_identity(transaction: &mut Session, job: JobId) -> Result<(), Stor
     Ok(())
 }
 
-impl Store {
+impl Jobs<'_> {
     /// Fails a job: every open slice is closed and every lease cleared. True if this call failed it; the caller then
     /// pushes the abort to whoever holds a page.
     ///
     /// # Errors
     /// When the database cannot be written; the page that failed comes back and fails again.
-    pub async fn fail(&self, job: JobId, error: &JobError, right: FailRight<'_>) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn fail(self, job: JobId, error: &JobError, right: FailRight<'_>) -> Result<bool, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let Some(locked) = lock(&mut transaction, job).await? else { return Ok(false) };
         if locked.status.next(JobEvent::Failed).is_none() || !right.holds(&mut transaction, job).await? {
             return Ok(false);
         }
         fail_locked(&mut transaction, job, error).await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(true)
     }
 }

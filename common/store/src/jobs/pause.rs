@@ -1,8 +1,9 @@
 //! Holding a job back, and letting it go on. The flag is read by claim, settle and refill: a page in flight is settled,
 //! and its slice then waits in Postgres, without a doorbell.
 
-use super::super::{Store, StoreError, events};
+use super::super::{StoreError, events};
 use super::lock;
+use crate::handles::Jobs;
 use protocol::contract::EventKind;
 use protocol::ids::{JobId, TenantId};
 use protocol::job::JobStatus;
@@ -27,14 +28,14 @@ pub enum PauseOutcome {
     Unknown,
 }
 
-impl Store {
+impl Jobs<'_> {
     /// Holds a job back: after its commit no page of the job is claimed. Pages in flight are settled, one for each slice
     /// (two, where a settle was under way). A pending job is planned all the same, and begins when it is let go. Idempotent.
     ///
     /// # Errors
     /// When the database cannot be written; the pause may or may not have happened, and may be repeated.
     pub async fn pause(
-        &self,
+        self,
         job: JobId,
         tenant: Option<TenantId>,
         requested_by: Option<&str>,
@@ -45,9 +46,9 @@ impl Store {
     /// Lets a job go on. The caller then refills and rings; the next sweep does it otherwise. Idempotent.
     ///
     /// # Errors
-    /// As [`Store::pause`].
+    /// As [`Jobs::pause`].
     pub async fn unpause(
-        &self,
+        self,
         job: JobId,
         tenant: Option<TenantId>,
         requested_by: Option<&str>,
@@ -56,13 +57,13 @@ impl Store {
     }
 
     async fn set_paused(
-        &self,
+        self,
         job: JobId,
         tenant: Option<TenantId>,
         requested_by: Option<&str>,
         paused: bool,
     ) -> Result<PauseOutcome, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         let Some(locked) = lock(&mut transaction, job).await? else { return Ok(PauseOutcome::Unknown) };
         if tenant.is_some_and(|tenant| tenant != locked.tenant) {
             return Ok(PauseOutcome::Unknown);
@@ -94,7 +95,7 @@ impl Store {
             }
             let kind = if paused { EventKind::Paused } else { EventKind::Unpaused };
             events::record(&mut transaction, job, kind, json!({ "requested_by": requested_by })).await?;
-            self.commit_told(transaction).await?;
+            self.store.commit_told(transaction).await?;
         }
         Ok(PauseOutcome::Done { tenant: locked.tenant, newly })
     }

@@ -1,7 +1,8 @@
 //! Planning: a pending job becomes running, with all its slices, in one transaction. A resumed job has its slices already.
 
-use super::super::{Store, StoreError, events};
+use super::super::{StoreError, events};
 use super::{Locked, lock, stragglers};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use chrono::{DateTime, Utc};
 use protocol::contract::EventKind;
@@ -82,12 +83,9 @@ pub struct Shown {
 /// How many ids a slice has: enough for its pages to be worth a doorbell, few enough to be fetched beside the others'.
 const DOCUMENTS_PER_SLICE: i32 = 200;
 
-impl Store {
+impl Jobs<'_> {
     /// What the planner needs, if the job is pending.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn plannable(&self, job: JobId) -> Result<Option<Plannable>, StoreError> {
+    pub async fn plannable(self, job: JobId) -> Result<Option<Plannable>, StoreError> {
         let row = sqlx::query!(
             r#"select j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId",
                       j.mode as "mode: JobMode", j.date_from, j.date_to, c.source, c.base_url, c.settings,
@@ -96,7 +94,7 @@ impl Store {
                 where j.id = $1 and j.status = 'pending'"#,
             job.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(row.map(|row| Plannable {
             job,
@@ -113,10 +111,11 @@ impl Store {
     }
 
     /// What earlier jobs have shown of a connection's list, in the scope with this fingerprint.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn shown(&self, connection: ConnectionId, fingerprint: &str) -> Result<Shown, StoreError> {
+    pub async fn shown_by_earlier(
+        self,
+        connection: ConnectionId,
+        fingerprint: &str,
+    ) -> Result<Shown, StoreError> {
         let row = sqlx::query!(
             r#"select case when s.scope = c.scope then s.known_from end as known_from,
                       case when s.scope = c.scope then s.known_to end as known_to,
@@ -126,7 +125,7 @@ impl Store {
             connection.0,
             fingerprint
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(row.map_or_else(Shown::default, |row| Shown {
             known: row.known_to.map(|to| Known { from: row.known_from, to }),
@@ -139,8 +138,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the plan is then there.
-    pub async fn plan(&self, plannable: &Plannable, plan: &Plan) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn plan(self, plannable: &Plannable, plan: &Plan) -> Result<bool, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let Some(locked) = lock(&mut transaction, plannable.job).await? else { return Ok(false) };
         if locked.status.next(JobEvent::Planned).is_none() {
             return Ok(false);
@@ -173,7 +172,7 @@ impl Store {
             .await?;
         events::record(&mut transaction, plannable.job, EventKind::Started, json!({ "slices": slices }))
             .await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(true)
     }
 }

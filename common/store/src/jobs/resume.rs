@@ -4,8 +4,9 @@
 //! its counters; what it took over is written down in `carried`. Its pages are numbered anew from 0, so that its page log
 //! has no gaps. It is pending until the planner has seen that its connection can be worked with.
 
-use super::super::{Store, StoreError, events};
+use super::super::{StoreError, events};
 use super::lock;
+use crate::handles::Jobs;
 use crate::pool::Session;
 use protocol::contract::EventKind;
 use protocol::ids::{ConnectionId, JobId, TenantId};
@@ -78,7 +79,7 @@ pub enum ResumeOutcome {
     Unknown,
 }
 
-impl Store {
+impl Jobs<'_> {
     /// Makes a job that goes on where a failed or cancelled one stopped, if the connection still lists the same records:
     /// `fingerprint` tells that of its settings, or nothing if they are of no use, which the planner will say. The job's
     /// identifier is made here, so no cancel can have come before it.
@@ -86,13 +87,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be written. The resume may have happened: a repeat then finds the new job active.
     pub async fn resume(
-        &self,
+        self,
         ended: JobId,
         tenant: Option<TenantId>,
         requested_by: Option<&str>,
         fingerprint: impl FnOnce(&Current) -> Option<String> + Send,
     ) -> Result<ResumeOutcome, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         let Some(connection) = sqlx::query_scalar!(
             r#"select connection_id as "connection: ConnectionId" from jobs
                 where id = $1 and ($2::uuid is null or tenant_id = $2)"#,
@@ -121,7 +122,7 @@ impl Store {
         copy(&mut transaction, ended, job, requested_by).await?;
         let told = json!({ "requested_by": requested_by, "resumed_from": ended });
         events::record(&mut transaction, job, EventKind::Accepted, told).await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(ResumeOutcome::Accepted { job, connection })
     }
 }

@@ -1,9 +1,10 @@
 //! Starting: a pending job is made, once per identifier and once per command, and only while no other is active.
 
 use super::super::commands::{self, CommandIdentity, CommandKind, Known};
-use super::super::{Store, StoreError, events};
+use super::super::{StoreError, events};
 use super::cancel::{CancelOutcome, CancelRequest, CancelTarget, fence};
 use super::{lock, lock_identity};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use chrono::{DateTime, Utc};
 use protocol::command::OnConflict;
@@ -95,13 +96,13 @@ impl StartOutcome {
     }
 }
 
-impl Store {
+impl Jobs<'_> {
     /// Makes a pending job, once per job identifier and once per command.
     ///
     /// # Errors
     /// When the database cannot be written; the start may or may not have happened, and may be repeated.
-    pub async fn start(&self, request: &StartRequest) -> Result<StartOutcome, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    pub async fn start(self, request: &StartRequest) -> Result<StartOutcome, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let command = request.command.as_ref();
         let row = match commands::first_answer(&mut transaction, CommandKind::Start, command).await? {
             Known::Answered(answer) => return Ok(answer),
@@ -112,7 +113,7 @@ impl Store {
         if let Some(row) = row.filter(|_| outcome.is_kept(command)) {
             row.remember(&mut transaction, &outcome).await?;
         }
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(outcome)
     }
 
@@ -120,15 +121,15 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper then plans the job itself.
-    pub async fn start_confirmed(&self, job: JobId) -> Result<(), StoreError> {
+    pub async fn start_confirmed(self, job: JobId) -> Result<(), StoreError> {
         self.starts_confirmed(&[job]).await
     }
 
     /// The same of several jobs.
     ///
     /// # Errors
-    /// As [`Store::start_confirmed`].
-    pub async fn starts_confirmed(&self, jobs: &[JobId]) -> Result<(), StoreError> {
+    /// As [`Jobs::start_confirmed`].
+    pub async fn starts_confirmed(self, jobs: &[JobId]) -> Result<(), StoreError> {
         // A job that somebody else holds is being planned, noted, or ended: then the note tells nobody anything.
         sqlx::query!(
             "update jobs set start_confirmed_at = now()
@@ -136,7 +137,7 @@ impl Store {
                             for no key update skip locked)",
             &jobs.iter().map(|job| job.0).collect::<Vec<_>>()
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Reading jobs: what the status endpoint, the list and `watch` show. One statement each.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
+use crate::handles::Jobs;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, JobId, SchemaId, TenantId};
 use protocol::job::{Counters, JobMode, JobStatus};
@@ -238,48 +239,36 @@ impl JobView {
     }
 }
 
-impl Store {
+impl Jobs<'_> {
     /// One job; with a tenant, only if it is that tenant's.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn job(&self, job: JobId, tenant: Option<TenantId>) -> Result<Option<JobView>, StoreError> {
+    pub async fn get(self, job: JobId, tenant: Option<TenantId>) -> Result<Option<JobView>, StoreError> {
         let filter = JobFilter { job: Some(job), tenant, limit: 1, ..JobFilter::default() };
-        Ok(self.jobs(&filter).await?.pop())
+        Ok(self.list(&filter).await?.pop())
     }
 
-    /// One job, if the API key with this hash is good, and of its tenant: what [`Store::authenticate`] and [`Store::job`] say one
+    /// One job, if the API key with this hash is good, and of its tenant: what [`Tenants::authenticate`](crate::Tenants::authenticate) and [`Jobs::get`] say one
     /// after the other, in one statement that writes nothing. `None` if either says no, and once a minute, when the use of
     /// the key is to be noted: then ask them.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn job_of_key(&self, job: JobId, key: &[u8; 32]) -> Result<Option<JobView>, StoreError> {
+    pub async fn get_by_key(self, job: JobId, key: &[u8; 32]) -> Result<Option<JobView>, StoreError> {
         let filter = JobFilter { job: Some(job), key: Some(*key), limit: 1, ..JobFilter::default() };
-        Ok(self.jobs(&filter).await?.pop())
+        Ok(self.list(&filter).await?.pop())
     }
 
     /// How many jobs of the tenant are in one of these states; in any if there is none.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn count_jobs(&self, tenant: TenantId, statuses: &[JobStatus]) -> Result<i64, StoreError> {
+    pub async fn count(self, tenant: TenantId, statuses: &[JobStatus]) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"select count(*) as "jobs!" from jobs
                 where tenant_id = $1 and (cardinality($2::job_status[]) = 0 or status = any ($2))"#,
             tenant.0,
             statuses as &[JobStatus]
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?)
     }
 
     /// Jobs, in the order of their acceptance.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>, StoreError> {
-        read(&self.pool, filter).await
+    pub async fn list(self, filter: &JobFilter) -> Result<Vec<JobView>, StoreError> {
+        read(&self.store.pool, filter).await
     }
 }
 

@@ -1,8 +1,9 @@
 //! Asking for records by their ids beside a walk: whether what a full sync did not meet is gone, and what has become of the
 //! stragglers. An answer that says "gone" counts only where ids that are there were found before and after.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::Lease;
+use crate::handles::Slices;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, JobId};
 
@@ -15,12 +16,9 @@ pub struct ToConfirm {
     pub control: Option<String>,
 }
 
-impl Store {
+impl Slices<'_> {
     /// The records that a full sync did not meet and whose ids are to be asked for, the longest unasked first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn to_confirm(&self, job: JobId, most: u32) -> Result<ToConfirm, StoreError> {
+    pub async fn to_confirm(self, job: JobId, most: u32) -> Result<ToConfirm, StoreError> {
         let row = sqlx::query!(
             r#"select array(select external_id from unseen where job_id = $1 and fate = 'asked'
                              order by last_asked_at, external_id limit $2) as "ids!",
@@ -32,7 +30,7 @@ impl Store {
             job.0,
             i64::from(most)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?;
         Ok(ToConfirm { ids: row.ids, control: row.control })
     }
@@ -42,7 +40,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; they are then asked for again.
     pub async fn confirm(
-        &self,
+        self,
         lease: &Lease,
         as_of: DateTime<Utc>,
         asked: &[String],
@@ -66,17 +64,14 @@ impl Store {
             gone as &[&str],
             as_of
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }
 
     /// A record of a connection that is there, as far as is known: what is asked for beside stragglers.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub async fn stored_beside(
-        &self,
+        self,
         connection: ConnectionId,
         id: &str,
     ) -> Result<Option<String>, StoreError> {
@@ -93,7 +88,7 @@ impl Store {
             connection.0,
             id
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?)
     }
 
@@ -102,7 +97,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; they are then asked for again.
     pub async fn stragglers_asked(
-        &self,
+        self,
         lease: &Lease,
         asked: &[String],
         gone: &[&str],
@@ -133,7 +128,7 @@ impl Store {
             asked,
             gone as &[&str]
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }

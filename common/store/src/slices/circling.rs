@@ -2,22 +2,20 @@
 //! long list by their ids' hashes: an upstream that does not know the parameter of the next page, and sorts by chance, gives
 //! such pages.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::Lease;
+use crate::handles::Slices;
 
 /// So many pages are looked at, at most.
 const RECENT: i32 = 512;
 /// They are compared with so many before them, at most.
 const EARLIER: i32 = 2048;
 
-impl Store {
+impl Slices<'_> {
     /// From which page on this slice's walk, which began at a page, has met no id that it had not met before; `None` if it has,
     /// or if its pages were empty. Records without a readable id are all alike. It looks at the later half of the walk's pages,
     /// and at 2,560 of them at most.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn met_nothing_new(&self, lease: &Lease, first_page: i32) -> Result<Option<i32>, StoreError> {
+    pub async fn met_nothing_new(self, lease: &Lease, first_page: i32) -> Result<Option<i32>, StoreError> {
         let first_page = first_page.max(0);
         let half = lease.page.saturating_sub(first_page) / 2;
         let recent = lease.page.saturating_sub(half.min(RECENT));
@@ -38,7 +36,7 @@ impl Store {
             lease.page,
             earlier
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?;
         Ok(circles.then_some(recent))
     }

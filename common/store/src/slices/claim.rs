@@ -1,7 +1,8 @@
 //! Claiming: what a delivery of a page message may do.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::{Lease, PoisonPolicy, each};
+use crate::handles::Slices;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
 use protocol::job::JobMode;
@@ -190,12 +191,12 @@ enum Verdict {
     Poisoned,
 }
 
-impl Store {
+impl Slices<'_> {
     /// Claims the page that a delivery asks for, if it may.
     ///
     /// # Errors
     /// When the database cannot be written. The claim may have happened: repeat it with the same token.
-    pub async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+    pub async fn claim(self, request: &ClaimRequest) -> Result<Claim, StoreError> {
         let ring = request.ring;
         let row = sqlx::query_file_as!(
             Row,
@@ -212,17 +213,17 @@ impl Store {
             request.suspicion.suspect_after,
             request.suspicion.fail_after
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(row.map_or(Claim::Stale, |row| row.claim(request)))
     }
 
-    /// Claims for several deliveries of one worker, none of which came before, as [`Store::claim`] does for each. `None`
+    /// Claims for several deliveries of one worker, none of which came before, as [`Slices::claim`] does for each. `None`
     /// where it is not plainly claimed, or somebody had the slice locked for a moment: ask for that one alone.
     ///
     /// # Errors
     /// When the database cannot be written. The claims may have happened: repeat each with its token.
-    pub async fn claim_together(&self, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
+    pub async fn claim_together(self, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
         let Some(&ClaimRequest { worker, lease, .. }) = requests.first() else { return Ok(Vec::new()) };
         let rows = sqlx::query_file_as!(
             Row,
@@ -236,7 +237,7 @@ impl Store {
             worker.0,
             lease.as_secs_f64() * 1000.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         let mut rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.nth, row)).collect();
         let claims = (1..).zip(requests).map(|(nth, request)| Some(rows.remove(&nth)?.claim(request)));

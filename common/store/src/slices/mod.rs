@@ -24,7 +24,7 @@ use protocol::slice::Ring;
 use std::time::Duration;
 
 /// After a pause that an upstream asked for, the number of a connection's slices that may be rung doubles this often: what
-/// [`Store::refill`](super::Store::refill) is given outside of tests.
+/// [`Slices::refill`](crate::Slices::refill) is given outside of tests.
 pub const RAMP_STEP: Duration = Duration::from_secs(2);
 
 /// The right to settle one page of one slice. Not cloneable: whoever holds it answers for the page.

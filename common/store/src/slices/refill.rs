@@ -1,36 +1,37 @@
 //! The turns of tenants: which of the slices that wait are rung.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
+use crate::handles::Slices;
 use protocol::ids::{JobId, TenantId};
 use protocol::slice::Ring;
 use sqlx::{Executor, Postgres};
 use std::time::Duration;
 use uuid::Uuid;
 
-impl Store {
+impl Slices<'_> {
     /// Rings slices that wait for their tenant's turn, as many as the limits of the tenant and of its connections leave
     /// room for. The doorbells are to be published.
     ///
     /// # Errors
     /// When the database cannot be written; the sweeper refills later.
-    pub async fn refill(&self, tenant: TenantId, ramp_step: Duration) -> Result<Vec<Ring>, StoreError> {
+    pub async fn refill(self, tenant: TenantId, ramp_step: Duration) -> Result<Vec<Ring>, StoreError> {
         self.refill_each(&[tenant], ramp_step).await
     }
 
     /// The same for several tenants.
     ///
     /// # Errors
-    /// As [`Store::refill`].
+    /// As [`Slices::refill`].
     pub async fn refill_each(
-        &self,
+        self,
         tenants: &[TenantId],
         ramp_step: Duration,
     ) -> Result<Vec<Ring>, StoreError> {
         let tenants: Vec<Uuid> = tenants.iter().map(|tenant| tenant.0).collect();
-        let (mut rings, limited) = refill(&self.pool, &tenants, ramp_step, false).await?;
+        let (mut rings, limited) = refill(&self.store.pool, &tenants, ramp_step, false).await?;
         if limited {
             // Counted in a later statement than the lock, so that two processes never ring more than the limit together.
-            let mut transaction = self.pool.begin().await?;
+            let mut transaction = self.store.pool.begin().await?;
             sqlx::query!(
                 "select id from connections where tenant_id = any ($1) and max_pages_in_flight is not null
                   order by id for no key update",

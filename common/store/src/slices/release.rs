@@ -1,8 +1,9 @@
 //! Giving a lease back: hand-over, back-off, the upstream's own pause, and finding out where a slice stands after a
 //! settle whose answer says nothing.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::{Attempt, Lease};
+use crate::handles::Slices;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, JobId, LeaseToken, WorkerId};
 use protocol::slice::{Ring, SliceStatus};
@@ -42,13 +43,10 @@ pub struct SliceNow {
     pub read_at: DateTime<Utc>,
 }
 
-impl Store {
+impl Slices<'_> {
     /// Reads a slice for the holder of a lease. If the lease is ours it is moved to the slice's page. `None` if there is no
     /// such slice any more.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn reread(&self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
+    pub async fn reread(self, lease: &mut Lease) -> Result<Option<SliceNow>, StoreError> {
         let row = sqlx::query!(
             r#"select status as "status: SliceStatus", page, ring, cursor, anchor, lease_token as "token: LeaseToken",
                       walk as "walk: Json<Walk>", now() as "read_at!"
@@ -56,7 +54,7 @@ impl Store {
             lease.job.0,
             lease.slice
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let ours = row.token == Some(lease.token);
@@ -90,16 +88,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; the lease then expires by itself.
-    pub async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
+    pub async fn release(self, lease: &Lease) -> Result<bool, StoreError> {
         self.release_held(lease.held()).await
     }
 
     /// The same of a lease that is in somebody else's hands.
     ///
     /// # Errors
-    /// As [`Store::release`].
+    /// As [`Slices::release`].
     pub async fn release_held(
-        &self,
+        self,
         (job, slice, token): (JobId, i32, LeaseToken),
     ) -> Result<bool, StoreError> {
         let released = sqlx::query!(
@@ -109,18 +107,18 @@ impl Store {
             slice,
             token.0
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(released.rows_affected() == 1)
     }
 
-    /// Ends several leases without a result, as [`Store::release`] does for each. False where one is not plainly released, or
+    /// Ends several leases without a result, as [`Slices::release`] does for each. False where one is not plainly released, or
     /// is not ours any more: release that one alone.
     ///
     /// # Errors
     /// When the database cannot be written; the leases then expire by themselves.
     pub async fn release_together(
-        &self,
+        self,
         leases: &[(JobId, i32, LeaseToken)],
     ) -> Result<Vec<bool>, StoreError> {
         let rows = sqlx::query_file_scalar!(
@@ -130,7 +128,7 @@ impl Store {
             &leases.iter().map(|(.., token)| token.0).collect::<Vec<_>>(),
             i64::try_from(leases.len()).unwrap_or(i64::MAX)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         let mut released = vec![false; leases.len()];
         for nth in rows {
@@ -145,7 +143,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; the charge then stays until the page is settled.
-    pub async fn give_back_charge(&self, lease: &Lease) -> Result<(), StoreError> {
+    pub async fn give_back_charge(self, lease: &Lease) -> Result<(), StoreError> {
         sqlx::query!(
             "update slices set charges = array_remove(charges, $3)
               where job_id = $1 and slice = $2 and $3 = any (charges)",
@@ -153,7 +151,7 @@ impl Store {
             lease.slice,
             lease.worker.0
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(())
     }
@@ -165,7 +163,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; the lease then expires by itself.
     pub async fn charge_panic(
-        &self,
+        self,
         (job, slice, token): (JobId, i32, LeaseToken),
         delay: Duration,
         error: &str,
@@ -184,17 +182,14 @@ impl Store {
             delay.as_secs_f64() * 1000.0,
             error
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(charged)
     }
 
     /// Ends an attempt: the page waits, and is rung again when its time has come. True if the lease was ours.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
     pub async fn back_off(
-        &self,
+        self,
         lease: &Lease,
         delay: Duration,
         attempt: Attempt,
@@ -219,7 +214,7 @@ impl Store {
             error,
             faults
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(written.rows_affected() == 1)
     }
@@ -227,18 +222,15 @@ impl Store {
     /// The upstream asked for a pause: its connection rests, for the whole fleet, and the page waits for its turn. No
     /// attempt is counted. Without a time asked for, pauses that follow each other grow from `first` up to an hour.
     /// True if the lease was ours.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
     pub async fn rate_limited(
-        &self,
+        self,
         lease: &Lease,
         connection: ConnectionId,
         asked: Option<Duration>,
         first: Duration,
         forbidden: bool,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         // Pages that were in flight together meet the same limit: only the first of them lengthens the pause.
         sqlx::query!(
             "update connections set
@@ -274,10 +266,7 @@ impl Store {
 
     /// Begins a slice's walk anew, since the upstream refuses the cursor that the walk had stored. Once per slice and job.
     /// Pages are numbered on; the lease stays. False if it was done before, or the lease is not ours any more.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn start_over(&self, lease: &Lease, cause: &str) -> Result<bool, StoreError> {
+    pub async fn start_over(self, lease: &Lease, cause: &str) -> Result<bool, StoreError> {
         let walk = serde_json::to_string(&Walk::from_page(lease.page)).unwrap_or_default();
         let written = sqlx::query!(
             "with over as (
@@ -296,7 +285,7 @@ impl Store {
             walk,
             cause
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(written.rows_affected() == 1)
     }
@@ -306,7 +295,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; leases that are not renewed expire.
     pub async fn renew(
-        &self,
+        self,
         worker: WorkerId,
         held: &[(JobId, i32, LeaseToken)],
         lease: Duration,
@@ -322,7 +311,7 @@ impl Store {
             lease.as_secs_f64() * 1000.0,
             worker.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.store.pool)
         .await?;
         Ok(rows.into_iter().filter(|row| !row.mine).map(|row| row.token).collect())
     }

@@ -1,7 +1,8 @@
 //! Skipping: a page that can never be settled does not hold up, or fail, the rest of its job.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::Lease;
+use crate::handles::Slices;
 use protocol::ids::{ConnectionId, JobId, TenantId, WorkerId};
 use protocol::slice::{Ring, SliceStatus};
 use protocol::walk::Walk;
@@ -81,13 +82,10 @@ pub enum Skipped {
     Refused,
 }
 
-impl Store {
+impl Slices<'_> {
     /// Chooses what becomes of pages that can never be settled. False if the tenant has no such connection.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
     pub async fn set_poison_policy(
-        &self,
+        self,
         tenant: TenantId,
         connection: ConnectionId,
         policy: PoisonPolicy,
@@ -98,7 +96,7 @@ impl Store {
             connection.0,
             policy as PoisonPolicy
         )
-        .execute(&self.pool)
+        .execute(&self.store.pool)
         .await?;
         Ok(set.rows_affected() == 1)
     }
@@ -107,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written. The skip may have happened: the slice tells.
-    pub async fn skip(&self, skip: &Skip<'_>) -> Result<Skipped, StoreError> {
+    pub async fn skip(self, skip: &Skip<'_>) -> Result<Skipped, StoreError> {
         let (ring, token, at_least, worker) = match skip.right {
             SkipRight::Unusable(lease) | SkipRight::Exhausted(lease) => {
                 (lease.ring(lease.page, 0), Some(lease.token.0), 0, lease.worker)
@@ -128,7 +126,7 @@ impl Store {
             json!({ "cause": skip.cause, "body": skip.body }),
             serde_json::to_string(&skip.walk).unwrap_or_default()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.store.pool)
         .await?;
         Ok(match row {
             None => Skipped::Refused,
@@ -144,12 +142,9 @@ impl Store {
 
     /// How many pages of a job were skipped, those of the jobs that it resumes included. Unless it is 0, the job has not
     /// seen all that there is: nothing is to be deleted for its sake.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn pages_skipped(&self, job: JobId) -> Result<i64, StoreError> {
+    pub async fn pages_skipped(self, job: JobId) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar!(r#"select pages_skipped($1) as "pages!""#, job.0)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.store.pool)
             .await?)
     }
 }

@@ -1,7 +1,8 @@
 //! Pages that fail: whose fault it is, the page's own or that of an upstream that fails for all.
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::Lease;
+use crate::handles::Slices;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -45,14 +46,11 @@ impl Trouble {
     }
 }
 
-impl Store {
+impl Slices<'_> {
     /// What the failure of a page in hand means. `None` if the lease is lost.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn trouble(&self, lease: &Lease) -> Result<Option<Trouble>, StoreError> {
+    pub async fn trouble(self, lease: &Lease) -> Result<Option<Trouble>, StoreError> {
         let row = sqlx::query_file!("src/sql/trouble.sql", lease.job.0, lease.slice, lease.token.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.store.pool)
             .await?;
         Ok(row.map(|row| Trouble {
             attempts: u32::try_from(row.attempts).unwrap_or_default().saturating_add(1),

@@ -11,8 +11,9 @@ use protocol::json;
 use serde_json::{Value, json};
 use std::io::Read;
 use store::Store;
-use store::connections::{ConnectionView, Tenant};
+use store::connections::ConnectionView;
 use store::limits::ConnectionLimits;
+use store::tenants::Tenant;
 
 pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Failure> {
     match action {
@@ -30,12 +31,12 @@ pub(super) async fn run(context: &Context, action: Connection) -> Result<(), Fai
 
 async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     let store = context.store()?;
-    let tenants = store.tenants().await?;
+    let tenants = store.tenants().list().await?;
     let tenant = match tenant {
         Some(given) => Some(context.tenant(&store, given).await?.id),
         None => None,
     };
-    let connections = store.connections(tenant).await?;
+    let connections = store.connections().list(tenant).await?;
     context.output.either(&connections, || {
         let header = [
             "CONNECTION",
@@ -103,7 +104,7 @@ pub(super) async fn of_tenant(
     tenant: &Tenant,
     given: &str,
 ) -> Result<ConnectionView, Failure> {
-    let mut connections = store.connections(Some(tenant.id)).await?.into_iter();
+    let mut connections = store.connections().list(Some(tenant.id)).await?.into_iter();
     let found = connections.find(|connection| connection.name == given || connection.id.to_string() == given);
     found.ok_or_else(|| {
         Failure::Refused(format!(

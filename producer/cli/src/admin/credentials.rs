@@ -49,14 +49,14 @@ pub(super) async fn rotate(context: &Context) -> Result<(), Failure> {
         )
     })?;
     let store = context.store()?;
-    let keys = store.credentials_keys().await?;
+    let keys = store.connections().credentials_keys().await?;
     let all: i64 = keys.iter().filter(|(key, _)| *key != current).map(|(_, connections)| connections).sum();
     let (mut resealed, mut again) = (0, 0);
     let mut left = Vec::new();
     let mut after = None;
     loop {
         let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
-        let rows = store.sealed_with_other_keys(current, after, limit).await?;
+        let rows = store.connections().sealed_with_other_keys(current, after, limit).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.connection);
         let mut batch = Vec::new();
@@ -70,7 +70,7 @@ pub(super) async fn rotate(context: &Context) -> Result<(), Failure> {
                 }
             }
         }
-        let changed = store.reseal(&batch).await?;
+        let changed = store.connections().reseal(&batch).await?;
         resealed += changed;
         again += u64::try_from(batch.len()).unwrap_or_default() - changed;
         context.output.note(format!("{resealed} of {all} connections are under key {current}"));

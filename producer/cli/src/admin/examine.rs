@@ -124,7 +124,8 @@ async fn lost_scope(
     let Ok(scope) = sources::scope(&tried.kind, &tried.base_url, &tried.settings, stored.account) else {
         return Ok(None);
     };
-    let known = store.known(stored.id).await?.filter(|known| known.fingerprint != scope.fingerprint);
+    let known =
+        store.connections().known(stored.id).await?.filter(|known| known.fingerprint != scope.fingerprint);
     Ok(known.map(|known| LostScope { known_to: known.known_to }))
 }
 
@@ -159,14 +160,14 @@ impl Examiner for Watcher {
         let told = |error: StoreError| {
             format!("the database does not tell whether the upstream may be asked: {error}")
         };
-        if let Some(left) = store.rest_left(connection.id).await.map_err(told)? {
+        if let Some(left) = store.connections().rest_left(connection.id).await.map_err(told)? {
             return Err(format!("the upstream asked to be left alone, for {} s more", left.as_secs() + 1));
         }
         if connection.requests_per_second.is_none() {
             return Ok(());
         }
         loop {
-            match store.admit_request(connection.id, LONGEST_WAIT).await.map_err(told)? {
+            match store.connections().admit_request(connection.id, LONGEST_WAIT).await.map_err(told)? {
                 Admission::After(wait) => {
                     tokio::time::sleep(wait).await;
                     return Ok(());
@@ -219,7 +220,7 @@ async fn endpoint(
     let credentials = match credentials {
         Some(credentials) => credentials,
         None => {
-            let sealed = store.sealed_credentials(stored.id).await?;
+            let sealed = store.connections().sealed_credentials(stored.id).await?;
             let opened = context.keyring()?.open(&stored.bound(), sealed.as_ref());
             opened.map_err(|error| Failure::Refused(error.to_string()))?
         }

@@ -23,7 +23,7 @@ async fn create(context: &Context, tenant: &str, name: &str) -> Result<(), Failu
     let store = context.store()?;
     let tenant = context.tenant(&store, tenant).await?;
     let key = ApiKey::generate();
-    let id = store.create_api_key(tenant.id, name, &key.hash(), key.prefix()).await?;
+    let id = store.tenants().create_api_key(tenant.id, name, &key.hash(), key.prefix()).await?;
     let told = json!({ "id": id, "tenant_id": tenant.id, "name": name, "prefix": key.prefix(), "key": key.expose() });
     context.output.either(&told, || {
         let shown = format!(
@@ -37,7 +37,7 @@ async fn create(context: &Context, tenant: &str, name: &str) -> Result<(), Failu
 async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
     let store = context.store()?;
     let tenant = context.tenant(&store, tenant).await?;
-    let keys = store.api_keys(tenant.id).await?;
+    let keys = store.tenants().api_keys(tenant.id).await?;
     context.output.either(&keys, || {
         let mut table = Table::new(["KEY", "NAME", "BEGINS WITH", "CREATED", "LAST USED", "REVOKED"]);
         for key in &keys {
@@ -57,7 +57,7 @@ async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
 }
 
 async fn revoke(context: &Context, id: Uuid) -> Result<(), Failure> {
-    if context.store()?.revoke_api_key(id).await? {
+    if context.store()?.tenants().revoke_api_key(id).await? {
         return context
             .output
             .either(&json!({ "id": id, "revoked": true }), || format!("key {id} is revoked"));

@@ -38,8 +38,8 @@ pub(super) async fn versions(context: &Context, of: &OfConnection) -> Result<(),
     let store = context.store()?;
     let tenant = context.tenant(&store, &of.tenant).await?;
     let connection = of_tenant(&store, &tenant, &of.connection).await?;
-    let versions = store.settings_versions(connection.id).await?;
-    let known = store.known(connection.id).await?;
+    let versions = store.connections().settings_versions(connection.id).await?;
+    let known = store.connections().known(connection.id).await?;
     let mut before = None;
     let shown: Vec<(&SettingsVersion, Vec<String>)> = versions
         .iter()
@@ -128,7 +128,7 @@ pub(super) async fn stragglers(context: &Context, given: &ListStragglers) -> Res
     let tenant = context.tenant(&store, &given.of.tenant).await?;
     let connection = of_tenant(&store, &tenant, &given.of.connection).await?;
     let query = StragglerQuery { closed: given.closed, after: given.after.clone(), limit: given.limit };
-    let stragglers = store.stragglers(connection.id, &query).await?;
+    let stragglers = store.connections().stragglers(connection.id, &query).await?;
     context.output.either(&stragglers, || {
         let mut table =
             Table::new(["RECORD", "CAUSE", "HAPPENED", "FIRST MET", "LAST ASKED FOR", "ENDED", "REASON"]);

@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context, given: LimitConnection) -> Result<(),
         pages_in_flight: Limit::or(given.pages_in_flight, connection.max_pages_in_flight),
         requests_per_second: Limit::or(given.requests_per_second, connection.requests_per_second),
     };
-    store.limit_connection(tenant.id, connection.id, limits).await?;
+    store.connections().set_limits(tenant.id, connection.id, limits).await?;
     let told = json!({
         "id": connection.id, "name": connection.name, "max_pages_in_flight": limits.pages_in_flight,
         "requests_per_second": limits.requests_per_second,

@@ -67,18 +67,18 @@ pub(crate) async fn migrate(context: &Context, down: bool, confirmed: bool) -> R
 async fn create_tenant(context: &Context, name: &str, max_slices: Option<i32>) -> Result<(), Failure> {
     let name = usable_name(name)?;
     let store = context.store()?;
-    let existing = store.tenants().await?.into_iter().find(|tenant| tenant.name == name);
+    let existing = store.tenants().list().await?.into_iter().find(|tenant| tenant.name == name);
     let fairness: FairnessConfig = context.loaded().section("fairness")?;
     let default = i32::try_from(fairness.slices_per_tenant).unwrap_or(i32::MAX);
     let limit = max_slices.or(existing.map(|tenant| tenant.max_slices)).unwrap_or(default);
-    let tenant = store.create_tenant(name, limit).await?;
+    let tenant = store.tenants().create(name, limit).await?;
     context.output.either(&tenant, || {
         format!("tenant {}  {}  (at most {} slices at a time)", tenant.id, tenant.name, tenant.max_slices)
     })
 }
 
 async fn list_tenants(context: &Context) -> Result<(), Failure> {
-    let tenants = context.store()?.tenants().await?;
+    let tenants = context.store()?.tenants().list().await?;
     context.output.either(&tenants, || {
         let mut table = Table::new(["TENANT", "NAME", "MAX SLICES", "CREATED"]);
         for tenant in &tenants {

@@ -79,7 +79,7 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
 
     let store = context.store()?;
     let tenant = context.tenant(&store, &put.tenant).await?;
-    let mut others = store.connections(Some(tenant.id)).await?.into_iter();
+    let mut others = store.connections().list(Some(tenant.id)).await?.into_iter();
     let existing = others.find(|connection| connection.name == name);
     if existing.is_some() && credentials.is_none() {
         return Err(Failure::Usage(format!(
@@ -110,12 +110,12 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
             .seal(&new.bound(id), &endpoint.credentials)
             .map_err(|error| Failure::Refused(error.to_string()))
     };
-    let id = store.put_connection(&new, account, Some(&requested_by()), seal).await?;
+    let id = store.connections().put(&new, account, Some(&requested_by()), seal).await?;
     if put.historical_sync {
-        store.designate(tenant.id, id).await?;
+        store.connections().designate_for_historical_sync(tenant.id, id).await?;
     }
     if let Some(policy) = put.on_poison_page {
-        store.set_poison_policy(tenant.id, id, policy.into()).await?;
+        store.slices().set_poison_policy(tenant.id, id, policy.into()).await?;
     }
     let on_poison_page = put
         .on_poison_page
@@ -166,7 +166,7 @@ async fn account(
     if put.same_account {
         return Ok(AccountChange::Same);
     }
-    let sealed = store.sealed_credentials(existing.id).await?;
+    let sealed = store.connections().sealed_credentials(existing.id).await?;
     // What no key opens may have been anything.
     let credentials = context.keyring()?.open(&existing.bound(), sealed.as_ref()).ok();
     let moved = Url::parse(&existing.base_url).is_ok_and(|old| {
@@ -186,7 +186,7 @@ async fn notice(
     account: AccountChange,
 ) -> Result<Option<String>, Failure> {
     let Some(existing) = existing else { return Ok(None) };
-    let Some(known) = store.known(id).await? else { return Ok(None) };
+    let Some(known) = store.connections().known(id).await? else { return Ok(None) };
     let number_of = existing.account + i32::from(account == AccountChange::New);
     let scope = sources::scope(&new.kind, &new.base_url, &new.settings, number_of)
         .map_err(|error| Failure::Usage(error.to_string()))?;

@@ -30,7 +30,7 @@ async fn create_or_change(context: &Context, put: PutUser) -> Result<(), Failure
         None => None,
     };
     let of = tenant.as_ref().map(|tenant| tenant.id);
-    let user = store.put_user(subject, of, put.role.map(Into::into)).await?;
+    let user = store.tenants().put_user(subject, of, put.role.map(Into::into)).await?;
     context.output.either(&user, || {
         let agency = tenant.map_or_else(|| "no agency".to_owned(), |tenant| tenant.name);
         format!("user {}  {subject}  is a {} of {agency}", user.id, user.role.word())
@@ -39,12 +39,12 @@ async fn create_or_change(context: &Context, put: PutUser) -> Result<(), Failure
 
 async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     let store = context.store()?;
-    let tenants = store.tenants().await?;
+    let tenants = store.tenants().list().await?;
     let tenant = match tenant {
         Some(given) => Some(context.tenant(&store, given).await?.id),
         None => None,
     };
-    let users = store.users(tenant).await?;
+    let users = store.tenants().users(tenant).await?;
     context.output.either(&users, || {
         let mut table = Table::new(["SUBJECT", "AGENCY", "ROLE", "CREATED", "DISABLED"]);
         for user in &users {
@@ -62,7 +62,7 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
 }
 
 async fn disable(context: &Context, subject: &str) -> Result<(), Failure> {
-    if context.store()?.disable_user(subject).await? {
+    if context.store()?.tenants().disable_user(subject).await? {
         let told = json!({ "subject": subject, "disabled": true });
         return context.output.either(&told, || format!("user {subject} is disabled"));
     }

@@ -65,20 +65,22 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, keyring: &Ke
     };
     let before = Utc::now();
     let reach = format!("cannot be reached at {}", settings.database.url);
-    if let Some(server) = step(report, AREA, &reach, store.server()).await {
+    if let Some(server) = step(report, AREA, &reach, store.inspection().about()).await {
         // In the middle of the exchange, as good as can be known from here.
         let here = before + (Utc::now() - before) / 2;
         version(report, &server, settings);
         clock(report, server.now - here);
         session(report, &store).await;
-        if step(report, AREA, "its schema cannot be read", store.may_use_schema()).await == Some(Some(false))
+        if step(report, AREA, "its schema cannot be read", store.inspection().may_use_schema()).await
+            == Some(Some(false))
         {
             let found = format!("this user may not use the schema {SCHEMA}");
             let todo = format!("{}, or connect as its owner", grants(&store).await);
             report.failed(AREA, found, todo);
             return store.close().await;
         }
-        let migrated = step(report, AREA, "its migrations cannot be read", store.migration_state()).await;
+        let migrated =
+            step(report, AREA, "its migrations cannot be read", store.inspection().migration_state()).await;
         if migrated.is_some_and(|state| migrations(report, &state)) {
             privileges(report, &store).await;
             open_to_others(report, &store).await;
@@ -164,7 +166,7 @@ async fn session(report: &mut Report, store: &Store) {
         report.failed(AREA, unfit.to_string(), todo);
     }
     let what = "its settings cannot be read";
-    match step(report, AREA, what, store.settings_not_in_effect()).await {
+    match step(report, AREA, what, store.inspection().settings_not_in_effect()).await {
         None => {}
         Some(differ) if differ.is_empty() => {
             report.passed(AREA, "the settings of a session (its time-outs, search_path and planning) are in effect");
@@ -179,7 +181,7 @@ async fn session(report: &mut Report, store: &Store) {
 
 /// The lines that give this user what it needs.
 async fn grants(store: &Store) -> String {
-    let user = store.database_user().await.unwrap_or_else(|_unknown| "it".to_owned());
+    let user = store.inspection().database_user().await.unwrap_or_else(|_unknown| "it".to_owned());
     format!(
         "grant usage on schema {SCHEMA} to {user}; grant select, insert, update, delete on all tables in schema {SCHEMA} \
          to {user};"
@@ -188,7 +190,7 @@ async fn grants(store: &Store) -> String {
 
 /// Credentials are sealed, records are not.
 async fn open_to_others(report: &mut Report, store: &Store) {
-    match step(report, AREA, "its grants cannot be read", store.open_to_others()).await {
+    match step(report, AREA, "its grants cannot be read", store.inspection().open_to_others()).await {
         None => {}
         Some(open) if open.is_empty() => {
             report.passed(AREA, format!("nobody else has default privileges on the schema {SCHEMA}"));
@@ -205,7 +207,8 @@ async fn open_to_others(report: &mut Report, store: &Store) {
 }
 
 async fn privileges(report: &mut Report, store: &Store) {
-    let lacking = step(report, AREA, "its privileges cannot be read", store.lacking_privileges()).await;
+    let lacking =
+        step(report, AREA, "its privileges cannot be read", store.inspection().lacking_privileges()).await;
     match lacking {
         None => {}
         Some(lacking) if lacking.is_empty() => {

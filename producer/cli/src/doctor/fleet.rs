@@ -24,7 +24,8 @@ pub(super) async fn check(
     let alive = workers(report, store, settings).await;
     sweeper(report, store, alive.len()).await;
     if let Some(keys) =
-        step(report, CREDENTIALS, "the keys in use cannot be read", store.credentials_keys()).await
+        step(report, CREDENTIALS, "the keys in use cannot be read", store.connections().credentials_keys())
+            .await
     {
         credentials(report, &keys, keyring);
         consumers_keys(report, &keys, keyring, &alive);
@@ -35,7 +36,7 @@ pub(super) async fn check(
 /// Returns those that are alive and consume from the queues of this configuration.
 async fn workers(report: &mut Report, store: &Store, settings: &Settings) -> Vec<WorkerRow> {
     let rows =
-        step(report, WORKERS, "they cannot be read", store.workers_running()).await.unwrap_or_default();
+        step(report, WORKERS, "they cannot be read", store.workers().running()).await.unwrap_or_default();
     // Renewals say that a worker is there; three of them missed cost it its pages.
     let limit = settings.leases.duration.as_secs_f64();
     let (alive, silent): (Vec<_>, Vec<_>) =
@@ -107,7 +108,8 @@ fn consumers_keys(report: &mut Report, used: &[(KeyId, i64)], keyring: &Keyring,
 }
 
 async fn sweeper(report: &mut Report, store: &Store, alive: usize) {
-    let Some(duties) = step(report, SWEEPER, "the sweeper's duties cannot be read", store.duties()).await
+    let Some(duties) =
+        step(report, SWEEPER, "the sweeper's duties cannot be read", store.inspection().duties()).await
     else {
         return;
     };

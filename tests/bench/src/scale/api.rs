@@ -44,7 +44,7 @@ impl Api {
         let stage = ground.stage;
         let producer = stage.program("producer")?.log(stage.logs.join("producer.log")).start()?;
         let key = ApiKey::generate();
-        stage.store.create_api_key(ground.first_tenant, "bench", &key.hash(), key.prefix()).await?;
+        stage.store.tenants().create_api_key(ground.first_tenant, "bench", &key.hash(), key.prefix()).await?;
         let fill = "with made as ( \
                         insert into jobs (id, tenant_id, connection_id, status, date_to, created_at, start_confirmed_at, \
                                           started_at, finished_at) \

@@ -37,7 +37,7 @@ impl<'a> Ground<'a> {
         let mut tenants = Vec::new();
         let mut connections = Vec::new();
         for number in 1..=plan.connections {
-            let tenant = stage.store.create_tenant(&format!("scale-{number}"), 16).await?.id;
+            let tenant = stage.store.tenants().create(&format!("scale-{number}"), 16).await?.id;
             let account = (url.as_str(), &*format!("key-tenant-{number}"));
             let settings = json!({ "page_size": 100, "slice_days": 70, "max_slices": 10_000 });
             connections.push(connect(stage, tenant, "calls", account, settings).await?);

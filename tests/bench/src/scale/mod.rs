@@ -84,7 +84,7 @@ pub async fn measure(stage: &Stage, plan: Plan) -> Result<Findings> {
     let jobs = ground.start_all().await?;
     // A start is applied a moment after it was published.
     let published = Instant::now();
-    while stage.store.job(jobs[0], None).await?.is_none() {
+    while stage.store.jobs().get(jobs[0], None).await?.is_none() {
         ensure!(published.elapsed() < LONGEST, "the first job is not accepted");
         sleep(LOOK).await;
     }

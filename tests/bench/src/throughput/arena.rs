@@ -70,7 +70,7 @@ impl<'a> Arena<'a> {
         };
         let mut tenants = Vec::new();
         for number in 0..TENANTS {
-            tenants.push(stage.store.create_tenant(&format!("tenant-{number}"), 16).await?.id);
+            tenants.push(stage.store.tenants().create(&format!("tenant-{number}"), 16).await?.id);
         }
         for corpus in corpora {
             for (job, tenant) in (0..corpus.size.jobs).zip(tenants.iter().cycle()) {

@@ -43,7 +43,7 @@ pub(super) async fn run(ground: &Ground<'_>, session: &mut PgConnection, world: 
     }
     let number = ground.next_run();
     let upstream = ground.upstreams.add(number, world, midnight.timestamp_millis());
-    let tenant = ground.stage.store.create_tenant(&format!("case-{number}"), SLICES).await?.id;
+    let tenant = ground.stage.store.tenants().create(&format!("case-{number}"), SLICES).await?.id;
     let new = NewConnection {
         tenant,
         name: "list".to_owned(),
@@ -102,7 +102,7 @@ async fn job(
     ground.stage.publisher.publish(envelope).await?;
     let over = ground.watch.until_over(job, LONGEST).await?;
     let (ended, log) = upstream.end();
-    let view = ground.stage.store.job(job, None).await?.context("a job is not there")?;
+    let view = ground.stage.store.jobs().get(job, None).await?.context("a job is not there")?;
     let cause = || view.error.as_ref().map(|error| error["cause"].as_str().unwrap_or_default().to_owned());
     let end = match view.status {
         _ if !over => Ended::Never,

@@ -1,9 +1,10 @@
 //! Several cancels at once.
 
 use super::super::super::commands::{CommandIdentity, CommandKind};
-use super::super::super::{Store, StoreError, events};
+use super::super::super::{StoreError, events};
 use super::super::cancel::{CancelOutcome, CancelRequest, CancelTarget, asked_for};
 use super::{Commanded, Lookups, at, number};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use protocol::contract::EventKind;
 use protocol::ids::JobId;
@@ -24,17 +25,17 @@ impl<'a> Met<'a> {
     }
 }
 
-impl Store {
-    /// Cancels several jobs, as [`Store::cancel`] does for each. `None` where it is not plainly done: cancel that one alone.
+impl Jobs<'_> {
+    /// Cancels several jobs, as [`Jobs::cancel`] does for each. `None` where it is not plainly done: cancel that one alone.
     ///
     /// # Errors
     /// When the database cannot be written; the cancels may or may not have happened, and may be repeated, each alone.
     pub async fn cancel_together(
-        &self,
+        self,
         cancels: &[Commanded<'_, CancelRequest>],
     ) -> Result<Vec<Option<CancelOutcome>>, StoreError> {
         let mut outcomes = vec![None; cancels.len()];
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         let (met, keys) = meet(&mut transaction, cancels).await?;
         let (met, keys) = close(&mut transaction, met, keys).await?;
         if met.is_empty() {
@@ -53,7 +54,7 @@ impl Store {
             }
         }
         events::record_each(&mut transaction, told).await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(outcomes)
     }
 }

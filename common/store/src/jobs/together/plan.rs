@@ -1,8 +1,9 @@
 //! Several pending jobs at once.
 
-use super::super::super::{Store, StoreError, events};
+use super::super::super::{StoreError, events};
 use super::super::plan::{Known, Plan, Plannable, Shown};
 use super::number;
+use crate::handles::Jobs;
 use crate::pool::Session;
 use chrono::{DateTime, Utc};
 use protocol::contract::EventKind;
@@ -73,18 +74,18 @@ impl Row {
     }
 }
 
-impl Store {
-    /// Plans several pending jobs, as [`Store::plan`] does for each, with what `plan` says; where it says nothing, nothing
+impl Jobs<'_> {
+    /// Plans several pending jobs, as [`Jobs::plan`] does for each, with what `plan` says; where it says nothing, nothing
     /// happens. Returns those that are planned, with their tenants: plan the others alone.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the plans is then there.
     pub async fn plan_together(
-        &self,
+        self,
         jobs: &[JobId],
         plan: impl Fn(&Plannable, &ShownIn) -> Option<Plan> + Send,
     ) -> Result<Vec<(JobId, TenantId)>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         let rows = sqlx::query_file_as!(
             Row,
             "src/sql/plan_meet.sql",
@@ -109,7 +110,7 @@ impl Store {
         let told =
             made.iter().map(|(job, _, slices)| (*job, EventKind::Started, json!({ "slices": slices })));
         events::record_each(&mut transaction, told.collect()).await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(made.into_iter().map(|(job, tenant, _)| (job, tenant)).collect())
     }
 }

@@ -1,9 +1,10 @@
 //! Several starts at once.
 
 use super::super::super::commands::{CommandIdentity, CommandKind};
-use super::super::super::{Store, StoreError, events};
+use super::super::super::{StoreError, events};
 use super::super::start::{StartOutcome, StartRequest, accepted};
 use super::{Commanded, Lookups, at, number};
+use crate::handles::Jobs;
 use crate::pool::Session;
 use protocol::contract::EventKind;
 use protocol::ids::{JobId, TenantId};
@@ -18,19 +19,19 @@ struct Met<'a> {
     key: Option<String>,
 }
 
-impl Store {
-    /// Makes several pending jobs, as [`Store::start`] does for each. `confirmed` says that the broker has the start commands.
+impl Jobs<'_> {
+    /// Makes several pending jobs, as [`Jobs::start`] does for each. `confirmed` says that the broker has the start commands.
     /// `None` where it is not plainly accepted: start that one alone.
     ///
     /// # Errors
     /// When the database cannot be written; the starts may or may not have happened, and may be repeated, each alone.
     pub async fn start_together(
-        &self,
+        self,
         starts: &[Commanded<'_, StartRequest>],
         confirmed: bool,
     ) -> Result<Vec<Option<StartOutcome>>, StoreError> {
         let mut outcomes = vec![None; starts.len()];
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.store.pool.begin().await?;
         let met = meet(&mut transaction, starts).await?;
         if met.is_empty() {
             return Ok(outcomes);
@@ -47,7 +48,7 @@ impl Store {
             }
         }
         events::record_each(&mut transaction, told).await?;
-        self.commit_told(transaction).await?;
+        self.store.commit_told(transaction).await?;
         Ok(outcomes)
     }
 }

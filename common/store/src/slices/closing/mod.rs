@@ -7,8 +7,9 @@ mod check;
 mod deletion;
 mod met;
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::{Lease, Settled, Tally};
+use crate::handles::Slices;
 use crate::pool::Session;
 use protocol::closing::{Following, Position, Stage, StageEvent};
 use protocol::slice::{SliceKind, SliceStatus};
@@ -95,13 +96,13 @@ enum End {
     Advanced { status: SliceStatus, page: i32, ring: i32, kept: bool, deleted: i64 },
 }
 
-impl Store {
+impl Slices<'_> {
     /// Works on the page of a check or a deletion and settles it, or does nothing at all.
     ///
     /// # Errors
     /// With the lease, since the settle may have happened: the slice tells.
     pub async fn settle_closing(
-        &self,
+        self,
         lease: Lease,
         page: &ClosingPage,
     ) -> Result<ClosingSettled, (Lease, StoreError)> {
@@ -125,8 +126,8 @@ impl Store {
         }
     }
 
-    async fn settle_closing_page(&self, lease: &Lease, page: &ClosingPage) -> Result<End, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+    async fn settle_closing_page(self, lease: &Lease, page: &ClosingPage) -> Result<End, StoreError> {
+        let mut transaction = self.store.pool.begin().await?;
         let fence = sqlx::query!(
             r#"select cursor, kind as "kind: SliceKind" from slices
               where job_id = $1 and slice = $2 and lease_token = $3 and page = $4 and status = 'ready'

@@ -6,8 +6,9 @@ mod together;
 
 pub use together::{SettledTogether, Together};
 
-use super::super::{Store, StoreError};
+use super::super::StoreError;
 use super::Lease;
+use crate::handles::Slices;
 use chrono::{DateTime, Utc};
 use given::Given;
 use protocol::ids::JobId;
@@ -125,13 +126,13 @@ pub enum Settled {
     Fenced(Lease),
 }
 
-impl Store {
+impl Slices<'_> {
     /// Settles a page: records, page log, counters, checkpoint and the next lease, or nothing at all.
     ///
     /// # Errors
     /// With the lease, since the settle may have happened (unless the error is [`StoreError::Refused`]): the slice tells.
     pub async fn settle(
-        &self,
+        self,
         lease: Lease,
         page: &Settlement,
         renewal: Duration,
@@ -141,7 +142,7 @@ impl Store {
         // Each time one record more is known that was not.
         let mut repeats = page.records.len();
         loop {
-            match given.settle_alone(&self.pool, renewal).await {
+            match given.settle_alone(&self.store.pool, renewal).await {
                 Ok(mut rows) => {
                     return Ok(match rows.pop() {
                         Some(row) => row.settled(lease),
@@ -158,12 +159,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] when it cannot.
-    pub async fn try_payloads(&self, payloads: &[&str]) -> Result<(), StoreError> {
+    pub async fn try_payloads(self, payloads: &[&str]) -> Result<(), StoreError> {
         sqlx::query!(
             r#"select count(payload::jsonb) as "count!" from unnest($1::text[]) as payload"#,
             payloads as &[&str]
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.store.pool)
         .await?;
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Settling several pages in one statement.
 
-use super::super::super::{Store, StoreError};
+use super::super::super::StoreError;
 use super::super::Lease;
 use super::given::Given;
 use super::{Row, Settled, Settlement, Verdict};
+use crate::handles::Slices;
 use ahash::AHashSet;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -68,14 +69,14 @@ impl Together {
     }
 }
 
-impl Store {
-    /// Settles each of these pages as [`Store::settle`] does, all of them in one transaction.
+impl Slices<'_> {
+    /// Settles each of these pages as [`Slices::settle`] does, all of them in one transaction.
     ///
     /// [`Settled::Fenced`] may also mean that somebody had the slice locked for a moment: settle that page alone, which
     /// waits. After an error none of them is settled, or all are and the answer was lost: settle each alone, which tells.
-    pub async fn settle_together(&self, together: Together, renewal: Duration) -> SettledTogether {
+    pub async fn settle_together(self, together: Together, renewal: Duration) -> SettledTogether {
         let Together { leases, pages, .. } = together;
-        let result = Given::of(&leases, &pages).settle_together(&self.pool, renewal).await;
+        let result = Given::of(&leases, &pages).settle_together(&self.store.pool, renewal).await;
         let rows = match result {
             Ok(rows) => rows,
             Err(error) => return (pages, Err((leases, error.into()))),

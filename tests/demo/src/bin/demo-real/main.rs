@@ -79,7 +79,7 @@ impl Runs<'_> {
         let all = view.counters.inserted == i64::try_from(FLIGHTS)?;
         let found = self.compare().await?;
         report.check(all && found.is_exact(), format!("run 1 inserted every row: {found}"));
-        let settled = self.stage.store.pages_by_worker(job).await?;
+        let settled = self.stage.store.workers().pages_by_worker(job).await?;
         let shares: Vec<_> = fleet
             .workers()
             .map(|(worker, name)| {
@@ -102,7 +102,7 @@ impl Runs<'_> {
         let latency = milliseconds(self.stage.cancel(job).await?);
         self.board.say(format!("run 2 is cancelled halfway, within {latency}"));
         report.fact("cancel latency", format!("{latency} from publishing the message to cancelled"));
-        let view = self.stage.store.job(job, None).await?.context("a job does not vanish")?;
+        let view = self.stage.store.jobs().get(job, None).await?.context("a job does not vanish")?;
         let found = self.compare().await?;
         let halfway = view.counters.processed() < i64::try_from(FLIGHTS)?;
         report

@@ -160,7 +160,7 @@ impl Acts<'_> {
     }
 
     async fn view(&self, job: JobId) -> Result<JobView> {
-        self.stage.store.job(job, None).await?.context("a job does not vanish")
+        self.stage.store.jobs().get(job, None).await?.context("a job does not vanish")
     }
 
     /// The time from the call until the job is cancelled.

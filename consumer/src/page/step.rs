@@ -1,0 +1,14 @@
+//! How a stint goes on after a page.
+
+use crate::disposition::Outcome;
+use store::slices::Lease;
+
+/// What a page leads to.
+pub(super) enum Step {
+    /// The next page of the slice, whose lease is ours.
+    Next(Lease),
+    /// The end of the stint.
+    Over(Outcome),
+    /// The page is free again and its doorbell still in hand: claim it anew.
+    ClaimAgain,
+}
