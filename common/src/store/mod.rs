@@ -30,8 +30,8 @@ use session::Beginning;
 pub use session::SCHEMA;
 
 use chrono::{DateTime, Utc};
+pub use pool::{Asker, asked_by, asking, one_request};
 use pool::{Connector, Pool, Transaction};
-pub use pool::{asked_by, one_request};
 use std::sync::Arc;
 use tokio::sync::Notify;
 

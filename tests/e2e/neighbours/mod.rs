@@ -5,5 +5,6 @@ mod endless;
 mod keys;
 mod panics;
 mod plans;
+mod readers;
 mod seal;
 mod streams;

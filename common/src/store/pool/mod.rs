@@ -17,7 +17,7 @@ use known::Known;
 pub(super) use session::Session;
 pub(super) use transaction::Transaction;
 use turns::Turns;
-pub use turns::{asked_by, one_request};
+pub use turns::{Asker, asked_by, asking, one_request};
 pub(super) use verdict::is_stale_plan;
 
 use super::SessionLimits;

@@ -2,7 +2,7 @@
 
 use super::status::Word;
 use crate::engine::{EngineError, Exceeded};
-use crate::http::error::{CHALLENGE, DEFECT};
+use crate::http::error::{CHALLENGE, DEFECT, NO_ROOM};
 use crate::http::middleware::Fault;
 use crate::http::rate_limit::too_many;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -132,6 +132,7 @@ impl Refusal {
                 "the request took too long, and may or may not have been carried out; repeat it with the same \
                  Idempotency-Key",
             ),
+            Fault::NoRoom => Self::for_now(NO_ROOM),
         }
         .into_response()
     }
@@ -221,6 +222,7 @@ mod tests {
         for (fault, status, retryable) in [
             (Fault::Defect, StatusCode::INTERNAL_SERVER_ERROR, false),
             (Fault::TooLate, StatusCode::SERVICE_UNAVAILABLE, true),
+            (Fault::NoRoom, StatusCode::SERVICE_UNAVAILABLE, true),
         ] {
             let response = Refusal::of_fault(fault);
             assert_eq!(response.status(), status);

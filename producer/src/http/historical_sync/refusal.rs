@@ -3,7 +3,7 @@
 
 use super::body::word;
 use crate::engine::{EngineError, Exceeded};
-use crate::http::error::{CHALLENGE, DEFECT};
+use crate::http::error::{CHALLENGE, DEFECT, NO_ROOM};
 use crate::http::middleware::Fault;
 use crate::http::rate_limit::too_many;
 use axum::Json;
@@ -79,6 +79,7 @@ impl Refusal {
             Fault::TooLate => Self::for_now(
                 "the request took too long, and may or may not have been carried out; get-sync-status tells",
             ),
+            Fault::NoRoom => Self::for_now(NO_ROOM),
         }
         .into_response()
     }

@@ -3,7 +3,7 @@
 
 use super::body::word;
 use crate::engine::{EngineError, Exceeded};
-use crate::http::error::DEFECT;
+use crate::http::error::{DEFECT, NO_ROOM};
 use crate::http::middleware::Fault;
 use crate::http::rate_limit::too_many;
 use axum::Json;
@@ -128,6 +128,7 @@ impl Refusal {
             Fault::TooLate => Self::unavailable(
                 "the request took too long, and may or may not have been carried out; look before you repeat it",
             ),
+            Fault::NoRoom => Self::unavailable(NO_ROOM),
         }
         .into_response()
     }
