@@ -7,4 +7,5 @@ mod panics;
 mod plans;
 mod readers;
 mod seal;
+mod shares;
 mod streams;
