@@ -1,6 +1,7 @@
 //! Pages that come at the same time are settled together, and are counted one by one.
 
 use anyhow::{Context, Result};
+use common::amqp::WorkQueue;
 use common::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
@@ -43,6 +44,13 @@ async fn pages_that_come_at_once_share_statements() -> Result<()> {
         fixture.exact(account, name).await?;
     }
     let (_, metrics) = consumer.get("/metrics").await?;
+    for queue in [WorkQueue::Pages, WorkQueue::Starts, WorkQueue::Cancels] {
+        assert_eq!(
+            counted(&metrics, &format!("amqp_queue_consumed{{queue=\"{}\"}}", queue.word()))?,
+            1,
+            "{queue}"
+        );
+    }
     let (pages, statements) =
         (counted(&metrics, "pages_settled_total{")?, counted(&metrics, "settles_total{")?);
     assert_eq!(pages, ACCOUNTS);

@@ -18,6 +18,7 @@ pub mod removal;
 pub mod results;
 pub mod schemas;
 mod session;
+pub mod sizes;
 pub mod slices;
 pub mod sweep;
 pub mod users;

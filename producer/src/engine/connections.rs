@@ -5,10 +5,11 @@ use chrono::Utc;
 use common::command::{MAX_TEXT_CHARS, OnConflict, StartCommand};
 use common::ids::{ConnectionId, JobId, TenantId};
 use common::job::JobMode;
-use common::plain::controls_display;
+use common::plain::unfit_for_a_name;
 use common::store::connections::{ConnectionView, NewConnection};
 use common::store::jobs::JobView;
 use common::store::known::{StragglerQuery, StragglerView};
+use common::store::sizes::{self, TooLarge};
 use consumer::source::{self, Endpoint};
 use serde_json::{Map, Value};
 use url::Url;
@@ -63,6 +64,8 @@ impl Engine {
         let credentials = Value::Object(draft.credentials);
         common::credentials::check(&credentials)
             .map_err(|reason| EngineError::Connection { field: "credentials", reason })?;
+        sizes::check(&new, &credentials)
+            .map_err(|TooLarge { field, reason }| EngineError::Connection { field, reason })?;
         let sealed = self.keyring.seal(&new.bound(id), &credentials)?;
         if !self.store.create_connection(id, &new, Some(by), sealed.as_ref()).await? {
             let reason =
@@ -72,7 +75,8 @@ impl Engine {
         self.connection(tenant, id).await
     }
 
-    /// The tenant's connections by name, after the one of a name if there is one, and whether there are more.
+    /// The tenant's connections by name, after the one of a name if there is one: at most so many, and fewer if they are large.
+    /// And whether there are more.
     ///
     /// # Errors
     /// [`EngineError::Store`].
@@ -83,11 +87,11 @@ impl Engine {
         limit: u16,
         with_settings: bool,
     ) -> Result<(Vec<ConnectionView>, bool), EngineError> {
-        // One more than asked for tells whether there are more.
-        let most = i64::from(limit) + 1;
-        let mut found = self.store.connections_by_name(tenant, after, most, with_settings).await?;
-        let more = found.len() > usize::from(limit);
-        found.truncate(usize::from(limit));
+        let found = self.store.connections_by_name(tenant, after, limit.into(), with_settings).await?;
+        let more = match found.last() {
+            Some(last) => self.store.has_connections_after(tenant, &last.name).await?,
+            None => false,
+        };
         Ok((found, more))
     }
 
@@ -198,9 +202,9 @@ fn checked(draft: &ConnectionDraft) -> Result<String, EngineError> {
     if draft.name.trim().is_empty() {
         return wrong("name", "a connection needs a name".to_owned());
     }
-    if draft.name.chars().count() > MAX_TEXT_CHARS || draft.name.contains(controls_display) {
+    if draft.name.chars().count() > MAX_TEXT_CHARS || draft.name.contains(unfit_for_a_name) {
         let reason = format!(
-            "a name has at most {MAX_TEXT_CHARS} characters, and none that controls how text is shown"
+            "a name has at most {MAX_TEXT_CHARS} characters, and none that is invisible or controls how text is shown"
         );
         return wrong("name", reason);
     }

@@ -161,8 +161,10 @@ impl Pool {
         idle.pop()
     }
 
-    fn give_back(&self, one: Idle) {
+    fn give_back(&self, mut one: Idle) {
         if self.is_of_use(&one) {
+            // It would keep room for the largest statement that it has ever sent, and for the largest answer.
+            one.connection.shrink_buffers();
             self.lock().push(one);
         }
     }

@@ -153,7 +153,14 @@ impl Refusal {
         }
         tracing::error!(%error, "a request failed in the database");
         if matches!(error, StoreError::Refused(_)) {
-            let msg = "Value error, a value of the request cannot be stored; check its texts for NULs";
+            let why = match error.sqlstate().as_deref() {
+                // A character that no text of Postgres has, in a text or in JSON.
+                Some("22021" | "22P05") => "a text has a NUL",
+                // What a check or a type of the schema refuses.
+                Some("23514" | "22001" | "22003") => "one is larger than the database takes",
+                _ => "the database refuses it",
+            };
+            let msg = format!("Value error, a value of the request cannot be stored: {why}");
             return Self::of_request(&[Wrong::new(&["body"], "value_error", msg)]);
         }
         Self::internal()

@@ -14,6 +14,7 @@ use common::ids::ConnectionId;
 use common::store::Store;
 use common::store::connections::{AccountChange, ConnectionView, NewConnection};
 use common::store::known::KnownView;
+use common::store::sizes;
 use common::store::slices::PoisonPolicy;
 use consumer::source::{self as sources, Endpoint};
 use serde_json::json;
@@ -104,6 +105,7 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
         base_url: endpoint.base_url.to_string(),
         settings: endpoint.settings.clone(),
     };
+    sizes::check(&new, &endpoint.credentials).map_err(|too| Failure::Usage(too.reason))?;
     let keyring = context.keyring()?;
     let seal = |id| {
         keyring
