@@ -45,11 +45,8 @@ async fn pages_that_come_at_once_share_statements() -> Result<()> {
     }
     let (_, metrics) = consumer.get("/metrics").await?;
     for queue in [WorkQueue::Pages, WorkQueue::Starts, WorkQueue::Cancels] {
-        assert_eq!(
-            counted(&metrics, &format!("amqp_queue_consumed{{queue=\"{}\"}}", queue.word()))?,
-            1,
-            "{queue}"
-        );
+        let gauge = format!("amqp_queue_consumed{{service=\"consumer\",queue=\"{}\"}}", queue.word());
+        assert_eq!(counted(&metrics, &gauge)?, 1, "{queue}");
     }
     let (pages, statements) =
         (counted(&metrics, "pages_settled_total{")?, counted(&metrics, "settles_total{")?);
