@@ -3,10 +3,15 @@
 
 use anyhow::{Context, Result, ensure};
 use broker::{Destination, Envelope};
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use protocol::contract::header;
 use protocol::job::JobStatus;
 use protocol::plain::controls_display;
+use protocol::topology::Topology;
 use serde_json::{Value, json};
+use testkit::api::Api;
 use testkit::command_line::{Ran, backhaul};
 use testkit::fixture::{Account, Fixture};
 use testkit::sample_upstream::Answer;
@@ -138,6 +143,107 @@ async fn nothing_from_outside_controls_the_terminal() -> Result<()> {
         assert!(said.code != Some(0) && !shown.contains(controls_display), "{arguments:?}: {all}");
     }
     assert_eq!(run(&["dlq", "drop", "--all", "--yes"]).await?.code, Some(0));
+    fixture.finish([]).await
+}
+
+/// Whatever a stranger may write into a message: every property and header, of every type and of any number.
+#[tokio::test]
+async fn a_hostile_letter_is_shown_in_full_and_controls_nothing() -> Result<()> {
+    const HEADERS: usize = 1000;
+    let fixture = Fixture::with_calls(0).await?;
+    // It declares the queues.
+    let consumer = fixture.consumer().await?;
+    let text = || AMQPValue::LongString(NASTY.into());
+    let mut nested = FieldTable::default();
+    nested.insert(NASTY.into(), text());
+    let mut array = FieldArray::default();
+    array.push(text());
+    array.push(AMQPValue::FieldTable(nested.clone()));
+    array.push(AMQPValue::ByteArray(NASTY.as_bytes().to_vec().into()));
+    let mut headers = FieldTable::default();
+    headers.insert(NASTY.into(), AMQPValue::FieldTable(nested));
+    headers.insert("array".into(), AMQPValue::FieldArray(array));
+    headers.insert("not text".into(), AMQPValue::LongString(b"\xff\x1b[2J\n\x9b8m".to_vec().into()));
+    headers.insert("bytes".into(), AMQPValue::ByteArray(b"\xff\x1b[2J\r\n".to_vec().into()));
+    for name in header::ALL {
+        headers.insert(name.into(), text());
+    }
+    for number in 0..HEADERS {
+        headers.insert(format!("{number}\u{1b}]0;{number}\u{7}").into(), text());
+    }
+    let properties = BasicProperties::default()
+        .with_content_type(NASTY.into())
+        .with_content_encoding(NASTY.into())
+        .with_correlation_id(NASTY.into())
+        .with_reply_to(NASTY.into())
+        .with_message_id(NASTY.into())
+        .with_type(NASTY.into())
+        .with_app_id(NASTY.into())
+        .with_cluster_id(NASTY.into())
+        .with_headers(headers);
+    let not_text = [b"\xff\xfe\0", NASTY.as_bytes(), b"\x9b2J"].concat();
+    let (connection, channel) = fixture.broker().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let queue = Topology::new(&fixture.namespace).dead_letters();
+    for body in [NASTY.as_bytes(), &not_text] {
+        let (options, properties) = (BasicPublishOptions::default(), properties.clone());
+        let confirm =
+            channel.basic_publish("".into(), queue.clone().into(), options, body, properties).await?;
+        ensure!(confirm.await?.is_ack(), "the broker refused it");
+    }
+    connection.close(200, "done".into()).await?;
+
+    let run = async |arguments: &[&str]| backhaul(&fixture.environment(), arguments).await;
+    for arguments in
+        [["dlq", "list"].as_slice(), &["dlq", "list", "--reason", NASTY], &["dlq", "show", NASTY]]
+    {
+        let said = run(arguments).await?;
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(said.code == Some(0) && is_plain(&all) && all.contains(SHOWN), "{arguments:?}: {all}");
+        let json = run(&[arguments, &["--json"]].concat()).await?;
+        assert!(is_plain(&json.stdout) && is_plain(&json.stderr), "{arguments:?}: {}", json.stdout);
+        let told = json.json()?;
+        assert_eq!(told.as_array().map(Vec::len), Some(2), "{arguments:?}");
+        assert!(has(&told, NASTY), "{arguments:?}: {told}");
+        if arguments.contains(&"show") {
+            let headers = told[0]["headers"].as_object().context("headers")?;
+            assert!(headers.len() > HEADERS, "{}", headers.len());
+            assert!(told.as_array().into_iter().flatten().any(|letter| letter["body_encoding"] == "base64"));
+            assert!(said.stdout.contains("\\u{1b}]0;999\\u{7}"));
+        }
+    }
+    assert_eq!(run(&["dlq", "drop", "--all", "--yes"]).await?.code, Some(0));
+    fixture.finish([consumer]).await
+}
+
+/// Names that look like another one.
+#[tokio::test]
+async fn names_have_nothing_invisible() -> Result<()> {
+    let fixture = Fixture::with_calls(0).await?;
+    let tenant = fixture.store.tenants().create("acme", 16).await?.id;
+    let api = Api::start(&fixture, tenant).await?;
+    let client = reqwest::Client::new();
+    for invisible in
+        "\u{ad}\u{200b}\u{200c}\u{200d}\u{2060}\u{2064}\u{feff}\u{fe0f}\u{e0041}\u{e0100}\u{202e}\u{1b}"
+            .chars()
+    {
+        let name = format!("a{invisible}b");
+        for arguments in [
+            ["admin", "tenant", "create", &name].as_slice(),
+            &["admin", "key", "create", "--tenant", "acme", "--name", &name],
+            &["admin", "user", "put", "--subject", &name, "--tenant", "acme"],
+        ] {
+            let ran = backhaul(&fixture.environment(), arguments).await?;
+            assert!(ran.code == Some(2) && ran.stderr.contains("nothing invisible"), "{name:?}: {ran:?}");
+        }
+        let body = json!({
+            "name": name, "source": "ultravox", "base_url": "https://api.example", "credentials": { "api_key": "x" },
+        });
+        let post = client.post(format!("{}/source-connections", api.origin)).header("x-api-key", &api.key);
+        let answer = post.json(&body).send().await?;
+        let (status, said) = (answer.status(), answer.text().await?);
+        assert!(status == 422 && said.contains("none that is invisible"), "{name:?}: {status} {said}");
+    }
     fixture.finish([]).await
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use protocol::job::JobStatus;
+use protocol::topology::WorkQueue;
 use serde_json::json;
 use std::time::Duration;
 use testkit::fixture::Fixture;
@@ -43,6 +44,10 @@ async fn pages_that_come_at_once_share_statements() -> Result<()> {
         fixture.exact(account, name).await?;
     }
     let (_, metrics) = consumer.get("/metrics").await?;
+    for queue in [WorkQueue::Pages, WorkQueue::Starts, WorkQueue::Cancels] {
+        let gauge = format!("amqp_queue_consumed{{service=\"consumer\",queue=\"{}\"}}", queue.word());
+        assert_eq!(counted(&metrics, &gauge)?, 1, "{queue}");
+    }
     let (pages, statements) =
         (counted(&metrics, "pages_settled_total{")?, counted(&metrics, "settles_total{")?);
     assert_eq!(pages, ACCOUNTS);

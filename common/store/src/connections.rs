@@ -1,6 +1,7 @@
 //! Tenants, their API keys, and their connections.
 
 use super::StoreError;
+use super::results::MOST_BYTES;
 use super::slices::PoisonPolicy;
 use crate::handles::Connections;
 use chrono::{DateTime, Utc};
@@ -226,8 +227,8 @@ impl Connections<'_> {
         Ok(self.read_connections(Some(tenant), Some(connection)).await?.pop())
     }
 
-    /// Connections of a tenant by name, after the one of a name if there is one: at most so many, and, since settings may be
-    /// long, without them if they are not wanted.
+    /// Connections of a tenant by name, after the one of a name if there is one: at most so many, and fewer if they are large.
+    /// Since settings may be long, they are left out if they are not wanted.
     pub async fn list_by_name(
         self,
         tenant: TenantId,
@@ -242,15 +243,36 @@ impl Connections<'_> {
                       credentials_key as "credentials_key: KeyId", paused_until, historical_sync, account, account_doubted_at,
                       max_pages_in_flight, requests_per_second, on_poison_page as "on_poison_page: PoisonPolicy",
                       created_at
-                 from connections
-                where deleted_at is null and tenant_id = $1 and ($2::text is null or name > $2)
-                order by name limit $3"#,
+                 from (select *, sum(bytes) over (order by name) - bytes as bytes_before
+                         from (select *, octet_length(name) + octet_length(base_url)
+                                         + case when $4 then octet_length(settings::text) else 0 end as bytes
+                                 from connections
+                                where deleted_at is null and tenant_id = $1 and ($2::text is null or name > $2)
+                                order by name limit $3) asked) counted
+                where bytes_before < $5
+                order by name"#,
             tenant.0,
             after,
             limit,
-            with_settings
+            with_settings,
+            i64::try_from(MOST_BYTES).unwrap_or(i64::MAX)
         )
         .fetch_all(&self.store.pool)
+        .await?)
+    }
+
+    /// Whether a tenant has connections after the one of a name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_more_after(self, tenant: TenantId, name: &str) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"select exists (select from connections
+                               where deleted_at is null and tenant_id = $1 and name > $2) as "more!""#,
+            tenant.0,
+            name
+        )
+        .fetch_one(&self.store.pool)
         .await?)
     }
 

@@ -23,6 +23,7 @@ pub mod removal;
 pub mod results;
 pub mod schemas;
 mod session;
+pub mod sizes;
 pub mod slices;
 pub mod sweep;
 pub mod tenants;
@@ -41,8 +42,8 @@ pub use session::SCHEMA;
 
 use chrono::{DateTime, Utc};
 use configuration::DatabaseConfig;
+pub use pool::{Asker, asked_by, asking, one_request};
 use pool::{Connector, Pool, Transaction};
-pub use pool::{asked_by, one_request};
 use std::sync::Arc;
 use tokio::sync::Notify;
 

@@ -5,7 +5,7 @@ use crate::handles::Jobs;
 use futures::TryStreamExt;
 use protocol::ids::{ConnectionId, JobId};
 
-/// Payloads that one read brings at most, in bytes, unless the first one alone is larger.
+/// What one read brings at most of what callers and upstreams wrote, in bytes, unless the first row alone is larger.
 pub const MOST_BYTES: usize = 1 << 20;
 
 /// The place of a row among a job's results.

@@ -5,9 +5,9 @@ use protocol::payload::Payload;
 use protocol::walk::Walk;
 use protocol::warning::Warning;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::FetchError;
+use super::fetch::Share;
 use super::paged_json::storable;
 
 /// The records of one page, read and judged, in the order of the upstream's answer.
@@ -134,15 +134,13 @@ impl Content {
 
 /// A page's share of the process's byte budget beyond the small one that every page has. Given back when dropped.
 #[derive(Debug, Default)]
-pub struct Reservation(Option<OwnedSemaphorePermit>);
-
-impl From<OwnedSemaphorePermit> for Reservation {
-    fn from(permit: OwnedSemaphorePermit) -> Self {
-        Self(Some(permit))
-    }
-}
+pub struct Reservation(Option<Share>);
 
 impl Reservation {
+    pub(super) const fn of(share: Option<Share>) -> Self {
+        Self(share)
+    }
+
     /// Whether the page outgrew its small share.
     #[must_use]
     pub const fn is_large(&self) -> bool {

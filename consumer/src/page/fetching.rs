@@ -64,9 +64,9 @@ impl PageHandler {
         page: i32,
         source: &dyn Source,
     ) -> Result<FetchedPage, FetchError> {
-        let budget = self.pages.budget;
+        let (budget, http) = (self.pages.budget, self.fetcher.of_tenant(context.tenant));
         if let Some(ids) = &context.documents {
-            return documents::fetch(context, ids, source, budget, &self.fetcher).await;
+            return documents::fetch(context, ids, source, budget, &http).await;
         }
         let request = PageRequest {
             span: &context.span,
@@ -76,7 +76,7 @@ impl PageHandler {
             open_end: context.open_end,
             budget,
         };
-        source.fetch(request, &self.fetcher).await
+        source.fetch(request, &http).await
     }
 
     /// What an abort means for the page in hand.

@@ -21,6 +21,9 @@ use utoipa::ToSchema;
 pub(super) const DEFECT: &str =
     "the request failed for a reason that the operator can find in the log by x-request-id";
 
+/// To whoever has not taken their other answers.
+pub(super) const NO_ROOM: &str = "there is no room for the answer while others are not taken; read those to their ends, and repeat the request";
+
 /// Beside every 401.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"backhaul\"");
 
@@ -82,6 +85,7 @@ impl Problem {
                 "the request took too long; it may or may not have been carried out: look, or repeat it (a start with \
                  the same job_id or command_id is applied once)",
             ),
+            Fault::NoRoom => Self::unavailable(NO_ROOM),
         }
         .into_response()
     }

@@ -11,21 +11,25 @@ mod middleware;
 mod openapi;
 mod rate_limit;
 mod source_connections;
+mod untaken;
 
 pub use error::Problem;
 pub use openapi::{Route, document as openapi, routes};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 use configuration::ApiConfig;
 use engine::Engine;
 use middleware::Policy;
 use protocol::command::{MAX_COMMAND_BYTES, warning};
-use serde_json::Value;
 use std::sync::Arc;
+use std::sync::LazyLock;
+use untaken::{Shared, Untaken};
 
 /// Which fields of a body were ignored.
 const X_WARNING: HeaderName = HeaderName::from_static("x-warning");
@@ -36,22 +40,26 @@ pub fn router(engine: Arc<Engine>, config: &ApiConfig, health: Router) -> Router
         .route("/asyncapi.json", get(asyncapi))
         .with_state(Arc::clone(&engine))
         .merge(openapi::pages());
-    let policy = Policy { limit: config.request_timeout, answer: Problem::of_fault };
+    let (limit, untaken) = (config.request_timeout, Untaken::new());
+    let policy = Policy { limit, answer: Problem::of_fault, untaken: untaken.clone() };
     native
         .merge(health)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn_with_state(policy, middleware::handle))
-        .merge(historical_sync::router(Arc::clone(&engine), config.request_timeout))
-        .merge(source_connections::router(Arc::clone(&engine), config.request_timeout))
-        .merge(document_jobs::router(engine, config))
+        .merge(historical_sync::router(Arc::clone(&engine), limit, untaken.clone()))
+        .merge(source_connections::router(Arc::clone(&engine), limit, untaken.clone()))
+        .merge(document_jobs::router(engine, config, untaken))
         .layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
         .layer(axum::middleware::from_fn(headers::guard))
 }
 
 /// The message contract, for whoever generates a client from it. No key is needed: it is in the repository too.
-async fn asyncapi() -> Json<Value> {
-    Json(protocol::contract::asyncapi())
+async fn asyncapi() -> Response {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(protocol::contract::asyncapi().to_string()));
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], TEXT.clone()).into_response();
+    response.extensions_mut().insert(Shared);
+    response
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

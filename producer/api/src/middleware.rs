@@ -1,9 +1,11 @@
 //! The middleware of every request: its identifier, a limit to its time, an answer in the place of a panic, metrics.
 
+use super::untaken::Untaken;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use engine::asking;
 use engine::one_request;
 use futures::FutureExt;
 use metrics::{counter, histogram};
@@ -25,28 +27,38 @@ pub(super) enum Fault {
     Defect,
     /// It took too long; what it did may or may not stay.
     TooLate,
+    /// There is an answer, and no room for it: too many others have not been taken. Nothing was changed.
+    NoRoom,
 }
 
 /// How a contract's requests are treated.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Policy {
     /// How long a handler may take.
     pub(super) limit: Duration,
     /// The answer, in the contract's form, where the handler has none.
     pub(super) answer: fn(Fault) -> Response,
+    /// The answers of all contracts that are not taken yet.
+    pub(super) untaken: Untaken,
 }
 
 pub(super) async fn handle(State(policy): State<Policy>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
-    let method = known(request.method());
+    let asked = request.method().clone();
+    let method = known(&asked);
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default(), method, route);
 
     // What is published for the request carries the trace that it came with.
     let traceparent =
         request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let handled = guarded(policy, trace::within(traceparent.as_deref(), one_request(next.run(request))));
+    let untaken = policy.untaken.clone();
+    let handler = one_request(async move {
+        let answer = next.run(request).await;
+        untaken.hold(&asked, asking(), answer).await
+    });
+    let handled = guarded(policy, trace::within(traceparent.as_deref(), handler));
     let mut response = handled.instrument(span.clone()).await;
 
     let status = response.status().as_u16().to_string();
@@ -61,11 +73,12 @@ pub(super) async fn handle(State(policy): State<Policy>, request: Request, next:
     response
 }
 
-/// The handler's answer, or one of our own if it takes too long or panics.
-async fn guarded(policy: Policy, handler: impl Future<Output = Response>) -> Response {
-    let Policy { limit, answer } = policy;
+/// The handler's answer, or one of our own if it takes too long, panics, or has no room for its own.
+async fn guarded(policy: Policy, handler: impl Future<Output = Result<Response, Fault>>) -> Response {
+    let Policy { limit, answer, untaken: _ } = policy;
     match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
-        Ok(Ok(response)) => response,
+        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Err(fault))) => answer(fault),
         // The panic's own text went to stderr when it happened.
         Ok(Err(_panic)) => {
             tracing::error!("a request met a defect and was answered with 500");
@@ -128,15 +141,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_handler_that_hangs_or_panics_is_answered_for() {
+        let untaken = Untaken::new();
         for (answer, too_late) in [
             (Problem::of_fault as fn(Fault) -> Response, StatusCode::SERVICE_UNAVAILABLE),
             (Refusal::of_fault, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
-            let policy = Policy { limit: Duration::from_secs(20), answer };
-            let hangs = guarded(policy, std::future::pending()).await;
+            let policy = Policy { limit: Duration::from_secs(20), answer, untaken: untaken.clone() };
+            let hangs = guarded(policy.clone(), std::future::pending()).await;
             assert_eq!(hangs.status(), too_late);
-            let panics = guarded(policy, async { panic!("on purpose") }).await;
+            let panics = guarded(policy.clone(), async { panic!("on purpose") }).await;
             assert_eq!(panics.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let no_room = guarded(policy, async { Err(Fault::NoRoom) }).await;
+            assert_eq!(no_room.status(), too_late);
+            assert_eq!(no_room.headers()["retry-after"], "1");
         }
     }
 }

@@ -5,12 +5,13 @@ use chrono::Utc;
 use protocol::command::{MAX_TEXT_CHARS, OnConflict, StartCommand};
 use protocol::ids::{ConnectionId, JobId, TenantId};
 use protocol::job::JobMode;
-use protocol::plain::controls_display;
+use protocol::plain::unfit_for_a_name;
 use serde_json::{Map, Value};
 use sources::Endpoint;
 use store::connections::{ConnectionView, NewConnection};
 use store::jobs::JobView;
 use store::known::{StragglerQuery, StragglerView};
+use store::sizes::{self, TooLarge};
 use url::Url;
 
 /// A connection to be made.
@@ -63,6 +64,8 @@ impl Engine {
         let credentials = Value::Object(draft.credentials);
         sealing::check(&credentials)
             .map_err(|reason| EngineError::Connection { field: "credentials", reason })?;
+        sizes::check(&new, &credentials)
+            .map_err(|TooLarge { field, reason }| EngineError::Connection { field, reason })?;
         let sealed = self.keyring.seal(&new.bound(id), &credentials)?;
         if !self.store.connections().create(id, &new, Some(by), sealed.as_ref()).await? {
             let reason =
@@ -72,7 +75,8 @@ impl Engine {
         self.connection(tenant, id).await
     }
 
-    /// The tenant's connections by name, after the one of a name if there is one, and whether there are more.
+    /// The tenant's connections by name, after the one of a name if there is one: at most so many, and fewer if they are large.
+    /// And whether there are more.
     pub async fn connections(
         &self,
         tenant: TenantId,
@@ -80,11 +84,11 @@ impl Engine {
         limit: u16,
         with_settings: bool,
     ) -> Result<(Vec<ConnectionView>, bool), EngineError> {
-        // One more than asked for tells whether there are more.
-        let most = i64::from(limit) + 1;
-        let mut found = self.store.connections().list_by_name(tenant, after, most, with_settings).await?;
-        let more = found.len() > usize::from(limit);
-        found.truncate(usize::from(limit));
+        let found = self.store.connections().list_by_name(tenant, after, limit.into(), with_settings).await?;
+        let more = match found.last() {
+            Some(last) => self.store.connections().has_more_after(tenant, &last.name).await?,
+            None => false,
+        };
         Ok((found, more))
     }
 
@@ -195,9 +199,9 @@ fn checked(draft: &ConnectionDraft) -> Result<String, EngineError> {
     if draft.name.trim().is_empty() {
         return wrong("name", "a connection needs a name".to_owned());
     }
-    if draft.name.chars().count() > MAX_TEXT_CHARS || draft.name.contains(controls_display) {
+    if draft.name.chars().count() > MAX_TEXT_CHARS || draft.name.contains(unfit_for_a_name) {
         let reason = format!(
-            "a name has at most {MAX_TEXT_CHARS} characters, and none that controls how text is shown"
+            "a name has at most {MAX_TEXT_CHARS} characters, and none that is invisible or controls how text is shown"
         );
         return wrong("name", reason);
     }

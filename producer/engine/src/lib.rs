@@ -37,7 +37,7 @@ pub use store::connections::ConnectionView;
 pub use store::jobs::{JobView, SliceCounts};
 pub use store::known::{StragglerQuery, StragglerView};
 pub use store::schemas::Schema;
-pub use store::{StoreError, one_request};
+pub use store::{Asker, StoreError, asking, one_request};
 
 use broker::{Destination, Envelope, Publisher};
 use configuration::Rate;

@@ -5,6 +5,7 @@ use protocol::ids::JobId;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use store::connections::NewConnection;
+use store::results::MOST_BYTES;
 use testkit::api::{Api, new_key, read};
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Options, TenantOptions};
@@ -93,6 +94,46 @@ async fn connections_are_listed_so_many_at_a_time() -> Result<()> {
         let answer = request.header("x-api-key", &api.key).send().await?;
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
     }
+    fixture.finish([]).await
+}
+
+#[tokio::test]
+async fn connections_with_large_settings_are_listed_a_mebibyte_at_a_time() -> Result<()> {
+    const SETTINGS: usize = 60_000;
+    let fixture = Fixture::with_calls(0).await?;
+    let tenant = fixture.store.tenants().create("acme", 16).await?.id;
+    let api = Api::start(&fixture, tenant).await?;
+    for number in 0..40 {
+        let new = NewConnection {
+            tenant,
+            name: format!("{number:03}"),
+            source: "ultravox".to_owned(),
+            base_url: fixture.upstream.base_url(),
+            settings: json!({ "page_size": 10, "note": "x".repeat(SETTINGS) }),
+        };
+        fixture.put_connection(&new, &json!({ "api_key": "x" })).await?;
+    }
+    let client = Client::new();
+    let (mut next, mut names, mut parts) =
+        (Some("/source-connections?settings=true&limit=1000".to_owned()), Vec::new(), 0);
+    while let Some(path) = next {
+        let request = client.get(format!("{}{path}", api.origin)).header("x-api-key", &api.key);
+        let answer = request.send().await?.error_for_status()?;
+        let link = answer.headers().get("link").map(|link| link.to_str().map(str::to_owned)).transpose()?;
+        next = link.and_then(|link| Some(link.strip_prefix('<')?.split_once('>')?.0.to_owned()));
+        let text = answer.text().await?;
+        assert!(text.len() < MOST_BYTES + 2 * SETTINGS, "{}", text.len());
+        let shown: Vec<Value> = serde_json::from_str(&text)?;
+        names.extend(shown.iter().map(|shown| shown["name"].as_str().unwrap_or_default().to_owned()));
+        parts += 1;
+    }
+    assert_eq!(parts, 3);
+    assert_eq!(names, (0..40).map(|number| format!("{number:03}")).collect::<Vec<_>>());
+    // Without settings they are small.
+    let request = client.get(format!("{}/source-connections?limit=40", api.origin));
+    let answer = request.header("x-api-key", &api.key).send().await?;
+    assert!(!answer.headers().contains_key("link"));
+    assert_eq!(answer.json::<Vec<Value>>().await?.len(), 40);
     fixture.finish([]).await
 }
 

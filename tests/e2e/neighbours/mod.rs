@@ -5,5 +5,7 @@ mod endless;
 mod keys;
 mod panics;
 mod plans;
+mod readers;
 mod seal;
+mod shares;
 mod streams;

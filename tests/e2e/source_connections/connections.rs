@@ -61,8 +61,17 @@ async fn what_its_source_cannot_work_with_is_not_made() -> Result<()> {
     for name in [String::new(), "  ".to_owned(), "x".repeat(201), "a\0b".to_owned()] {
         assert_eq!(refused(&|draft| draft["name"] = json!(name)).await?.0, value("name"), "{name:?}");
     }
-    let (wrong, _) = refused(&|draft| draft["settings"] = json!({ "sort": "a\0b" })).await?;
+    let (wrong, msg) = refused(&|draft| draft["settings"] = json!({ "sort": "a\0b" })).await?;
     assert_eq!(wrong, json!([[["body"], "value_error"]]), "what Postgres cannot store");
+    assert!(msg.contains("a text has a NUL"), "{msg}");
+    for (field, too_large) in [
+        ("settings", json!({ "sort": "x".repeat(65_536) })),
+        ("base_url", json!(format!("https://api.example/{}", "x".repeat(2048)))),
+    ] {
+        let (wrong, msg) = refused(&|draft| draft[field] = too_large.clone()).await?;
+        assert_eq!(wrong, value(field), "{msg}");
+        assert!(msg.contains(&format!("{field} may have at most")) && !msg.contains("NUL"), "{msg}");
+    }
     let nothing = world.call(Method::POST, "", &json!({})).await?;
     let missing =
         ["name", "source", "base_url", "credentials"].map(|field| json!([["body", field], "missing"]));

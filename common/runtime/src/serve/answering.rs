@@ -1,6 +1,7 @@
 //! An answer on its way: it goes out in small pieces, so that a client who does not read holds no more than one of them
 //! besides what its handler has made, and its connection is busy until the last piece is taken.
 
+use super::due::Underway;
 use super::open::Busy;
 use axum::body::{Body as AnyBody, Bytes};
 use axum::http::Response;
@@ -17,6 +18,8 @@ pub(super) struct Answering {
     body: AnyBody,
     /// What is left of the part that the handler gave last.
     rest: Bytes,
+    /// None if nobody knows how large the answer is: it is made as it is taken.
+    underway: Option<Underway>,
     _busy: Busy,
     _working: Option<OwnedSemaphorePermit>,
 }
@@ -24,9 +27,10 @@ pub(super) struct Answering {
 impl Answering {
     pub(super) fn new(
         (answer, working): (Response<AnyBody>, Option<OwnedSemaphorePermit>),
+        underway: Option<Underway>,
         busy: Busy,
     ) -> Response<Self> {
-        answer.map(|body| Self { body, rest: Bytes::new(), _busy: busy, _working: working })
+        answer.map(|body| Self { body, rest: Bytes::new(), underway, _busy: busy, _working: working })
     }
 }
 
@@ -42,7 +46,12 @@ impl Body for Answering {
             match ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()? {
                 None => return Poll::Ready(None),
                 Some(frame) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
+                    Ok(data) => {
+                        self.rest = match &self.underway {
+                            Some(underway) => underway.part(data),
+                            None => data,
+                        }
+                    }
                     Err(other) => return Poll::Ready(Some(Ok(other))),
                 },
             }

@@ -3,6 +3,7 @@
 //! What a request's handler may take is the router's business, the reading of its body included.
 
 mod answering;
+mod due;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -14,13 +15,16 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use configuration::HttpConfig;
-use hyper::body::Incoming;
+use due::Due;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use open::{Open, Place};
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +44,13 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 const SPARE_CONNECTIONS: usize = 32;
 /// How long a request waits while as many as are allowed are answered.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What the kernel holds of an answer that is not taken, at most. By itself it takes in several MiB.
+const HELD_BY_THE_KERNEL: usize = 256 << 10;
 /// What is answered whatever else goes on.
 const ALWAYS_ANSWERED: [&str; 2] = ["/healthz", "/readyz"];
+
+/// In bytes per second: a slow telephone.
+const SLOWEST: NonZeroU32 = NonZeroU32::MIN.saturating_add((32 << 10) - 1);
 
 /// What a client may take of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +66,10 @@ pub struct ServeLimits {
     pub kept_for: Duration,
     /// How long a client may take no byte of its answer.
     pub stalled_for: Duration,
+    /// How long a client may take for an answer of known size, beside the time that it takes at [`Self::slowest`].
+    pub taken_within: Duration,
+    /// How many bytes of an answer a client must take in a second, on average.
+    pub slowest: NonZeroU32,
     /// Header fields of a request. More are answered with 431.
     pub headers: usize,
     /// Bytes of a request's head, at least 8192. More are answered with 431. As much of an answer is held besides the part
@@ -71,6 +84,8 @@ impl Default for ServeLimits {
             head_within: Duration::from_secs(30),
             kept_for: Duration::from_secs(125),
             stalled_for: Duration::from_secs(10),
+            taken_within: Duration::from_secs(60),
+            slowest: SLOWEST,
             headers: 100,
             head_bytes: 64 << 10,
         }
@@ -85,6 +100,13 @@ impl From<&HttpConfig> for ServeLimits {
             kept_for: config.keep_alive,
             ..Self::default()
         }
+    }
+}
+
+impl ServeLimits {
+    /// How long a client may take for an answer of so many bytes.
+    fn longest(&self, bytes: u64) -> Duration {
+        self.taken_within + Duration::from_secs(bytes / u64::from(self.slowest.get()))
     }
 }
 
@@ -179,12 +201,18 @@ impl Server {
         let address = place.peer();
         let (place, begun) = (Arc::new(place), CancellationToken::new());
         let (asked, first) = (Arc::clone(&place), begun.clone());
+        let due = Due::new();
+        let answered = due.clone();
         let handle = service_fn(move |request: Request<Incoming>| {
             first.cancel();
             let busy = Place::busy(&asked);
-            let (server, mut request) = (self.clone(), request);
+            let (server, due, mut request) = (self.clone(), answered.clone(), request);
             request.extensions_mut().insert(ConnectInfo(address));
-            async move { Ok::<_, Infallible>(Answering::new(server.answer(request).await, busy)) }
+            async move {
+                let (answer, working) = server.answer(request).await;
+                let underway = answer.size_hint().exact().map(|bytes| due.within(limits.longest(bytes)));
+                Ok::<_, Infallible>(Answering::new((answer, working), underway, busy))
+            }
         });
         let mut connection = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), handle));
         let silent = async {
@@ -196,6 +224,10 @@ impl Server {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = silent => return,
+            () = due.passed() => {
+                tracing::debug!(peer = %place.peer(), "an answer was not taken in time, and cut off");
+                return;
+            }
             () = place.closing() => {
                 if !begun.is_cancelled() {
                     return;
@@ -249,6 +281,9 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 // Small answers must not wait for the peer's delayed acknowledgements.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY cannot be set");
+                }
+                if let Err(error) = SockRef::from(&stream).set_send_buffer_size(HELD_BY_THE_KERNEL) {
+                    tracing::debug!(%error, "SO_SNDBUF cannot be set");
                 }
                 return (stream, peer);
             }

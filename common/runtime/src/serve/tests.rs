@@ -5,6 +5,7 @@ use axum::routing::{get, post};
 use futures::stream::{self, Stream, StreamExt};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 const LIMITS: ServeLimits = ServeLimits {
@@ -12,6 +13,8 @@ const LIMITS: ServeLimits = ServeLimits {
     head_within: Duration::from_millis(300),
     kept_for: Duration::from_millis(300),
     stalled_for: Duration::from_millis(300),
+    taken_within: Duration::from_secs(60),
+    slowest: SLOWEST,
     headers: 10,
     head_bytes: 8192,
 };
@@ -154,6 +157,31 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off() {
         answer(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ends_with("here")
     );
     drop(silent);
+}
+
+/// Never silent for long enough to be cut off for that.
+#[tokio::test]
+async fn a_client_that_reads_its_answer_too_slowly_is_cut_off() {
+    let slowest = NonZeroU32::new(u32::MAX).unwrap();
+    let limits = ServeLimits { connections: 1, taken_within: Duration::from_secs(1), slowest, ..PATIENT };
+    let (address, _stop) = start(limits).await;
+    let mut slow = send(address, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut block = vec![0; 64 << 10];
+    let began = Instant::now();
+    let mut taken = 0;
+    while let Ok(read @ 1..) = slow.read(&mut block).await {
+        taken += read;
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(taken < LARGE && began.elapsed() >= limits.taken_within, "{taken} {:?}", began.elapsed());
+    // One who takes all of it in time is not, whatever comes after.
+    let next = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut kept = send(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    sleep(limits.taken_within * 2).await;
+    kept.write_all(next.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    kept.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said.matches("here").count(), 2, "{said}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use known::Known;
 pub(super) use session::Session;
 pub(super) use transaction::Transaction;
 use turns::Turns;
-pub use turns::{asked_by, one_request};
+pub use turns::{Asker, asked_by, asking, one_request};
 pub(super) use verdict::is_stale_plan;
 
 use super::SessionLimits;
@@ -161,8 +161,10 @@ impl Pool {
         idle.pop()
     }
 
-    fn give_back(&self, one: Idle) {
+    fn give_back(&self, mut one: Idle) {
         if self.is_of_use(&one) {
+            // It would keep room for the largest statement that it has ever sent, and for the largest answer.
+            one.connection.shrink_buffers();
             self.lock().push(one);
         }
     }

@@ -11,7 +11,7 @@ tokio::task_local! {
 }
 
 /// Whose request it is: a hash of what they are known by.
-type Asker = [u8; 32];
+pub type Asker = [u8; 32];
 
 /// Runs what is done for one request. It has turns of its own once [`asked_by`] says whose it is.
 pub fn one_request<F: Future>(request: F) -> impl Future<Output = F::Output> {
@@ -22,6 +22,12 @@ pub fn one_request<F: Future>(request: F) -> impl Future<Output = F::Output> {
 pub fn asked_by(asker: Asker) {
     // What is no request of anybody takes turns as the process's own.
     let _outside = ASKING.try_with(|asking| asking.set(Some(asker)));
+}
+
+/// Whose request is being worked on, if that is known.
+#[must_use]
+pub fn asking() -> Option<Asker> {
+    ASKING.try_with(Cell::get).ok().flatten()
 }
 
 /// So many sessions, to be lent in turn.
@@ -55,7 +61,7 @@ impl Turns {
 
     /// Waits for a turn.
     pub(super) async fn take(self: &Arc<Self>) -> Turn {
-        let asker = ASKING.try_with(Cell::get).ok().flatten();
+        let asker = asking();
         let turn = {
             let mut state = self.state();
             // Whoever is free has not been left to somebody who waits.

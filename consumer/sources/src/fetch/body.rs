@@ -2,62 +2,88 @@
 //!
 //! Every slot owns a small share of the budget. A page that outgrows it takes a permit before it reads on; a permit
 //! stands for the rest of the largest page, so a holder never has to wait for a second one, and no two pages can wait
-//! for each other. A page of several bodies counts them together.
+//! for each other. A page of several bodies counts them together. Who gets a permit when is decided in `shares`.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Response;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::shares::{Owner, Share, Shares, TURN};
 use super::{FetchConfig, explain};
 use crate::{FetchError, Reservation};
 
 /// A body may stop for so long while its page has a share of the budget that others wait for.
 const STALL: Duration = Duration::from_secs(2);
+/// How often a page looks whether another tenant needs its share.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the bodies of one page may take, and have taken.
 #[derive(Debug)]
 pub struct Allowance {
     small: usize,
     max: usize,
-    large_pages: Arc<Semaphore>,
+    owner: Owner,
+    large_pages: Shares,
     deadline: Instant,
     used: AtomicUsize,
-    large: OnceCell<OwnedSemaphorePermit>,
+    /// All that has come, what is not held any more included.
+    came: AtomicUsize,
+    large: OnceCell<Share>,
 }
 
 impl Allowance {
-    pub(super) fn new(config: &FetchConfig, large_pages: &Arc<Semaphore>, deadline: Instant) -> Self {
+    pub(super) fn new(config: &FetchConfig, large_pages: &Shares, owner: Owner, deadline: Instant) -> Self {
         Self {
             small: config.small_page_bytes,
             max: config.max_page_bytes,
-            large_pages: Arc::clone(large_pages),
+            owner,
+            large_pages: large_pages.clone(),
             deadline,
             used: AtomicUsize::new(0),
+            came: AtomicUsize::new(0),
             large: OnceCell::new(),
         }
     }
 
     /// Waits until so many more bytes may be held.
     pub(super) async fn take(&self, bytes: usize) -> Result<(), FetchError> {
+        self.came.fetch_add(bytes, Ordering::Relaxed);
         let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if used > self.max {
             return Err(too_large(self.max));
         }
         if used > self.small {
-            self.large.get_or_try_init(|| reserve(&self.large_pages, self.deadline)).await?;
+            self.large.get_or_try_init(|| self.reserve()).await?;
         }
         Ok(())
     }
 
     /// Whether the page has a share that another one may be waiting for.
     fn is_in_the_way(&self) -> bool {
-        self.large.initialized() && self.large_pages.available_permits() == 0
+        self.large.initialized() && self.large_pages.are_waited_for()
+    }
+
+    /// Resolves when the page has to leave its share to another tenant's page.
+    pub(super) async fn is_needed(&self) -> FetchError {
+        loop {
+            sleep(LOOK_EVERY).await;
+            if self.large.get().is_some_and(|share| share.is_needed(self.came.load(Ordering::Relaxed))) {
+                return FetchError::transient(format!(
+                    "the page was not read after {TURN:?}, while another tenant's page waits for the process's byte budget"
+                ));
+            }
+        }
+    }
+
+    async fn reserve(&self) -> Result<Share, FetchError> {
+        timeout_at(self.deadline, self.large_pages.take(self.owner)).await.map_err(|_elapsed| {
+            FetchError::transient("the byte budget of the process was used up by other pages")
+        })
     }
 
     /// So many bytes are not held any more.
@@ -68,7 +94,7 @@ impl Allowance {
     /// The page's share of the budget, to be kept as long as its records.
     #[must_use]
     pub fn into_reservation(self) -> Reservation {
-        self.large.into_inner().map(Reservation::from).unwrap_or_default()
+        Reservation::of(self.large.into_inner())
     }
 }
 
@@ -108,19 +134,6 @@ async fn next(response: &mut Response, allowance: &Allowance) -> Result<Option<B
                 )));
             }
             Err(_elapsed) => {}
-        }
-    }
-}
-
-async fn reserve(
-    large_pages: &Arc<Semaphore>,
-    deadline: Instant,
-) -> Result<OwnedSemaphorePermit, FetchError> {
-    match timeout_at(deadline, Arc::clone(large_pages).acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_closed)) => Err(FetchError::transient("the process is shutting down")),
-        Err(_elapsed) => {
-            Err(FetchError::transient("the byte budget of the process was used up by other pages"))
         }
     }
 }

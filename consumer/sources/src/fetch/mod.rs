@@ -12,18 +12,19 @@ mod exchange;
 #[cfg(test)]
 mod fuzz;
 mod limits;
+mod shares;
 mod status;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::ids::TenantId;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
 };
 use reqwest::{Client, Response, StatusCode, redirect};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
@@ -34,17 +35,21 @@ pub use config::{FetchConfig, FetchConfigError};
 use exchange::Noted;
 pub use exchange::{Exchange, Exchanges, Ration};
 pub use limits::RestRules;
+pub(crate) use shares::Share;
+use shares::{Owner, Shares};
 
 /// How many redirects are followed, all on the connection's own scheme, host and port.
 const MAX_REDIRECTS: usize = 3;
 
-/// The process's one HTTP client.
-#[derive(Debug)]
+/// The process's one HTTP client. Clones share everything.
+#[derive(Clone, Debug)]
 pub struct Fetcher {
     client: Client,
-    config: FetchConfig,
-    /// One permit for each page that may outgrow its small share at the same time.
-    large_pages: Arc<Semaphore>,
+    config: Arc<FetchConfig>,
+    /// One for each page that may outgrow its small share at the same time.
+    large_pages: Shares,
+    /// Whose pages are fetched.
+    owner: Owner,
     /// Where requests are noted, and how many there may be, if anybody wants to see them.
     watched: Option<(Exchanges, Ration)>,
 }
@@ -145,20 +150,26 @@ impl Fetcher {
             .pool_max_idle_per_host(slots)
             .pool_idle_timeout(Duration::from_secs(30))
             .build()?;
-        let large_pages = Arc::new(Semaphore::new(config.large_pages(slots)));
-        Ok(Self { client, config, large_pages, watched })
+        let large_pages = Shares::new(config.large_pages(slots));
+        Ok(Self { client, config: Arc::new(config), large_pages, owner: None, watched })
+    }
+
+    /// The same client for the pages of a tenant, who take turns with those of others for the byte budget.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: TenantId) -> Self {
+        Self { owner: Some(tenant), ..self.clone() }
     }
 
     /// The limits in force.
     #[must_use]
-    pub const fn config(&self) -> &FetchConfig {
+    pub fn config(&self) -> &FetchConfig {
         &self.config
     }
 
     /// What the bodies of one page may take of the process's byte budget.
     #[must_use]
     pub fn allowance(&self, budget: Duration) -> Allowance {
-        Allowance::new(&self.config, &self.large_pages, Instant::now() + budget)
+        Allowance::new(&self.config, &self.large_pages, self.owner, Instant::now() + budget)
     }
 
     /// Gets one body, which counts as part of a page. Dropping the future closes the connection.
@@ -171,6 +182,13 @@ impl Fetcher {
 
     /// The same, where a refusal may mean something else than an error.
     pub async fn ask(&self, get: Get<'_>, allowance: &Allowance) -> Result<Answered, FetchError> {
+        tokio::select! {
+            answered = self.exchange(get, allowance) => answered,
+            needed = allowance.is_needed() => Err(needed),
+        }
+    }
+
+    async fn exchange(&self, get: Get<'_>, allowance: &Allowance) -> Result<Answered, FetchError> {
         let (response, deadline, mut noted) = self.answer(&get).await?;
         let status = response.status();
         match status {

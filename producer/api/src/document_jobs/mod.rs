@@ -15,6 +15,7 @@ mod status;
 pub(super) use refusal::RefusalBody;
 
 use super::middleware::{Policy, handle};
+use super::untaken::Untaken;
 use super::{auth, warn};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -54,14 +55,15 @@ struct Contract {
 type Shared = State<Arc<Contract>>;
 
 /// Everything below `/v1`.
-pub(super) fn router(engine: Arc<Engine>, config: &ApiConfig) -> Router {
+pub(super) fn router(engine: Arc<Engine>, config: &ApiConfig, untaken: Untaken) -> Router {
     let limit: Duration = config.request_timeout;
+    let policy = Policy { limit, answer: Refusal::of_fault, untaken };
     let contract = Contract { engine, public_url: config.public_url.clone() };
     Router::from(routes())
         .method_not_allowed_fallback(no_such_method)
         .route("/v1/{*rest}", any(no_such_path))
         .with_state(Arc::new(contract))
-        .layer(from_fn_with_state(Policy { limit, answer: Refusal::of_fault }, handle))
+        .layer(from_fn_with_state(policy, handle))
         // Outside of it, where the request has its identifier.
         .layer(from_fn(envelope::seal))
 }

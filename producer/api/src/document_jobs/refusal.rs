@@ -1,6 +1,7 @@
 //! What this contract refuses, and how it says so. The text of a server's own error goes to the log, never into an answer.
 
 use super::status::Word;
+use crate::error::NO_ROOM;
 use crate::error::{CHALLENGE, DEFECT};
 use crate::middleware::Fault;
 use crate::rate_limit::too_many;
@@ -132,6 +133,7 @@ impl Refusal {
                 "the request took too long, and may or may not have been carried out; repeat it with the same \
                  Idempotency-Key",
             ),
+            Fault::NoRoom => Self::for_now(NO_ROOM),
         }
         .into_response()
     }
@@ -221,6 +223,7 @@ mod tests {
         for (fault, status, retryable) in [
             (Fault::Defect, StatusCode::INTERNAL_SERVER_ERROR, false),
             (Fault::TooLate, StatusCode::SERVICE_UNAVAILABLE, true),
+            (Fault::NoRoom, StatusCode::SERVICE_UNAVAILABLE, true),
         ] {
             let response = Refusal::of_fault(fault);
             assert_eq!(response.status(), status);

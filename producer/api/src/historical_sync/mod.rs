@@ -11,6 +11,7 @@ pub(super) use refusal::{Refusal, RefusalBody};
 
 use super::auth;
 use super::middleware::{Policy, handle};
+use super::untaken::Untaken;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
@@ -32,8 +33,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// The three functions, and nothing else below their folder.
-pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
-    let policy = Policy { limit, answer: Refusal::of_fault };
+pub(super) fn router(engine: Arc<Engine>, limit: Duration, untaken: Untaken) -> Router {
+    let policy = Policy { limit, answer: Refusal::of_fault, untaken };
     Router::from(routes())
         .method_not_allowed_fallback(no_such_method)
         .route("/functions/v1/{*rest}", any(no_such_path))

@@ -2,6 +2,7 @@
 //! own error goes to the log, never into an answer.
 
 use super::body::word;
+use crate::error::NO_ROOM;
 use crate::error::{CHALLENGE, DEFECT};
 use crate::middleware::Fault;
 use crate::rate_limit::too_many;
@@ -79,6 +80,7 @@ impl Refusal {
             Fault::TooLate => Self::for_now(
                 "the request took too long, and may or may not have been carried out; get-sync-status tells",
             ),
+            Fault::NoRoom => Self::for_now(NO_ROOM),
         }
         .into_response()
     }

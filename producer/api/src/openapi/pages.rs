@@ -2,12 +2,13 @@
 //! an answer points to them and copies nothing, however many are asked for.
 
 use super::document;
-use axum::Router;
+use crate::untaken::Shared;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use std::borrow::Cow;
 use std::sync::Arc;
 use utoipa_swagger_ui::Config;
@@ -25,7 +26,12 @@ pub(crate) fn pages() -> Router {
     let config = Arc::new(config);
     let index = Arc::clone(&config);
     Router::new()
-        .route(DOCUMENT, get(async move || ([(header::CONTENT_TYPE, "application/json")], text.clone())))
+        .route(
+            DOCUMENT,
+            get(async move || {
+                (Extension(Shared), [(header::CONTENT_TYPE, "application/json")], text.clone())
+            }),
+        )
         .route(PAGE, get(async || Redirect::permanent("/docs/")))
         .route("/docs/", get(async move || file("index.html", &index)))
         .route("/docs/{*file}", get(async move |Path(name): Path<String>| file(&name, &config)))
@@ -35,11 +41,10 @@ fn file(name: &str, config: &Arc<Config<'static>>) -> Response {
     let Ok(Some(file)) = utoipa_swagger_ui::serve(name, Arc::clone(config)) else {
         return (StatusCode::NOT_FOUND, "there is no such file of the documentation").into_response();
     };
-    let content = match file.bytes {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => Bytes::from(bytes),
+    let mut response = match file.bytes {
+        Cow::Borrowed(bytes) => (Extension(Shared), bytes).into_response(),
+        Cow::Owned(bytes) => bytes.into_response(),
     };
-    let mut response = content.into_response();
     response.headers_mut().extend(
         HeaderValue::from_str(&file.content_type)
             .ok()

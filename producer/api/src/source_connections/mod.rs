@@ -11,6 +11,7 @@ pub(super) use refusal::{Invalid, Refusal, RefusalBody};
 
 use super::auth;
 use super::middleware::{Policy, handle};
+use super::untaken::Untaken;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
@@ -37,8 +38,8 @@ const PATH: &str = "/source-connections";
 const REQUESTED_BY: &str = "api";
 
 /// The calls of the contract, and nothing else below their folder.
-pub(super) fn router(engine: Arc<Engine>, limit: Duration) -> Router {
-    let policy = Policy { limit, answer: Refusal::of_fault };
+pub(super) fn router(engine: Arc<Engine>, limit: Duration, untaken: Untaken) -> Router {
+    let policy = Policy { limit, answer: Refusal::of_fault, untaken };
     let calls = Router::from(routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -3,6 +3,7 @@
 
 use super::body::word;
 use crate::error::DEFECT;
+use crate::error::NO_ROOM;
 use crate::middleware::Fault;
 use crate::rate_limit::too_many;
 use axum::Json;
@@ -128,6 +129,7 @@ impl Refusal {
             Fault::TooLate => Self::unavailable(
                 "the request took too long, and may or may not have been carried out; look before you repeat it",
             ),
+            Fault::NoRoom => Self::unavailable(NO_ROOM),
         }
         .into_response()
     }
@@ -152,7 +154,14 @@ impl Refusal {
         }
         tracing::error!(%error, "a request failed in the database");
         if matches!(error, StoreError::Refused(_)) {
-            let msg = "Value error, a value of the request cannot be stored; check its texts for NULs";
+            let why = match error.sqlstate().as_deref() {
+                // A character that no text of Postgres has, in a text or in JSON.
+                Some("22021" | "22P05") => "a text has a NUL",
+                // What a check or a type of the schema refuses.
+                Some("23514" | "22001" | "22003") => "one is larger than the database takes",
+                _ => "the database refuses it",
+            };
+            let msg = format!("Value error, a value of the request cannot be stored: {why}");
             return Self::of_request(&[Wrong::new(&["body"], "value_error", msg)]);
         }
         Self::internal()

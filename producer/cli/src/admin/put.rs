@@ -16,6 +16,7 @@ use sources::Endpoint;
 use store::Store;
 use store::connections::{AccountChange, ConnectionView, NewConnection};
 use store::known::KnownView;
+use store::sizes;
 use store::slices::PoisonPolicy;
 use url::Url;
 
@@ -104,6 +105,7 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
         base_url: endpoint.base_url.to_string(),
         settings: endpoint.settings.clone(),
     };
+    sizes::check(&new, &endpoint.credentials).map_err(|too| Failure::Usage(too.reason))?;
     let keyring = context.keyring()?;
     let seal = |id| {
         keyring

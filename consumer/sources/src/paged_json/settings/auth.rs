@@ -7,17 +7,45 @@ use crate::SourceError;
 use crate::error::quote;
 use crate::paged_json::template::{Piece, pieces};
 
-/// Headers that are the HTTP client's own business.
-const FORBIDDEN_HEADERS: [&str; 8] = [
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
+/// Headers that say how a request is sent, where it goes, or what is answered: those are the HTTP client's own business.
+const NOT_CREDENTIALS: [&str; 29] = [
     "accept",
+    "accept-charset",
     "accept-encoding",
+    "accept-language",
     "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "pragma",
+    "prefer",
+    "range",
     "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 ];
+/// So do those that begin like this.
+const NOT_CREDENTIALS_BEGIN: [&str; 4] = ["if-", "proxy-", "sec-", "x-forwarded-"];
+
+fn is_no_credential(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    NOT_CREDENTIALS.contains(&name) || NOT_CREDENTIALS_BEGIN.iter().any(|begin| name.starts_with(begin))
+}
 
 /// The header that carries the credentials.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,10 +63,16 @@ impl Auth {
         &self,
         credentials: &serde_json::Value,
     ) -> Result<(HeaderName, HeaderValue), SourceError> {
-        let name = HeaderName::try_from(&self.header)
-            .ok()
-            .filter(|name| !FORBIDDEN_HEADERS.contains(&name.as_str()))
-            .ok_or_else(|| SourceError::settings(format!("auth.header: {:?} cannot be used", self.header)))?;
+        let said = quote(&self.header);
+        let name = HeaderName::try_from(&self.header).map_err(|_no_name| {
+            SourceError::settings(format!("auth.header: {said:?} is no name of a header"))
+        })?;
+        if is_no_credential(&name) {
+            return Err(SourceError::settings(format!(
+                "auth.header: {said:?} carries no credentials: it says how a request is sent, or what is answered; use \
+                 Authorization, or the header that the upstream's documentation names"
+            )));
+        }
         let mut value = HeaderValue::try_from(fill(&self.value, credentials)?).map_err(|_secret| {
             SourceError::Credentials { reason: format!("a value holds bytes that {name} cannot carry") }
         })?;
@@ -80,6 +114,74 @@ fn fill(template: &str, credentials: &serde_json::Value) -> Result<String, Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_that_is_not_for_credentials_is_refused_in_words() {
+        let header = |name: &str| {
+            let (header, value) = (name.to_owned(), "{token}".to_owned());
+            Auth { header, value }.header(&serde_json::json!({ "token": "s3cret" }))
+        };
+        for name in [
+            "Accept",
+            "Accept-Charset",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Cache-Control",
+            "Connection",
+            "Content-Encoding",
+            "Content-Length",
+            "Content-Type",
+            "Date",
+            "Expect",
+            "Forwarded",
+            "Host",
+            "HTTP2-Settings",
+            "If-Match",
+            "If-Modified-Since",
+            "If-None-Match",
+            "If-Range",
+            "If-Unmodified-Since",
+            "Keep-Alive",
+            "Max-Forwards",
+            "Pragma",
+            "Prefer",
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "Range",
+            "Sec-Fetch-Mode",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Upgrade",
+            "Via",
+            "X-Forwarded-Host",
+            "X-HTTP-Method",
+            "X-HTTP-Method-Override",
+            "X-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+        ] {
+            for name in [name, &name.to_uppercase(), &name.to_lowercase()] {
+                let refused = header(name).unwrap_err().to_string();
+                assert!(refused.contains("carries no credentials") && refused.contains(name), "{refused}");
+            }
+        }
+        for no_name in ["", "a b", "a:", "ä", "a\r\nb"] {
+            let refused = header(no_name).unwrap_err().to_string();
+            assert!(refused.contains("is no name of a header"), "{refused}");
+        }
+        for name in [
+            "Authorization",
+            "X-API-Key",
+            "Cookie",
+            "api_key",
+            "X-Auth-Token",
+            "Private-Token",
+            "Ocp-Apim-Subscription-Key",
+        ] {
+            assert!(header(name).is_ok(), "{name}");
+        }
+    }
 
     #[test]
     fn a_credential_that_is_missing_is_named_briefly() {
