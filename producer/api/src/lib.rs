@@ -10,10 +10,10 @@ pub mod jobs;
 mod middleware;
 mod openapi;
 mod rate_limit;
+mod refusal;
 mod source_connections;
 mod untaken;
 
-pub use error::Problem;
 pub use openapi::{Route, document as openapi, routes};
 
 use axum::Router;
@@ -25,6 +25,7 @@ use axum::response::Response;
 use axum::routing::get;
 use configuration::ApiConfig;
 use engine::Engine;
+use error::Problem;
 use middleware::Policy;
 use protocol::command::{MAX_COMMAND_BYTES, warning};
 use std::sync::Arc;

@@ -107,32 +107,10 @@ impl From<ConfigError> for Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::Store(error) => Self::Store(error),
-            refusal @ (EngineError::Unauthenticated(_)
-            | EngineError::TooManyRequests(_)
-            | EngineError::UnknownUser
-            | EngineError::NoAgency
-            | EngineError::ReadOnly
-            | EngineError::NoKeys(_)
-            | EngineError::OthersJob(_)
-            | EngineError::NoHistoricalConnection
-            | EngineError::NoJob(_)
-            | EngineError::NoConnection(_)
-            | EngineError::JobActive { .. }
-            | EngineError::IdTaken(_)
-            | EngineError::NotCancellable { .. }
-            | EngineError::NotPausable { .. }
-            | EngineError::NotResumable { .. }
-            | EngineError::ResumedBefore { .. }
-            | EngineError::ModeNotResumable { .. }
-            | EngineError::SettingsChanged { .. }
-            | EngineError::StartAnew { .. }
-            | EngineError::Connection { .. }
-            | EngineError::CannotSeal(_)
-            | EngineError::NoSchema
-            | EngineError::KeyReused
-            | EngineError::Invalid(_)) => Self::Refused(refusal.to_string()),
+        if let EngineError::Store(error) = error {
+            Self::Store(error)
+        } else {
+            Self::Refused(error.to_string())
         }
     }
 }

@@ -149,3 +149,136 @@ pub enum EngineError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// What an error means for whoever asked. A contract chooses its status and words by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Who asks is not known.
+    Unauthenticated,
+    /// Too much was asked for.
+    TooManyRequests,
+    /// Who asks is known, and may not.
+    Forbidden,
+    /// There is no such job.
+    NoJob,
+    /// There is such a job, of another tenant.
+    OthersJob,
+    /// There is no such connection.
+    NoConnection,
+    /// There is no such schema.
+    NoSchema,
+    /// Another job is in the way.
+    JobActive,
+    /// The job is over and cannot be cancelled.
+    NotCancellable,
+    /// The job cannot be paused or unpaused in its state.
+    NotPausable,
+    /// The job cannot be resumed.
+    NotResumable,
+    /// The key of a request stood for another one.
+    KeyReused,
+    /// What was asked for makes no sense.
+    Invalid,
+    /// It cannot be done at this moment.
+    Unavailable,
+    /// Credentials cannot be stored here.
+    CannotSeal,
+    /// A defect of ours.
+    Defect,
+    /// The database: see the error itself.
+    Store,
+}
+
+impl EngineError {
+    /// What it means.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unauthenticated(_) => ErrorKind::Unauthenticated,
+            Self::TooManyRequests(_) => ErrorKind::TooManyRequests,
+            Self::UnknownUser | Self::NoAgency | Self::ReadOnly => ErrorKind::Forbidden,
+            Self::NoKeys(_) => ErrorKind::Unavailable,
+            Self::NoJob(_) => ErrorKind::NoJob,
+            Self::OthersJob(_) => ErrorKind::OthersJob,
+            Self::NoHistoricalConnection | Self::NoConnection(_) => ErrorKind::NoConnection,
+            Self::JobActive { .. } => ErrorKind::JobActive,
+            Self::IdTaken(_) => ErrorKind::Defect,
+            Self::NotCancellable { .. } => ErrorKind::NotCancellable,
+            Self::NotPausable { .. } => ErrorKind::NotPausable,
+            Self::NotResumable { .. }
+            | Self::ResumedBefore { .. }
+            | Self::ModeNotResumable { .. }
+            | Self::SettingsChanged { .. }
+            | Self::StartAnew { .. } => ErrorKind::NotResumable,
+            Self::Connection { .. } | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::CannotSeal(_) => ErrorKind::CannotSeal,
+            Self::NoSchema => ErrorKind::NoSchema,
+            Self::KeyReused => ErrorKind::KeyReused,
+            Self::Store(_) => ErrorKind::Store,
+        }
+    }
+
+    /// The job that it is about: the one that was asked for, or the one that is in the way.
+    #[must_use]
+    pub const fn job(&self) -> Option<JobId> {
+        match self {
+            Self::NoJob(job)
+            | Self::OthersJob(job)
+            | Self::JobActive { active: job, .. }
+            | Self::NotCancellable { job, .. }
+            | Self::NotPausable { job, .. }
+            | Self::NotResumable { job, .. }
+            | Self::ResumedBefore { job, .. }
+            | Self::ModeNotResumable { job, .. }
+            | Self::SettingsChanged { job, .. }
+            | Self::StartAnew { job, .. } => Some(*job),
+            Self::Unauthenticated(_)
+            | Self::TooManyRequests(_)
+            | Self::UnknownUser
+            | Self::NoAgency
+            | Self::ReadOnly
+            | Self::NoKeys(_)
+            | Self::NoHistoricalConnection
+            | Self::NoConnection(_)
+            | Self::IdTaken(_)
+            | Self::Connection { .. }
+            | Self::CannotSeal(_)
+            | Self::NoSchema
+            | Self::KeyReused
+            | Self::Invalid(_)
+            | Self::Store(_) => None,
+        }
+    }
+
+    /// The state of the job that does not allow what was asked for.
+    #[must_use]
+    pub const fn job_status(&self) -> Option<JobStatus> {
+        match self {
+            Self::NotCancellable { status, .. }
+            | Self::NotPausable { status, .. }
+            | Self::NotResumable { status, .. }
+            | Self::ResumedBefore { status, .. }
+            | Self::ModeNotResumable { status, .. }
+            | Self::SettingsChanged { status, .. }
+            | Self::StartAnew { status, .. } => Some(*status),
+            Self::Unauthenticated(_)
+            | Self::TooManyRequests(_)
+            | Self::UnknownUser
+            | Self::NoAgency
+            | Self::ReadOnly
+            | Self::NoKeys(_)
+            | Self::NoJob(_)
+            | Self::OthersJob(_)
+            | Self::NoHistoricalConnection
+            | Self::NoConnection(_)
+            | Self::JobActive { .. }
+            | Self::IdTaken(_)
+            | Self::Connection { .. }
+            | Self::CannotSeal(_)
+            | Self::NoSchema
+            | Self::KeyReused
+            | Self::Invalid(_)
+            | Self::Store(_) => None,
+        }
+    }
+}

@@ -24,7 +24,7 @@ mod schemas;
 pub use authentication::Identity;
 pub use connections::ConnectionDraft;
 pub use cursor::{Cursor, CursorError};
-pub use error::EngineError;
+pub use error::{EngineError, ErrorKind};
 pub use events::{EventPage, Told};
 pub use followers::{Following, NoPlace, SentAway};
 pub use job_body::{JobBody, whole_seconds};

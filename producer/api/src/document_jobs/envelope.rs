@@ -1,7 +1,7 @@
 //! The envelope of errors. What a handler refuses knows neither the request's identifier nor its path, so the envelope is
 //! written here, around everything.
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, RefusalBody, Said};
 use crate::middleware::REQUEST_ID;
 use axum::Json;
 use axum::extract::Request;
@@ -10,26 +10,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use protocol::short::short;
-use serde::Serialize;
-use serde_json::{Map, Value};
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-struct Envelope<'a> {
-    #[serde(rename = "statusCode")]
-    status_code: u16,
-    code: &'static str,
-    error: &'static str,
-    message: &'a str,
-    retryable: bool,
-    /// The answer's header `x-request-id` too; the operator finds it in the log.
-    request_id: &'a str,
-    timestamp: String,
-    /// As it was asked for; a long one, which leads nowhere, is cut.
-    path: &'a str,
-    #[serde(flatten)]
-    more: &'a Map<String, Value>,
-}
 
 /// Writes the envelope of an answer that refuses; any other answer is left as it is.
 pub(super) async fn seal(request: Request, next: Next) -> Response {
@@ -37,16 +17,17 @@ pub(super) async fn seal(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let Some(refusal) = response.extensions_mut().remove::<Refusal>() else { return response };
     let (mut parts, _empty) = response.into_parts();
-    let envelope = Envelope {
+    let Said { code, message, job_id } = *refusal.body;
+    let envelope = RefusalBody {
         status_code: parts.status.as_u16(),
-        code: refusal.code,
+        code,
         error: parts.status.canonical_reason().unwrap_or("Error"),
-        message: &refusal.message,
-        retryable: refusal.retryable,
-        request_id: request_id(&parts.headers),
+        message,
+        retryable: refusal.again,
+        request_id: request_id(&parts.headers).to_owned(),
         timestamp: Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        path: &path,
-        more: &refusal.more,
+        path,
+        job_id,
     };
     let (written, body) = Json(envelope).into_response().into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -1,47 +1,42 @@
-//! What this contract refuses, and how it says so. The text of a server's own error goes to the log, never into an answer.
+//! What this contract refuses, and how it says so.
 
 use super::status::Word;
-use crate::error::NO_ROOM;
-use crate::error::{CHALLENGE, DEFECT};
-use crate::middleware::Fault;
-use crate::rate_limit::too_many;
-use axum::http::{HeaderValue, StatusCode, header};
+use crate::refusal::{self, Form};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use engine::StoreError;
-use engine::{EngineError, Exceeded};
+use engine::{EngineError, ErrorKind};
 use protocol::ids::JobId;
 use protocol::short::short;
-use runtime::warn_unless_outage;
-use serde_json::{Map, Value};
+use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 /// Why a request was refused.
-// It only describes: the answer itself is made by the [envelope](super::envelope).
-#[derive(ToSchema)]
-#[schema(as = DocumentJobError, rename_all = "snake_case")]
-#[expect(dead_code, reason = "it describes")]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DocumentJobError)]
 pub(crate) struct RefusalBody {
-    #[schema(rename = "statusCode")]
-    status_code: u16,
+    #[serde(rename = "statusCode")]
+    pub(super) status_code: u16,
     /// Never changes: what a program should look at.
     #[schema(
         pattern = "^(validation_error|unauthorized|not_found|method_not_allowed|conflict|rate_limited|internal_error)$"
     )]
-    code: &'static str,
+    pub(super) code: &'static str,
     /// The status in words.
-    error: &'static str,
+    pub(super) error: &'static str,
     /// A sentence for people.
-    message: String,
+    pub(super) message: String,
     /// Whether the same request may succeed in a moment.
-    retryable: bool,
+    pub(super) retryable: bool,
     /// The header `x-request-id`, by which the operator finds the request in the log.
-    request_id: String,
-    timestamp: DateTime<Utc>,
-    path: String,
+    pub(super) request_id: String,
+    #[schema(format = DateTime)]
+    pub(super) timestamp: String,
+    /// As it was asked for; a long one, which leads nowhere, is cut.
+    pub(super) path: String,
     /// The job that is in the way, or that the request is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    job_id: Option<JobId>,
+    pub(super) job_id: Option<JobId>,
 }
 
 /// What every call may answer, for the OpenAPI document.
@@ -65,30 +60,41 @@ pub(super) enum Refusals {
     Unavailable(RefusalBody),
 }
 
-/// An answer that is not a success. It travels in the response's extensions, to where the [envelope](super::envelope) is
-/// written.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    status: StatusCode,
+/// What a handler knows of a refusal; the [envelope](super::envelope) knows the rest.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Said {
     pub(super) code: &'static str,
     pub(super) message: String,
-    /// Whether the same request may succeed in a moment.
-    pub(super) retryable: bool,
-    pub(super) more: Map<String, Value>,
-    /// The limit that was reached.
-    exceeded: Option<Exceeded>,
+    pub(super) job_id: Option<JobId>,
+}
+
+/// An answer that is not a success. It travels in the response's extensions, to where the [envelope](super::envelope) is
+/// written.
+pub(super) type Refusal = refusal::Refusal<Said>;
+
+impl Form for Said {
+    const TOO_LATE: &str = "the request took too long, and may or may not have been carried out; repeat it with the same \
+                            Idempotency-Key";
+    const DATABASE_AWAY: &str = "the database is not available at the moment; repeat the request (a new job with the same Idempotency-Key)";
+
+    fn sentence(_status: StatusCode, text: String) -> Self {
+        Self::coded("internal_error", text)
+    }
+
+    fn unstorable(_why: &'static str) -> Refusal {
+        Refusal::bad_request("a value of the request cannot be stored; check dates and texts")
+    }
+}
+
+impl Said {
+    fn coded(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: short(message.into()), job_id: None }
+    }
 }
 
 impl Refusal {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: short(message.into()),
-            retryable: false,
-            more: Map::new(),
-            exceeded: None,
-        }
+        Self::of(status, Said::coded(code, message))
     }
 
     /// What was asked for makes no sense.
@@ -112,86 +118,39 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "conflict", why)
     }
 
-    fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", DEFECT)
-    }
-
-    fn for_now(why: impl Into<String>) -> Self {
-        Self { retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "internal_error", why) }
-    }
-
-    fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(field.to_owned(), value.into());
+    fn about(mut self, job: Option<JobId>) -> Self {
+        self.body.job_id = job;
         self
-    }
-
-    /// In the place of a handler's answer.
-    pub(super) fn of_fault(fault: Fault) -> Response {
-        match fault {
-            Fault::Defect => Self::internal(),
-            Fault::TooLate => Self::for_now(
-                "the request took too long, and may or may not have been carried out; repeat it with the same \
-                 Idempotency-Key",
-            ),
-            Fault::NoRoom => Self::for_now(NO_ROOM),
-        }
-        .into_response()
-    }
-
-    fn of_store(error: &StoreError) -> Self {
-        if error.is_transient() {
-            warn_unless_outage!(error, "a request was turned away: the database is not available");
-            return Self::for_now(
-                "the database is not available at the moment; repeat the request (a new job with the same \
-                 Idempotency-Key)",
-            );
-        }
-        tracing::error!(%error, "a request failed in the database");
-        if matches!(error, StoreError::Refused(_)) {
-            return Self::bad_request("a value of the request cannot be stored; check dates and texts");
-        }
-        Self::internal()
     }
 }
 
 impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Self {
         let why = error.to_string();
-        match error {
-            EngineError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", why),
-            EngineError::TooManyRequests(exceeded) => Self {
-                retryable: true,
-                exceeded: Some(exceeded),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", why)
-            },
-            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
-                Self::new(StatusCode::FORBIDDEN, "unauthorized", why)
-            }
-            EngineError::NoKeys(_) => Self::for_now(why),
+        match error.kind() {
+            ErrorKind::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", why),
+            ErrorKind::TooManyRequests => Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", why)
+                .limited_by(&error)
+                .retryable(true),
+            ErrorKind::Forbidden => Self::new(StatusCode::FORBIDDEN, "unauthorized", why),
             // Whether another tenant has it is nobody's business.
-            EngineError::NoJob(job) | EngineError::OthersJob(job) => {
+            ErrorKind::NoJob | ErrorKind::OthersJob => {
+                let job = error.job().map(|job| job.to_string()).unwrap_or_default();
                 Self::not_found(format!("there is no job {job}; GET /v1/jobs lists yours"))
             }
-            EngineError::NoConnection(_) | EngineError::NoHistoricalConnection | EngineError::NoSchema => {
-                Self::not_found(why)
-            }
-            EngineError::JobActive { active, .. } => Self::conflict(why).with("job_id", active.to_string()),
-            EngineError::NotCancellable { job, status } => {
-                let word = Word::of(status).text();
+            ErrorKind::NoConnection | ErrorKind::NoSchema => Self::not_found(why),
+            ErrorKind::JobActive => Self::conflict(why).about(error.job()),
+            ErrorKind::NotCancellable => {
+                let job = error.job().map(|job| job.to_string()).unwrap_or_default();
+                let word = error.job_status().map(|status| Word::of(status).text()).unwrap_or_default();
                 Self::conflict(format!("job {job} cannot be cancelled: it is already {word}"))
-                    .with("job_id", job.to_string())
+                    .about(error.job())
             }
-            EngineError::IdTaken(_) => Self::internal(),
-            EngineError::KeyReused
-            | EngineError::NotPausable { .. }
-            | EngineError::NotResumable { .. }
-            | EngineError::ResumedBefore { .. }
-            | EngineError::ModeNotResumable { .. }
-            | EngineError::SettingsChanged { .. }
-            | EngineError::StartAnew { .. } => Self::conflict(why),
-            EngineError::CannotSeal(_) => Self::for_now(why),
-            EngineError::Connection { .. } | EngineError::Invalid(_) => Self::bad_request(why),
-            EngineError::Store(error) => Self::of_store(&error),
+            ErrorKind::KeyReused | ErrorKind::NotPausable | ErrorKind::NotResumable => Self::conflict(why),
+            ErrorKind::Unavailable | ErrorKind::CannotSeal => Self::for_now(why),
+            ErrorKind::Invalid => Self::bad_request(why),
+            ErrorKind::Defect => Self::defect(),
+            ErrorKind::Store => Self::of_database(&error),
         }
     }
 }
@@ -199,16 +158,7 @@ impl From<EngineError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
-        }
-        if self.retryable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        if let Some(exceeded) = self.exceeded {
-            too_many(headers, exceeded);
-        }
+        self.set_headers(response.headers_mut());
         response.extensions_mut().insert(self);
         response
     }
@@ -217,6 +167,8 @@ impl IntoResponse for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::middleware::Fault;
+    use axum::http::header;
 
     #[test]
     fn only_what_may_succeed_in_a_moment_is_retryable() {
@@ -229,7 +181,7 @@ mod tests {
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retryable);
             let refusal = response.extensions().get::<Refusal>().unwrap();
-            assert_eq!((refusal.code, refusal.retryable), ("internal_error", retryable));
+            assert_eq!((refusal.body.code, refusal.again), ("internal_error", retryable));
         }
     }
 }

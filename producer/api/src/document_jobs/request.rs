@@ -125,7 +125,7 @@ mod tests {
     fn a_key_is_short_and_printable() {
         let key = |value: &[u8]| {
             let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap())]);
-            idempotency_key(&headers).map_err(|refusal| refusal.message)
+            idempotency_key(&headers).map_err(|refusal| refusal.body.message)
         };
         assert_eq!(key(b"order 42").unwrap().as_deref(), Some("order 42"));
         for wrong in [&b""[..], b"   ", "ö".as_bytes(), &[b'k'; 256]] {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_body_that_cannot_be_read_names_the_field() {
-        let why = |body: &str| StartBody::read(body.as_bytes(), "api").unwrap_err().message;
+        let why = |body: &str| StartBody::read(body.as_bytes(), "api").unwrap_err().body.message;
         assert!(why("{}").contains("missing field `connection_id`"), "{}", why("{}"));
         let wrong = r#"{"connection_id": "018f0000-0000-7000-8000-000000000001", "document_ids": ["a", 7]}"#;
         assert!(why(wrong).contains("document_ids[1]: invalid type"), "{}", why(wrong));

@@ -124,7 +124,7 @@ async fn status(
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+    Refusal::say(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> impl IntoResponse {
@@ -132,7 +132,7 @@ async fn no_such_method(method: Method, uri: Uri) -> impl IntoResponse {
     let why = format!("{path} does not answer {method}; the Allow header says what it does answer");
     // The framework's own list has HEAD beside GET.
     let allow = if path.ends_with("/get-sync-status") { "GET, OPTIONS" } else { "POST, OPTIONS" };
-    ([(header::ALLOW, allow)], Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why))
+    ([(header::ALLOW, allow)], Refusal::say(StatusCode::METHOD_NOT_ALLOWED, why))
 }
 
 /// The user whose token the request carries. As an argument of a handler it refuses everybody else.

@@ -1,7 +1,7 @@
 //! `GET /api/v1/jobs/{id}/events`: what happened to a job, as a list or as an event stream.
 
 use super::request::{Asked, Caller, JobPath, Parameters, limit};
-use crate::error::Problem;
+use crate::error::{Problem, ProblemBody};
 use crate::openapi::Refusals;
 use axum::Json;
 use axum::extract::State;
@@ -87,8 +87,8 @@ struct EventsPagination {
         EventsHeaders),
     responses(
     (status = 200, description = "The events", content((EventsBody = "application/json"), (String = "text/event-stream"))),
-    (status = 400, description = "A parameter makes no sense", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "A parameter makes no sense", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn events(
     Caller(caller): Caller,

@@ -12,7 +12,7 @@ fn refused(problem: &Problem) -> Result<(), TestCaseError> {
     let said = format!("{problem:?}");
     // 500 characters of what came, each of up to eight as it is written here.
     prop_assert!(said.len() < 5000, "{} bytes", said.len());
-    prop_assert!((400..500).contains(&problem.status()), "{}", said);
+    prop_assert!((400..500).contains(&problem.status.as_u16()), "{}", said);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod stragglers;
 
 pub use engine::JobBody;
 
-use super::error::Problem;
+use super::error::{Problem, ProblemBody};
 use super::openapi::{MayNotChange, Refusals};
 use axum::Json;
 use axum::body::Bytes;
@@ -51,10 +51,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Engine>> {
     operation_id = "start_job", security(("key" = [])), request_body = StartCommand, responses(
     (status = 202, description = "Accepted", body = JobBody, headers(
         ("Location" = String, description = "The job"))),
-    (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such connection", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Another job of the connection is active (`job_active`, with its `job_id`), or `command_id` stood for another request (`key_reused`)", body = Problem, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The body is no JSON", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such connection", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "Another job of the connection is active (`job_active`, with its `job_id`), or `command_id` stood for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn start(
     Writer(caller): Writer,
@@ -74,7 +74,7 @@ pub(super) async fn start(
     ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer before")), responses(
     (status = 200, description = "The job", body = JobBody, headers(("ETag" = String, description = "For `If-None-Match`"))),
     (status = 304, description = "Nothing has changed since", headers(("ETag" = String))),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn show(
     VisibleJob(job): VisibleJob,
@@ -107,7 +107,7 @@ pub(super) struct ExplainBody {
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/explain", tag = "jobs",
     operation_id = "explain_job", security(("key" = [])), params(("id" = JobId, Path, description = "The job")), responses(
     (status = 200, description = "The reasons, the most telling one first", body = ExplainBody),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn explain(
     Caller(caller): Caller,
@@ -142,7 +142,7 @@ pub(super) struct Pagination {
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs",
     operation_id = "list_jobs", security(("key" = [])), params(ListQuery), responses(
     (status = 200, description = "Jobs, newest first", body = ListBody),
-    (status = 400, description = "The query makes no sense", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The query makes no sense", body = ProblemBody, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn list(
     Caller(caller): Caller,
@@ -160,10 +160,10 @@ pub(super) async fn list(
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs",
     operation_id = "cancel_job", security(("key" = [])), params(("id" = JobId, Path, description = "The job")), request_body = Option<CancelBody>, responses(
     (status = 202, description = "Nothing more of it is imported", body = JobBody),
-    (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "It is over already, as `job_status` says", body = Problem, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The body is no JSON", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "It is over already, as `job_status` says", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn cancel(
     Writer(caller): Writer,
@@ -180,10 +180,10 @@ pub(super) async fn cancel(
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/pause", tag = "jobs",
     operation_id = "pause_job", security(("key" = [])), params(("id" = JobId, Path, description = "The job")), responses(
     (status = 202, description = "No further page is fetched", body = JobBody),
-    (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The job is in the wrong state, which `job_status` names", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The body is no JSON", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The job is in the wrong state, which `job_status` names", body = ProblemBody, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn pause(
     Writer(caller): Writer,
@@ -200,10 +200,10 @@ pub(super) async fn pause(
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/unpause", tag = "jobs",
     operation_id = "unpause_job", security(("key" = [])), params(("id" = JobId, Path, description = "The job")), responses(
     (status = 202, description = "It goes on", body = JobBody),
-    (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The job is in the wrong state, which `job_status` names", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The body is no JSON", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The job is in the wrong state, which `job_status` names", body = ProblemBody, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn unpause(
     Writer(caller): Writer,
@@ -220,10 +220,10 @@ pub(super) async fn unpause(
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/resume", tag = "jobs",
     operation_id = "resume_job", security(("key" = [])), params(("id" = JobId, Path, description = "The job")), responses(
     (status = 202, description = "The new job", body = JobBody, headers(("Location" = String, description = "The new job"))),
-    (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The job is in the wrong state (`job_status`), was resumed before (`resumed_by`), or another one is active (`job_id`)", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The body is no JSON", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The job is in the wrong state (`job_status`), was resumed before (`resumed_by`), or another one is active (`job_id`)", body = ProblemBody, content_type = "application/problem+json"),
     Refusals, MayNotChange))]
 pub(super) async fn resume(
     Writer(caller): Writer,

@@ -1,8 +1,8 @@
 //! What the jobs of a connection met and could not store.
 
-use super::super::error::Problem;
 use super::super::openapi::Refusals;
 use super::request::{Asked, Caller, MAX_LIMIT, Parameters, limit};
+use crate::error::{Problem, ProblemBody};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -50,8 +50,8 @@ pub(super) struct StragglersBody {
     operation_id = "list_stragglers", security(("key" = [])), params(
     ("id" = ConnectionId, Path, description = "The connection"), StragglersQuery), responses(
     (status = 200, description = "The records", body = StragglersBody),
-    (status = 400, description = "The query makes no sense", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No such connection", body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "The query makes no sense", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "No such connection", body = ProblemBody, content_type = "application/problem+json"),
     Refusals))]
 pub(super) async fn stragglers(
     Caller(caller): Caller,

@@ -1,7 +1,8 @@
 //! The OpenAPI document of every contract, and a page to read it. Each handler says beside its code what it takes and
 //! answers; what is not declared there is not served, since its route is made from the same declaration.
 
-use super::{Problem, document_jobs, historical_sync, jobs, source_connections};
+use super::error::ProblemBody;
+use super::{document_jobs, historical_sync, jobs, source_connections};
 use axum::http::Method;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, PathItem};
@@ -24,7 +25,7 @@ pub(super) use pages::{PAGE, pages};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     components(schemas(
-        Problem,
+        ProblemBody,
         historical_sync::RefusalBody,
         source_connections::RefusalBody,
         source_connections::Invalid,
@@ -72,26 +73,26 @@ impl Modify for Schemes {
 pub(super) enum Refusals {
     /// No key or token, or one that does not count
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Problem),
+    Unauthorized(ProblemBody),
     /// You have no tenant
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
+    Forbidden(ProblemBody),
     /// The method is another one: the header `Allow` says which
     #[response(status = 405, content_type = "application/problem+json")]
-    WrongMethod(Problem),
+    WrongMethod(ProblemBody),
     /// A member of the body or a parameter of the query is not known (`unknown_field`, `unknown_parameter`; the nearest
     /// name is said), missing, or makes no sense
     #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(Problem),
+    Invalid(ProblemBody),
     /// Too many requests: the headers say when to come back
     #[response(status = 429, content_type = "application/problem+json")]
-    TooMany(Problem),
+    TooMany(ProblemBody),
     /// A defect, which the operator finds in the log
     #[response(status = 500, content_type = "application/problem+json")]
-    Failed(Problem),
+    Failed(ProblemBody),
     /// For now: repeat the request (`Retry-After`)
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Problem),
+    Unavailable(ProblemBody),
 }
 
 /// What a call that changes something may answer beside it.
@@ -100,7 +101,7 @@ pub(super) enum Refusals {
 pub(super) enum MayNotChange {
     /// You have no tenant, or may only read
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
+    Forbidden(ProblemBody),
 }
 
 /// The document.

@@ -196,7 +196,7 @@ async fn cancel(
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, short(format_args!("there is nothing at {PATH}{}", uri.path())))
+    Refusal::say(StatusCode::NOT_FOUND, short(format_args!("there is nothing at {PATH}{}", uri.path())))
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> Refusal {
@@ -204,7 +204,7 @@ async fn no_such_method(method: Method, uri: Uri) -> Refusal {
         "{PATH}{} does not answer {method}; the Allow header says what it does answer",
         uri.path()
     ));
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why)
+    Refusal::say(StatusCode::METHOD_NOT_ALLOWED, why)
 }
 
 /// Whose key the request carries. As an argument of a handler it refuses everybody else.

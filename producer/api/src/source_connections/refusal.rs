@@ -1,42 +1,42 @@
 //! Errors as this contract has them: `{"detail": "…"}`, or for a request that is not as it should be a list of what is
-//! wrong where. The text of a server's own error goes to the log, never into an answer.
+//! wrong where.
 
 use super::body::word;
-use crate::error::DEFECT;
-use crate::error::NO_ROOM;
-use crate::middleware::Fault;
-use crate::rate_limit::too_many;
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use crate::refusal::{self, Form};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use engine::StoreError;
-use engine::{EngineError, Exceeded};
+use engine::{EngineError, ErrorKind};
 use protocol::ids::JobId;
 use protocol::short::short;
-use runtime::warn_unless_outage;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
 /// Why a request was refused.
-#[derive(ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = SourceConnectionError)]
-#[expect(dead_code, reason = "it describes; the answer itself is made of what there is")]
 pub(crate) struct RefusalBody {
     /// A sentence for people.
     detail: String,
     /// The job that is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     job_id: Option<JobId>,
 }
 
 /// What is wrong with a request.
-#[derive(ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = SourceConnectionInvalid)]
-#[expect(dead_code, reason = "it describes")]
 pub(crate) struct Invalid {
     /// All that is wrong.
     detail: Vec<Wrong>,
+}
+
+/// The body of a refusal.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Body {
+    Said(RefusalBody),
+    Invalid(Invalid),
 }
 
 /// What every call may answer, for the OpenAPI document.
@@ -78,16 +78,6 @@ pub(super) enum Mistaken {
     Invalid(Invalid),
 }
 
-/// An answer that is not a success.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    status: StatusCode,
-    fields: Map<String, Value>,
-    /// Whether the same request may succeed in a moment.
-    again: bool,
-    exceeded: Option<Exceeded>,
-}
-
 /// Something that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = SourceConnectionFault)]
@@ -107,141 +97,90 @@ impl Wrong {
     }
 }
 
+/// An answer that is not a success.
+pub(crate) type Refusal = refusal::Refusal<Body>;
+
+impl Form for Body {
+    const CHALLENGE: HeaderValue =
+        HeaderValue::from_static("ApiKey realm=\"backhaul\", header=\"x-api-key\"");
+    const TOO_LATE: &str =
+        "the request took too long, and may or may not have been carried out; look before you repeat it";
+    const DATABASE_AWAY: &str = "the database is not available at the moment; repeat the request";
+
+    fn sentence(_status: StatusCode, text: String) -> Self {
+        Self::Said(RefusalBody { detail: text, job_id: None })
+    }
+
+    fn unstorable(why: &'static str) -> Refusal {
+        let msg = format!("Value error, a value of the request cannot be stored: {why}");
+        Refusal::of_request(vec![Wrong::new(&["body"], "value_error", msg)])
+    }
+}
+
 impl Refusal {
-    pub(crate) fn new(status: StatusCode, detail: impl Into<Value>) -> Self {
-        Self {
-            status,
-            fields: Map::from_iter([("detail".to_owned(), detail.into())]),
-            again: false,
-            exceeded: None,
-        }
-    }
-
     /// The request is not as it should be, in these places.
-    pub(super) fn of_request(wrong: &[Wrong]) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!(wrong))
-    }
-
-    /// In the place of a handler's answer.
-    pub(crate) fn of_fault(fault: Fault) -> Response {
-        match fault {
-            Fault::Defect => Self::internal(),
-            Fault::TooLate => Self::unavailable(
-                "the request took too long, and may or may not have been carried out; look before you repeat it",
-            ),
-            Fault::NoRoom => Self::unavailable(NO_ROOM),
-        }
-        .into_response()
-    }
-
-    fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, DEFECT)
-    }
-
-    fn unavailable(why: impl Into<Value>) -> Self {
-        Self { again: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
-    }
-
-    fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
-        self.fields.insert(field.to_owned(), value.into());
-        self
-    }
-
-    fn of_store(error: &StoreError) -> Self {
-        if error.is_transient() {
-            warn_unless_outage!(error, "a request was turned away: the database is not available");
-            return Self::unavailable("the database is not available at the moment; repeat the request");
-        }
-        tracing::error!(%error, "a request failed in the database");
-        if matches!(error, StoreError::Refused(_)) {
-            let why = match error.sqlstate().as_deref() {
-                // A character that no text of Postgres has, in a text or in JSON.
-                Some("22021" | "22P05") => "a text has a NUL",
-                // What a check or a type of the schema refuses.
-                Some("23514" | "22001" | "22003") => "one is larger than the database takes",
-                _ => "the database refuses it",
-            };
-            let msg = format!("Value error, a value of the request cannot be stored: {why}");
-            return Self::of_request(&[Wrong::new(&["body"], "value_error", msg)]);
-        }
-        Self::internal()
+    pub(super) fn of_request(detail: Vec<Wrong>) -> Self {
+        Self::of(StatusCode::UNPROCESSABLE_ENTITY, Body::Invalid(Invalid { detail }))
     }
 }
 
 impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Self {
-        let why = error.to_string();
-        match error {
-            EngineError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, why),
-            EngineError::TooManyRequests(exceeded) => {
-                Self { exceeded: Some(exceeded), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
-            }
-            EngineError::UnknownUser | EngineError::NoAgency | EngineError::ReadOnly => {
-                Self::new(StatusCode::FORBIDDEN, why)
-            }
-            EngineError::NoKeys(_) => Self::unavailable(why),
+        let say = |status| Self::say(status, error.to_string()).limited_by(&error);
+        match error.kind() {
+            ErrorKind::Unauthenticated => say(StatusCode::UNAUTHORIZED),
+            ErrorKind::TooManyRequests => say(StatusCode::TOO_MANY_REQUESTS),
+            ErrorKind::Forbidden => say(StatusCode::FORBIDDEN),
             // Whether another tenant has it is nobody's business.
-            EngineError::NoJob(_) | EngineError::OthersJob(_) => {
-                Self::new(StatusCode::NOT_FOUND, "Sync job not found")
-            }
-            EngineError::NoConnection(_) | EngineError::NoHistoricalConnection => {
-                Self::new(StatusCode::NOT_FOUND, "Source connection not found")
-            }
-            EngineError::JobActive { active, .. } => {
+            ErrorKind::NoJob | ErrorKind::OthersJob => Self::say(StatusCode::NOT_FOUND, "Sync job not found"),
+            ErrorKind::NoConnection => Self::say(StatusCode::NOT_FOUND, "Source connection not found"),
+            ErrorKind::JobActive => {
                 let why = "Cannot start new sync: a sync job is already running";
-                Self::new(StatusCode::CONFLICT, why).with("job_id", active.to_string())
+                let body = RefusalBody { detail: why.to_owned(), job_id: error.job() };
+                Self::of(StatusCode::CONFLICT, Body::Said(body))
             }
-            EngineError::NotCancellable { status, .. } => {
-                let why = format!("Cannot cancel job in {} state", word(status));
-                Self::new(StatusCode::BAD_REQUEST, why)
+            ErrorKind::NotCancellable => {
+                let is = error.job_status().map(word).unwrap_or_default();
+                Self::say(StatusCode::BAD_REQUEST, format!("Cannot cancel job in {is} state"))
             }
-            EngineError::Connection { field, reason } => {
-                let wrong = Wrong::new(&["body", field], "value_error", format!("Value error, {reason}"));
-                Self::of_request(&[wrong])
+            ErrorKind::Invalid => {
+                let (loc, why) = if let EngineError::Connection { field, reason } = &error {
+                    (vec!["body", field], reason.clone())
+                } else {
+                    (vec!["body"], error.to_string())
+                };
+                Self::of_request(vec![Wrong::new(&loc, "value_error", format!("Value error, {why}"))])
             }
-            EngineError::CannotSeal(error) => {
+            ErrorKind::CannotSeal => {
                 tracing::error!(%error, "a connection was refused: its credentials cannot be sealed");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+                say(StatusCode::SERVICE_UNAVAILABLE)
             }
-            EngineError::Invalid(_) => {
-                Self::of_request(&[Wrong::new(&["body"], "value_error", format!("Value error, {why}"))])
-            }
+            ErrorKind::Unavailable => Self::for_now(error.to_string()),
             // What this contract has no call for.
-            EngineError::NotPausable { .. }
-            | EngineError::NotResumable { .. }
-            | EngineError::ResumedBefore { .. }
-            | EngineError::ModeNotResumable { .. }
-            | EngineError::SettingsChanged { .. }
-            | EngineError::StartAnew { .. }
-            | EngineError::NoSchema
-            | EngineError::KeyReused => Self::new(StatusCode::BAD_REQUEST, why),
-            EngineError::IdTaken(_) => Self::internal(),
-            EngineError::Store(error) => Self::of_store(&error),
+            ErrorKind::NotPausable | ErrorKind::NotResumable | ErrorKind::NoSchema | ErrorKind::KeyReused => {
+                say(StatusCode::BAD_REQUEST)
+            }
+            ErrorKind::Defect => Self::defect(),
+            ErrorKind::Store => Self::of_database(&error),
         }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.fields)).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("ApiKey realm=\"backhaul\", header=\"x-api-key\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        if let Some(exceeded) = self.exceeded {
-            too_many(response.headers_mut(), exceeded);
-        }
-        if self.again {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
+        self.written()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::middleware::Fault;
+    use crate::refusal::DEFECT;
     use axum::body::to_bytes;
+    use axum::http::header;
+    use engine::Exceeded;
+    use serde_json::Value;
     use std::time::Duration;
 
     async fn detail(response: Response) -> Value {

@@ -32,7 +32,7 @@ pub(super) const fn word(status: JobStatus) -> &'static str {
 /// The body of a request, read to its end.
 pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
     body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::say(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is larger than {MAX_COMMAND_BYTES} bytes"),
         ),

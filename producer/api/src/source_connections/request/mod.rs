@@ -187,7 +187,7 @@ impl<A: Part, B: Part> Part for Selection<A, B> {
 async fn extract<P: Part>(parts: &mut Parts) -> Result<P, Refusal> {
     let params = Params::of(parts).await;
     let mut wrong = Vec::new();
-    P::read(&params, &mut wrong).ok_or_else(|| Refusal::of_request(&wrong))
+    P::read(&params, &mut wrong).ok_or_else(|| Refusal::of_request(wrong))
 }
 
 macro_rules! extractor {
@@ -214,13 +214,13 @@ pub(super) struct NewConnection {
 impl NewConnection {
     pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Self, Refusal> {
         let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::say(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the body is larger than {MAX_COMMAND_BYTES} bytes"),
             ),
-            _ => Refusal::new(StatusCode::BAD_REQUEST, "the body could not be read to its end"),
+            _ => Refusal::say(StatusCode::BAD_REQUEST, "the body could not be read to its end"),
         })?;
-        Self::of_text(&body).map_err(|wrong| Refusal::of_request(&wrong))
+        Self::of_text(&body).map_err(Refusal::of_request)
     }
 
     fn of_text(body: &[u8]) -> Result<Self, Vec<Wrong>> {
