@@ -24,6 +24,7 @@ pub(crate) struct StragglersQuery {
     #[serde(default)]
     closed: bool,
     /// `next_after` of the page before.
+    #[param(pattern = "^[^\\u0000]*$")]
     after: Option<String>,
     /// How many at most; 100 if absent.
     #[param(minimum = 1, maximum = 100)]
