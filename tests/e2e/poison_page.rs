@@ -36,9 +36,9 @@ async fn fails_its_job_and_no_other() -> Result<()> {
     }
     let view = fixture.until_over(poisoned, JobStatus::Failed).await?;
     let error = view.error.context("why it failed")?;
-    let cause = error["cause"].as_str().context("a cause")?;
+    let cause = &error.cause;
     assert!(cause.contains("5 workers died or panicked while they held this page"), "{cause}");
-    assert_eq!((&error["slice"], &error["page"]), (&json!(0), &json!(0)));
+    assert_eq!((error.slice, error.page), (Some(0), Some(0)));
     let of_poison = fixture
         .upstream
         .fetches()

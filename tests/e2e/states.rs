@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use protocol::ids::{JobId, TenantId};
+use protocol::job::JobError;
 use protocol::job::{JobEvent, JobStatus};
 use serde_json::json;
 use store::Store;
 use store::connections::{AccountChange, NewConnection, no_credentials};
-use store::jobs::{CancelRequest, CancelTarget, FailRight, JobError, PauseOutcome, ResumeOutcome};
+use store::jobs::{CancelRequest, CancelTarget, FailRight, PauseOutcome, ResumeOutcome};
 use testkit::database::Database;
 use testkit::plan::plan;
 use uuid::Uuid;

@@ -50,7 +50,7 @@ async fn an_unforeseen_error_counts_attempts_and_fails_the_job() -> Result<()> {
     let consumer = fixture.consumer_with(settings).await?;
     let job = fixture.publish_start(account.connection).await?;
     let failed = fixture.until_over(job, JobStatus::Failed).await?;
-    let cause = failed.error.as_ref().map(|error| error["cause"].to_string()).unwrap_or_default();
+    let cause = failed.error.as_ref().map(|error| error.cause.clone()).unwrap_or_default();
     assert!(cause.contains("the auditor says no") && cause.contains("attempt 4 of 4"), "{cause}");
     let asked: u64 = fixture.upstream.fetches().into_values().sum();
     assert!(asked <= 4, "{asked} requests");

@@ -2,10 +2,10 @@
 //! shows how the answer began.
 
 use anyhow::{Context, Result};
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::json;
 use sources::FetchConfig;
-use store::jobs::JobError;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};
 
@@ -85,7 +85,7 @@ async fn unusable_answers_fail_the_job_at_once() -> Result<()> {
     for (case, job) in jobs {
         let name = case.tenant;
         let view = fixture.until_over(job, JobStatus::Failed).await.with_context(|| name.to_owned())?;
-        let error: JobError = serde_json::from_value(view.error.context("an error")?)?;
+        let error: JobError = view.error.context("an error")?;
         assert!(error.cause.contains(case.cause), "{name}: {}", error.cause);
         assert_eq!((error.slice, error.page), (Some(0), Some(1)), "{name}");
         match (case.body, &error.body) {

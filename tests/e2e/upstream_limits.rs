@@ -4,10 +4,11 @@
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, Utc};
 use configuration::Settings;
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::json;
 use std::time::Duration;
-use store::jobs::{JobError, JobView};
+use store::jobs::JobView;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, TenantOptions};
 
@@ -202,7 +203,7 @@ async fn errors_that_do_not_pass_fail_the_job_and_say_why() -> Result<()> {
     }
     for (name, cause, body, job) in jobs {
         let view = fixture.until_over(job, JobStatus::Failed).await?;
-        let error: JobError = serde_json::from_value(view.error.context("an error")?)?;
+        let error: JobError = view.error.context("an error")?;
         assert!(
             error.cause.starts_with(cause) && error.cause.contains("(attempt 3, failing since 20"),
             "{name}: {}",

@@ -47,7 +47,7 @@ fn is_of_the_second_day(asked: &Asked) -> bool {
 
 async fn cause(fixture: &Fixture, job: JobId) -> Result<String> {
     let view = fixture.until_over(job, JobStatus::Failed).await?;
-    Ok(view.error.context("why")?["cause"].as_str().context("a cause")?.to_owned())
+    Ok(view.error.context("why")?.cause)
 }
 
 #[tokio::test]

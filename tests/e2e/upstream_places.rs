@@ -2,9 +2,9 @@
 //! business. The connection's key goes to the connection's own host only.
 
 use anyhow::{Context, Result};
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::{Value, json};
-use store::jobs::JobError;
 use testkit::fixture::Fixture;
 use testkit::sample_upstream::{Answer, Options, SampleUpstream, TenantOptions};
 
@@ -92,7 +92,7 @@ async fn nobody_is_led_astray() -> Result<()> {
             continue;
         }
         let view = fixture.until_over(job, JobStatus::Failed).await?;
-        let error: JobError = serde_json::from_value(view.error.context("an error")?)?;
+        let error: JobError = view.error.context("an error")?;
         // The cause, the page at which the job ended, and how many different calls there were.
         let (cause, page, calls) = match name {
             "around" => ("more than 3 redirects", 0, 0),

@@ -1,6 +1,7 @@
 //! Jobs: their states, the one function that decides every transition, and their counters.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "job_status", rename_all = "snake_case"))]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 pub enum JobStatus {
     /// Accepted, not planned yet.
     Pending,
@@ -131,6 +133,7 @@ impl std::fmt::Display for JobStatus {
 #[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "job_mode", rename_all = "snake_case"))]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 pub enum JobMode {
     /// Exactly the requested span; deletes nothing.
     #[default]
@@ -224,6 +227,43 @@ const fn as_double(count: i64) -> f64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 100")]
 fn rounded(percent: f64) -> u8 {
     percent.round().clamp(0.0, 100.0) as u8
+}
+
+/// Why a job failed; stored and shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct JobError {
+    /// What happened, in words.
+    pub cause: String,
+    /// The slice in which it happened, if in one.
+    pub slice: Option<i32>,
+    /// The page at which it happened.
+    pub page: Option<i32>,
+    /// The first KiB of the upstream's answer.
+    pub body: Option<String>,
+    /// Whether it cannot be resumed: its walks are over, and what they lack can only be found by another job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)?;
+        match (self.slice, self.page) {
+            (Some(slice), Some(page)) => write!(f, "  (slice {slice}, page {page})"),
+            (Some(slice), None) => write!(f, "  (slice {slice})"),
+            (None, Some(page)) => write!(f, "  (page {page})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl JobError {
+    /// An error of the job as a whole.
+    #[must_use]
+    pub fn of_job(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), ..Self::default() }
+    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::StoreError;
 use super::results::MOST_BYTES;
-use super::slices::PoisonPolicy;
 use crate::handles::Connections;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, TenantId};
+use protocol::poison::PoisonPolicy;
 use sealing::{Bound, KeyId, Sealed};
 use serde::Serialize;
 use serde_json::Value;

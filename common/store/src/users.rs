@@ -4,43 +4,10 @@ use super::StoreError;
 use crate::handles::Tenants;
 use chrono::{DateTime, Utc};
 use protocol::ids::TenantId;
-use serde::{Deserialize, Serialize};
+use protocol::role::Role;
+use serde::Serialize;
 use std::collections::HashMap;
 use uuid::Uuid;
-
-/// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "user_role", rename_all = "snake_case")]
-pub enum Role {
-    /// Reads, starts and cancels.
-    Admin,
-    /// Reads, starts and cancels.
-    Member,
-    /// Reads.
-    Viewer,
-}
-
-impl Role {
-    /// The published spelling.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    /// Whether it may start and cancel.
-    #[must_use]
-    pub const fn may_change(self) -> bool {
-        match self {
-            Self::Admin | Self::Member => true,
-            Self::Viewer => false,
-        }
-    }
-}
 
 /// A user.
 #[derive(Clone, Debug, Serialize)]

@@ -9,11 +9,12 @@ use crate::warnings;
 use chrono::SecondsFormat;
 use metrics::counter;
 use protocol::ids::{JobId, TenantId};
+use protocol::job::JobError;
 use runtime::telemetry::{CancelEnd, cancel_ended};
 use runtime::warn_unless_outage;
 use std::time::Duration;
 use store::StoreError;
-use store::jobs::{FailRight, Finished, JobError};
+use store::jobs::{FailRight, Finished};
 use store::slices::{Attempt, Lease, PageContext, RAMP_STEP, SkipRight};
 
 /// A pause that the upstream asked for without saying how long; each that follows is twice as long, up to an hour.

@@ -6,10 +6,12 @@ use super::step::Step;
 use crate::disposition::Outcome;
 use crate::open_sources::Opened;
 use metrics::counter;
+use protocol::job::JobError;
+use protocol::poison::PoisonPolicy;
 use protocol::slice::Ring;
 use store::StoreError;
-use store::jobs::{FailRight, JobError};
-use store::slices::{Lease, PageContext, PoisonPolicy, Skip, SkipRight, Skipped};
+use store::jobs::FailRight;
+use store::slices::{Lease, PageContext, Skip, SkipRight, Skipped};
 
 /// A page that can never be settled, for a reason of its own. One of its connection's, such as a refused key, is none.
 pub(super) struct Poison<'a> {

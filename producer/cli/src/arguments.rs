@@ -4,10 +4,11 @@ use crate::admin::{LimitConnection, ListStragglers, OfConnection, PutConnection,
 use crate::dlq::DeadLetterAction;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use protocol::command::OnConflict;
 use protocol::ids::{ConnectionId, JobId, SchemaId};
 use protocol::job::{JobMode, JobStatus};
+use protocol::role::Role;
 use sources::KINDS;
 use std::path::PathBuf;
 use url::Url;
@@ -119,7 +120,7 @@ pub(crate) struct Start {
     pub(crate) to: Option<DateTime<Utc>>,
     /// What to pull: a span, what is new, or a span whose missing records are then deleted
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
-    pub(crate) mode: Mode,
+    pub(crate) mode: JobMode,
     /// The same as --mode incremental
     #[arg(long, conflicts_with_all = ["from", "to", "mode"])]
     pub(crate) incremental: bool,
@@ -140,54 +141,10 @@ pub(crate) struct Start {
     pub(crate) command_id: Option<String>,
     /// What to do while another job of the connection is pending or running
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) on_conflict: Conflict,
+    pub(crate) on_conflict: OnConflict,
     /// Follow the job to its end; exits with 1 unless it completes
     #[arg(long)]
     pub(crate) wait: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Conflict {
-    /// Refuse
-    #[default]
-    Reject,
-    /// Use that job
-    #[value(name = "use_existing")]
-    UseExisting,
-    /// Cancel that job and start a new one
-    Supersede,
-}
-
-/// [`JobMode`], as an argument.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Mode {
-    /// The span from --from to --to
-    #[default]
-    Range,
-    /// From what is known of the connection to now
-    Incremental,
-    /// The span; records that it no longer contains are marked as deleted
-    Full,
-}
-
-impl From<Mode> for JobMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Range => Self::Range,
-            Mode::Incremental => Self::Incremental,
-            Mode::Full => Self::Full,
-        }
-    }
-}
-
-impl From<Conflict> for OnConflict {
-    fn from(conflict: Conflict) -> Self {
-        match conflict {
-            Conflict::Reject => Self::Reject,
-            Conflict::UseExisting => Self::UseExisting,
-            Conflict::Supersede => Self::Supersede,
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -219,33 +176,10 @@ pub(crate) struct List {
     pub(crate) connection: Option<ConnectionId>,
     /// Only jobs in this state
     #[arg(long, value_enum)]
-    pub(crate) status: Option<Status>,
+    pub(crate) status: Option<JobStatus>,
     /// How many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Status {
-    Pending,
-    Running,
-    Cancelling,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-impl From<Status> for JobStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Pending => Self::Pending,
-            Status::Running => Self::Running,
-            Status::Cancelling => Self::Cancelling,
-            Status::Completed => Self::Completed,
-            Status::Failed => Self::Failed,
-            Status::Cancelled => Self::Cancelled,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -369,26 +303,6 @@ pub(crate) struct PutUser {
     /// The user's role [default: unchanged, or member]
     #[arg(long, value_enum)]
     pub(crate) role: Option<Role>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Role {
-    /// Read, start and cancel
-    Admin,
-    /// Read, start and cancel
-    Member,
-    /// Read
-    Viewer,
-}
-
-impl From<Role> for store::users::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Admin => Self::Admin,
-            Role::Member => Self::Member,
-            Role::Viewer => Self::Viewer,
-        }
-    }
 }
 
 /// The name of a kind of source.

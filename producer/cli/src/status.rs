@@ -9,7 +9,6 @@ use crate::show::{
 };
 use protocol::ids::JobId;
 use protocol::warning::Warning;
-use serde_json::Value;
 use store::jobs::{JobFilter, JobView};
 
 pub(crate) async fn status(context: &Context, job: JobId) -> Result<(), Failure> {
@@ -42,7 +41,7 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<(), Failu
     let store = context.store()?;
     let filter = JobFilter {
         connection: arguments.connection,
-        statuses: arguments.status.map(Into::into).into_iter().collect(),
+        statuses: arguments.status.into_iter().collect(),
         limit: i64::from(arguments.limit),
         ..JobFilter::default()
     };
@@ -99,8 +98,8 @@ fn in_full(job: &JobView, connection: &str) -> Text {
         }
     }
     let error = job.error.as_ref();
-    row("error", error.map(error_in_words).unwrap_or_default());
-    row("answer", error.and_then(|error| error["body"].as_str()).unwrap_or_default().to_owned());
+    row("error", error.map(ToString::to_string).unwrap_or_default());
+    row("answer", error.and_then(|error| error.body.clone()).unwrap_or_default());
 
     rows.into_iter().map(|(name, value)| format!("{name:<14} {value}")).collect()
 }
@@ -142,11 +141,4 @@ fn cancel(job: &JobView, at: String) -> String {
 fn took(job: &JobView) -> String {
     let Some((start, end)) = job.started_at.zip(job.finished_at) else { return String::new() };
     format!(", after {}", duration((end - start).num_seconds()))
-}
-
-fn error_in_words(error: &Value) -> String {
-    let cause = error["cause"].as_str().map_or_else(|| error.to_string(), ToOwned::to_owned);
-    let at = |name: &str| error[name].as_i64().map(|at| format!("{name} {at}")).unwrap_or_default();
-    let place: Vec<_> = [at("slice"), at("page")].into_iter().filter(|at| !at.is_empty()).collect();
-    if place.is_empty() { cause } else { format!("{cause}  ({})", place.join(", ")) }
 }

@@ -165,7 +165,7 @@ fn progress(job: &JobView) -> String {
     }
     let took = job.started_at.zip(job.finished_at).map(|(start, end)| duration((end - start).num_seconds()));
     let took = took.map(|took| format!("in {took}")).unwrap_or_default();
-    let cause = job.error.as_ref().and_then(|error| error["cause"].as_str()).unwrap_or_default().to_owned();
+    let cause = job.error.as_ref().map(|error| error.cause.clone()).unwrap_or_default();
     let seen = match job.counters.processed() {
         0 => "no records".to_owned(),
         _ => format!("{} records: {}", records(job), outcome(job)),

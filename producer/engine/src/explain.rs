@@ -143,14 +143,12 @@ fn skipped(situation: &JobSituation) -> Option<Reason> {
 }
 
 fn failure(situation: &JobSituation) -> String {
-    let part = |name: &str| situation.job.error.as_ref().and_then(|error| error.get(name)).cloned();
-    let cause = part("cause").and_then(|cause| cause.as_str().map(str::to_owned));
-    let place =
-        match (part("slice").and_then(|part| part.as_i64()), part("page").and_then(|part| part.as_i64())) {
-            (Some(slice), Some(page)) => format!(" at page {page} of slice {slice}"),
-            _ => String::new(),
-        };
-    let cause = cause.unwrap_or_else(|| "no cause was recorded".to_owned());
+    let error = situation.job.error.clone().unwrap_or_default();
+    let place = match (error.slice, error.page) {
+        (Some(slice), Some(page)) => format!(" at page {page} of slice {slice}"),
+        _ => String::new(),
+    };
+    let cause = if error.cause.is_empty() { "no cause was recorded" } else { &error.cause };
     format!("failed{place} {}: {cause}", at(situation.job.finished_at))
 }
 

@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 use protocol::contract::JobCounters;
 use protocol::ids::{ConnectionId, JobId};
-use protocol::job::{JobMode, JobStatus};
+use protocol::job::{JobError, JobMode, JobStatus};
 use protocol::warning::Warning;
 use serde::Serialize;
-use serde_json::Value;
 use std::time::Duration;
 use store::jobs::{JobView, SliceCounts};
 use utoipa::ToSchema;
@@ -33,7 +32,7 @@ pub struct JobBody {
     /// How many of them were skipped, as the connection wants it of pages that can never be settled.
     pub pages_skipped: i64,
     pub slices: SliceCounts,
-    pub error: Option<Value>,
+    pub error: Option<JobError>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub cancel_requested_at: Option<DateTime<Utc>>,

@@ -96,8 +96,7 @@ impl Stage {
                 }
                 let name = view.name.as_deref().unwrap_or("a job");
                 if view.status.is_terminal() {
-                    let cause =
-                        view.error.as_ref().and_then(|error| error["cause"].as_str()).unwrap_or_default();
+                    let cause = view.error.as_ref().map(|error| error.cause.as_str()).unwrap_or_default();
                     bail!("{name} has ended too early or badly: {} {cause}", view.status.word());
                 }
                 if moved.1 != Some((view.status, view.pages_settled)) {

@@ -96,7 +96,7 @@ async fn credentials_appear_nowhere() -> Result<()> {
             "recovers" | "cursor" => drop(system.fixture.until_over(job, JobStatus::Completed).await?),
             _ => {
                 let view = system.fixture.until_over(job, JobStatus::Failed).await?;
-                let error = view.error.context("a failed job has an error")?.to_string();
+                let error = format!("{:?}", view.error.context("a failed job has an error")?);
                 // Taken out, or its place in a URL named.
                 assert!(error.contains("[redacted]") || error.contains("<api_key>"), "{way}: {error}");
             }

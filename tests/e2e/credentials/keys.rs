@@ -65,7 +65,7 @@ async fn a_page_whose_credentials_cannot_be_opened_fails_the_job() -> Result<()>
     settings.credentials.key = Key::generate().expose().to_string().into();
     let stranger = fixture.consumer_with(settings).await?;
     let job = fixture.publish_start(account.connection).await?;
-    let error = fixture.until_over(job, JobStatus::Failed).await?.error.context("an error")?.to_string();
+    let error = fixture.until_over(job, JobStatus::Failed).await?.error.context("an error")?.cause;
     let needed = Key::parse("the fixture's", CREDENTIALS_KEY)?.id().to_string();
     assert!(error.contains(&needed) && error.contains("credentials.old_keys"), "{error}");
     stranger.stop().await?;
@@ -89,7 +89,7 @@ async fn a_page_whose_credentials_cannot_be_opened_fails_the_job() -> Result<()>
     .await?;
     let consumer = fixture.consumer().await?;
     let job = fixture.publish_start(other).await?;
-    let error = fixture.until_over(job, JobStatus::Failed).await?.error.context("an error")?.to_string();
+    let error = fixture.until_over(job, JobStatus::Failed).await?.error.context("an error")?.cause;
     assert!(error.contains("belongs to another connection") && error.contains(&needed), "{error}");
     fixture.finish([consumer]).await
 }

@@ -5,10 +5,11 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use futures::future::{join, try_join_all};
 use protocol::ids::JobId;
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use store::jobs::{FailRight, JobError};
+use store::jobs::FailRight;
 
 fn cancelled() -> Value {
     json!({ "code": "job_failed", "message": "Cancelled via API" })

@@ -2,9 +2,10 @@
 
 use super::api::World;
 use anyhow::{Context, Result};
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::{Value, json};
-use store::jobs::{FailRight, JobError};
+use store::jobs::FailRight;
 
 fn ids(page: &Value) -> Vec<String> {
     let jobs = page["data"].as_array().into_iter().flatten();

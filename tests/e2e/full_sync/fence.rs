@@ -3,12 +3,13 @@
 use super::world::{ROWS, World};
 use anyhow::{Result, bail};
 use protocol::ids::{JobId, LeaseToken, WorkerId};
+use protocol::job::JobError;
 use protocol::job::{JobMode, JobStatus};
 use protocol::slice::SliceKind;
 use std::time::Duration;
 use store::Store;
 use store::jobs::{
-    CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
+    CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, StartOutcome, StartRequest,
 };
 use store::slices::{
     Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageContext, PageRecord, Reach, Refusal,

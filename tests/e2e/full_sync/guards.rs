@@ -19,7 +19,7 @@ async fn more_than_half_is_refused_in_words() -> Result<()> {
     let job = world.start(&full(world.account.connection)).await?;
     let view = world.fixture.until_over(job, JobStatus::Failed).await?;
     let error = view.error.context("it says why")?;
-    let cause = error["cause"].as_str().unwrap_or_default();
+    let cause = error.cause;
     assert!(
         cause.starts_with("the full sync did not meet 40 of the 40 records in its range, and"),
         "{cause}"
@@ -46,7 +46,7 @@ async fn half_is_not_more_than_half() -> Result<()> {
     world.lose(20..31);
     let job = world.start(&full(world.account.connection)).await?;
     let view = world.fixture.until_over(job, JobStatus::Failed).await?;
-    assert!(view.error.context("why")?["cause"].to_string().contains("11 of the 20 records in its range"));
+    assert!(view.error.context("why")?.cause.contains("11 of the 20 records in its range"));
     assert_eq!(world.deleted().await?, lost);
     world.fixture.finish([consumer]).await
 }

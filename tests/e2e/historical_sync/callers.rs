@@ -7,9 +7,9 @@ use configuration::ApiConfig;
 use configuration::AuthConfig;
 use configuration::Rate;
 use engine::Engine;
+use protocol::role::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
-use store::users::Role;
 
 #[tokio::test]
 async fn a_token_that_is_not_right_is_refused_everywhere() -> Result<()> {

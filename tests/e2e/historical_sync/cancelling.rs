@@ -3,9 +3,10 @@
 use super::agency::{Agency, CANCEL, calls_of};
 use anyhow::{Context, Result};
 use protocol::ids::JobId;
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::json;
-use store::jobs::{FailRight, JobError};
+use store::jobs::FailRight;
 
 #[tokio::test]
 async fn a_body_must_name_a_job() -> Result<()> {

@@ -2,9 +2,9 @@
 
 use super::agency::Agency;
 use anyhow::{Context, Result, ensure};
+use protocol::role::Role;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use store::users::Role;
 
 async fn read(response: Response) -> Result<(u16, Value)> {
     Ok((response.status().as_u16(), response.json().await?))

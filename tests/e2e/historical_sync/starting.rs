@@ -4,8 +4,8 @@ use super::agency::{Agency, CANCEL, START, STATUS, calls_of};
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::job::JobStatus;
+use protocol::role::Role;
 use serde_json::{Value, json};
-use store::users::Role;
 
 #[tokio::test]
 async fn a_span_is_taken_as_it_is_given() -> Result<()> {

@@ -2,9 +2,10 @@
 
 use super::agency::{Agency, CANCEL};
 use anyhow::{Context, Result};
+use protocol::job::JobError;
 use protocol::job::JobStatus;
 use serde_json::{Value, json};
-use store::jobs::{FailRight, JobError};
+use store::jobs::FailRight;
 
 #[tokio::test]
 async fn pending_then_in_progress_paused_or_not() -> Result<()> {

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use chrono::{TimeDelta, TimeZone, Utc};
 use protocol::ids::{JobId, LeaseToken, TenantId, WorkerId};
+use protocol::job::JobError;
 use protocol::job::{JobMode, JobStatus};
 use protocol::slice::{SliceKind, Slicing};
 use serde_json::json;
@@ -11,8 +12,7 @@ use std::time::Duration;
 use store::Store;
 use store::connections::{AccountChange, NewConnection, no_credentials};
 use store::jobs::{
-    CancelRequest, CancelTarget, FailRight, Finished, JobError, JobFilter, ResumeOutcome, StartOutcome,
-    StartRequest,
+    CancelRequest, CancelTarget, FailRight, Finished, JobFilter, ResumeOutcome, StartOutcome, StartRequest,
 };
 use store::slices::{
     Claim, ClaimRequest, ClosingPage, ClosingSettled, Lease, PageRecord, Settled, Settlement, Suspicion,

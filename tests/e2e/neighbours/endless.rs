@@ -21,7 +21,7 @@ async fn a_job_that_outgrows_a_limit_fails_and_keeps_what_it_has() -> Result<()>
     let consumer = fixture.consumer_with(settings).await?;
     let job = fixture.publish_start(endless.connection).await?;
     let view = fixture.until_over(job, JobStatus::Failed).await?;
-    let cause = view.error.context("why it failed")?["cause"].to_string();
+    let cause = view.error.context("why it failed")?.cause;
     assert!(cause.contains("more than 30 records (jobs.max_records)") && cause.contains("resume"), "{cause}");
     assert!((31..=50).contains(&view.counters.inserted), "what was imported stays");
     let other = fixture.publish_start(good.connection).await?;

@@ -43,7 +43,7 @@ async fn a_page_that_panics_fails_its_job_and_no_other() -> Result<()> {
     let failing = fixture.publish_start(bad.connection).await?;
     let view = fixture.until_over(failing, JobStatus::Failed).await?;
     let error = view.error.context("why it failed")?;
-    let cause = error["cause"].as_str().context("a cause")?;
+    let cause = error.cause;
     assert!(cause.contains("5 workers died or panicked while they held this page"), "{cause}");
     let asked: u64 =
         fixture.upstream.fetches().iter().filter(|(page, _)| page.starts_with("bad ")).map(|(_, n)| n).sum();

@@ -20,7 +20,7 @@ async fn credentials_stay_where_they_were_sealed_for() -> Result<()> {
         fixture.database.execute(&changed).await?;
         let job = fixture.publish_start(account.connection).await?;
         let view = fixture.until_over(job, JobStatus::Failed).await?;
-        let cause = view.error.context("why it failed")?["cause"].to_string();
+        let cause = view.error.context("why it failed")?.cause;
         assert!(cause.contains("changed, or belongs to another connection, address or `auth`"), "{cause}");
     }
     assert!(theirs.fetches().is_empty() && fixture.upstream.fetches().is_empty());

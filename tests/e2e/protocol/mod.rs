@@ -8,6 +8,7 @@ mod together;
 use anyhow::{Context, Result, bail};
 use chrono::{TimeZone, Utc};
 use protocol::ids::{JobId, LeaseToken, TenantId, WorkerId};
+use protocol::job::JobError;
 use protocol::job::{JobMode, JobStatus};
 use protocol::slice::{Ring, Slicing};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use store::Store;
 use store::connections::{AccountChange, NewConnection, no_credentials};
 use store::jobs::{
-    CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, JobError, StartOutcome, StartRequest,
+    CancelOutcome, CancelRequest, CancelTarget, FailRight, Finished, StartOutcome, StartRequest,
 };
 use store::slices::{
     Attempt, Claim, ClaimRequest, Lease, PageContext, PageRecord, Reach, Reread, Settled, Settlement,

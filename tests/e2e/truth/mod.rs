@@ -150,5 +150,5 @@ pub(crate) fn warned(job: &JobView) -> Vec<(WarningKind, i64)> {
 
 /// Why it failed.
 pub(crate) fn cause(job: &JobView) -> String {
-    job.error.as_ref().and_then(|error| error["cause"].as_str()).unwrap_or_default().to_owned()
+    job.error.as_ref().map(|error| error.cause.clone()).unwrap_or_default()
 }

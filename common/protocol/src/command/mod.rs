@@ -40,6 +40,7 @@ pub const MAX_DOCUMENT_ID_BYTES: usize = 512;
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 pub enum OnConflict {
     /// It is refused.
     #[default]

@@ -2,11 +2,12 @@
 //! then deletes what it proved gone. Then the job is completed, and what it makes known is written down.
 
 use super::super::{StoreError, events};
-use super::{JobError, fail_locked, lock};
+use super::{fail_locked, lock};
 use crate::handles::Jobs;
 use crate::pool::Session;
 use protocol::contract::EventKind;
 use protocol::ids::{JobId, TenantId};
+use protocol::job::JobError;
 use protocol::job::{JobEvent, JobMode};
 use protocol::slice::SliceKind;
 use serde_json::{Value, json};

@@ -30,32 +30,7 @@ use crate::pool::Session;
 use crate::slices::Lease;
 use protocol::contract::EventKind;
 use protocol::ids::{ConnectionId, JobId, TenantId};
-use protocol::job::{JobEvent, JobStatus};
-use serde::{Deserialize, Serialize};
-
-/// Why a job failed; stored and shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobError {
-    /// What happened, in words.
-    pub cause: String,
-    /// The slice in which it happened, if in one.
-    pub slice: Option<i32>,
-    /// The page at which it happened.
-    pub page: Option<i32>,
-    /// The first KiB of the upstream's answer.
-    pub body: Option<String>,
-    /// Whether it cannot be resumed: its walks are over, and what they lack can only be found by another job.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub anew: bool,
-}
-
-impl JobError {
-    /// An error of the job as a whole.
-    #[must_use]
-    pub fn of_job(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), ..Self::default() }
-    }
-}
+use protocol::job::{JobError, JobEvent, JobStatus};
 
 /// What gives the right to fail a job. A worker that was taken for dead must not fail it on its way out.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,9 @@ use super::super::StoreError;
 use crate::handles::Jobs;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, JobId, SchemaId, TenantId};
-use protocol::job::{Counters, JobMode, JobStatus};
+use protocol::job::{Counters, JobError, JobMode, JobStatus};
 use protocol::warning::Warning;
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{Executor, Postgres};
 
@@ -75,7 +74,7 @@ pub struct JobView {
     /// Its slices.
     pub slices: SliceCounts,
     /// Why it failed.
-    pub error: Option<Value>,
+    pub error: Option<JobError>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
     /// When it was planned.
@@ -141,7 +140,7 @@ struct Row {
     mode: JobMode,
     date_from: Option<DateTime<Utc>>,
     date_to: DateTime<Utc>,
-    error: Option<Value>,
+    error: Option<Json<JobError>>,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     cancel_requested_at: Option<DateTime<Utc>>,
@@ -186,7 +185,7 @@ impl From<Row> for JobView {
             resumed_from: row.resumed_from,
             carried: row.carried,
             slices: row.slices.0,
-            error: row.error,
+            error: row.error.map(|error| error.0),
             created_at: row.created_at,
             started_at: row.started_at,
             cancel_requested_at: row.cancel_requested_at,

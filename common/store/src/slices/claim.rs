@@ -1,11 +1,12 @@
 //! Claiming: what a delivery of a page message may do.
 
 use super::super::StoreError;
-use super::{Lease, PoisonPolicy, each};
+use super::{Lease, each};
 use crate::handles::Slices;
 use chrono::{DateTime, Utc};
 use protocol::ids::{ConnectionId, LeaseToken, TenantId, WorkerId};
 use protocol::job::JobMode;
+use protocol::poison::PoisonPolicy;
 use protocol::schema::Fields;
 use protocol::slice::{Ring, SliceKind, Span};
 use protocol::walk::Walk;

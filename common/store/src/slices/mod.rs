@@ -16,7 +16,7 @@ pub use claim::{Claim, ClaimRequest, PageContext, Planned, Suspicion};
 pub use closing::{ClosingPage, ClosingSettled, Refusal};
 pub use release::{Reread, SliceNow};
 pub use settle::{PageRecord, Reach, Settled, SettledTogether, Settlement, Tally, Together, Verdict};
-pub use skip::{PoisonPolicy, Skip, SkipRight, Skipped};
+pub use skip::{Skip, SkipRight, Skipped};
 pub use trouble::{Attempt, Trouble};
 
 use protocol::ids::{ConnectionId, JobId, LeaseToken, WorkerId};

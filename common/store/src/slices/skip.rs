@@ -4,34 +4,10 @@ use super::super::StoreError;
 use super::Lease;
 use crate::handles::Slices;
 use protocol::ids::{ConnectionId, JobId, TenantId, WorkerId};
+use protocol::poison::PoisonPolicy;
 use protocol::slice::{Ring, SliceStatus};
 use protocol::walk::Walk;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::fmt;
-
-/// What a connection wants of a page that can never be settled: it kills its workers, it cannot be read or stored, or
-/// it fails again and again while others do not. Never of what concerns the whole connection, such as a refused key or a
-/// limit of requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "poison_policy", rename_all = "lowercase")]
-pub enum PoisonPolicy {
-    /// Its job fails.
-    #[default]
-    Fail,
-    /// It is written down, and left out.
-    Skip,
-}
-
-impl fmt::Display for PoisonPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fail => "fail",
-            Self::Skip => "skip",
-        })
-    }
-}
 
 /// A page to be skipped.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 -- whose use was noted in the last minute (null: any). Sessions plan each call anew, so a filter that is not there costs
 -- nothing, and neither does an order that is not asked for.
 select j.id as "id: JobId", j.tenant_id as "tenant: TenantId", j.connection_id as "connection: ConnectionId", j.name,
-       j.status as "status: JobStatus", j.paused, j.mode as "mode: JobMode", j.date_from, j.date_to, j.error, j.created_at,
+       j.status as "status: JobStatus", j.paused, j.mode as "mode: JobMode", j.date_from, j.date_to,
+       j.error as "error: Json<JobError>", j.created_at,
        j.started_at, j.cancel_requested_at, j.cancel_reason, j.cancel_requested_by, j.finished_at, j.deletion_left_out,
        greatest(j.created_at, j.started_at, j.cancel_requested_at, s.last_settled_at,
                 case when j.status in ('cancelled', 'failed') then j.finished_at end) as "last_activity_at!",

@@ -8,7 +8,6 @@ use protocol::ids::{JobId, SchemaId};
 use protocol::job::JobStatus;
 use protocol::warning::Warning;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A part of the list of jobs.
@@ -131,10 +130,7 @@ struct JobError {
 impl JobError {
     fn of(job: &JobView) -> Option<Self> {
         let message = match job.status {
-            JobStatus::Failed => {
-                let cause = job.error.as_ref().and_then(|error| error.get("cause")).and_then(Value::as_str);
-                cause.unwrap_or("the job failed").to_owned()
-            }
+            JobStatus::Failed => job.error.as_ref().map_or("the job failed", |error| &error.cause).to_owned(),
             JobStatus::Cancelled => job.cancel_reason.clone().unwrap_or_else(|| "Cancelled".to_owned()),
             JobStatus::Pending | JobStatus::Running | JobStatus::Cancelling | JobStatus::Completed => {
                 return None;

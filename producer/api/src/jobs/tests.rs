@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use engine::SliceCounts;
 use protocol::ids::TenantId;
 use protocol::job::{Counters, JobMode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_770_000_000 + seconds, 0).unwrap()

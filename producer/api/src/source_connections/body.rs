@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use engine::ConnectionView;
 use engine::JobView;
 use protocol::ids::{ConnectionId, JobId};
-use protocol::job::JobStatus;
+use protocol::job::{JobError, JobStatus};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -104,14 +104,11 @@ pub(super) struct JobBody {
 
 impl From<&JobView> for JobBody {
     fn from(job: &JobView) -> Self {
-        let cause = job.error.as_ref().map(|error| error["cause"].as_str().unwrap_or("unknown").to_owned());
-        let (slice, page, body) = (part(job, "slice"), part(job, "page"), part(job, "body"));
         let mut details = Map::new();
-        if job.error.is_some() {
-            details.extend(
-                [("slice", slice), ("page", page), ("body", body)]
-                    .map(|(name, part)| (name.to_owned(), part.unwrap_or_default())),
-            );
+        if let Some(JobError { slice, page, body, .. }) = &job.error {
+            details.insert("slice".to_owned(), json!(slice));
+            details.insert("page".to_owned(), json!(page));
+            details.insert("body".to_owned(), json!(body));
         }
         // These are no errors: the reason why entities_deleted is 0, and what is doubtful.
         if let Some(why) = &job.deletion_left_out {
@@ -132,7 +129,7 @@ impl From<&JobView> for JobBody {
             entities_updated: job.counters.updated,
             entities_deleted: job.counters.deleted,
             entities_failed: job.counters.failed,
-            error: cause,
+            error: job.error.as_ref().map(|error| error.cause.clone()),
             error_details: (!details.is_empty()).then_some(Value::Object(details)),
         }
     }
@@ -144,8 +141,4 @@ impl JobBody {
         let status = word(JobStatus::Cancelling);
         Self { status, completed_at: None, duration_seconds: None, ..job.into() }
     }
-}
-
-fn part(job: &JobView, name: &str) -> Option<Value> {
-    job.error.as_ref().and_then(|error| error.get(name)).cloned()
 }

@@ -9,15 +9,15 @@ use crate::failure::Failure;
 use crate::output::Text;
 use crate::show::{moment, number};
 use chrono::Utc;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use protocol::ids::ConnectionId;
+use protocol::poison::PoisonPolicy;
 use serde_json::json;
 use sources::Endpoint;
 use store::Store;
 use store::connections::{AccountChange, ConnectionView, NewConnection};
 use store::known::KnownView;
 use store::sizes;
-use store::slices::PoisonPolicy;
 use url::Url;
 
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(crate) struct PutConnection {
     /// What becomes of a page that can never be settled (it kills its workers, cannot be read or stored, or fails again
     /// and again while others do not): its job fails, or it is skipped and written down [default: as it is, or fail]
     #[arg(long, value_enum, value_name = "WHAT")]
-    on_poison_page: Option<PoisonPage>,
+    on_poison_page: Option<PoisonPolicy>,
     /// With other credentials, scheme or port: it is the same account at the upstream, so what is known stays
     #[arg(long, conflicts_with = "new_account")]
     same_account: bool,
@@ -54,23 +54,6 @@ pub(crate) struct PutConnection {
     /// Make it the one that the tenant's agency historical sync pulls, in the place of another
     #[arg(long)]
     historical_sync: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PoisonPage {
-    /// Fail the job
-    Fail,
-    /// Skip the page
-    Skip,
-}
-
-impl From<PoisonPage> for store::slices::PoisonPolicy {
-    fn from(policy: PoisonPage) -> Self {
-        match policy {
-            PoisonPage::Fail => Self::Fail,
-            PoisonPage::Skip => Self::Skip,
-        }
-    }
 }
 
 pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<(), Failure> {
@@ -117,11 +100,10 @@ pub(super) async fn run(context: &Context, put: Box<PutConnection>) -> Result<()
         store.connections().designate_for_historical_sync(tenant.id, id).await?;
     }
     if let Some(policy) = put.on_poison_page {
-        store.slices().set_poison_policy(tenant.id, id, policy.into()).await?;
+        store.slices().set_poison_policy(tenant.id, id, policy).await?;
     }
     let on_poison_page = put
         .on_poison_page
-        .map(PoisonPolicy::from)
         .or(existing.as_ref().map(|connection| connection.on_poison_page))
         .unwrap_or_default();
     let historical_sync =

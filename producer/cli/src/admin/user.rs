@@ -30,7 +30,7 @@ async fn create_or_change(context: &Context, put: PutUser) -> Result<(), Failure
         None => None,
     };
     let of = tenant.as_ref().map(|tenant| tenant.id);
-    let user = store.tenants().put_user(subject, of, put.role.map(Into::into)).await?;
+    let user = store.tenants().put_user(subject, of, put.role).await?;
     context.output.either(&user, || {
         let agency = tenant.map_or_else(|| "no agency".to_owned(), |tenant| tenant.name);
         format!("user {}  {subject}  is a {} of {agency}", user.id, user.role.word())

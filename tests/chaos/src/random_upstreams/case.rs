@@ -103,7 +103,7 @@ async fn job(
     let over = ground.watch.until_over(job, LONGEST).await?;
     let (ended, log) = upstream.end();
     let view = ground.stage.store.jobs().get(job, None).await?.context("a job is not there")?;
-    let cause = || view.error.as_ref().map(|error| error["cause"].as_str().unwrap_or_default().to_owned());
+    let cause = || view.error.as_ref().map(|error| error.cause.clone());
     let end = match view.status {
         _ if !over => Ended::Never,
         JobStatus::Completed => Ended::Completed,

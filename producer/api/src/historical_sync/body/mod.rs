@@ -204,7 +204,7 @@ impl From<&JobView> for ActiveJob {
 
 impl From<&JobView> for RecentJob {
     fn from(job: &JobView) -> Self {
-        let cause = job.error.as_ref().and_then(|error| error["cause"].as_str());
+        let cause = job.error.as_ref().map(|error| error.cause.as_str());
         Self {
             calls: job.into(),
             created_at: job.created_at,

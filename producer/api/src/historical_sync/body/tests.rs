@@ -2,6 +2,7 @@ use super::*;
 use axum::response::IntoResponse;
 use engine::SliceCounts;
 use protocol::ids::{ConnectionId, TenantId};
+use protocol::job::JobError;
 use protocol::job::{Counters, JobMode};
 use serde_json::json;
 
@@ -85,7 +86,7 @@ fn a_job_that_is_over_has_the_fields_of_the_contract_and_two_more() {
     let failed = JobView {
         status: JobStatus::Failed,
         finished_at: Some(at(20)),
-        error: Some(json!({ "cause": "the upstream answered 401", "page": 3 })),
+        error: Some(JobError { page: Some(3), ..JobError::of_job("the upstream answered 401") }),
         ..running()
     };
     let expected = json!({
