@@ -229,9 +229,10 @@ fn rounded(percent: f64) -> u8 {
     percent.round().clamp(0.0, 100.0) as u8
 }
 
-/// Why a job failed; stored and shown.
+/// Why a job failed; stored and shown. Parts that a row lacks are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct JobError {
     /// What happened, in words.
     pub cause: String,
@@ -242,7 +243,7 @@ pub struct JobError {
     /// The first KiB of the upstream's answer.
     pub body: Option<String>,
     /// Whether it cannot be resumed: its walks are over, and what they lack can only be found by another job.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anew: bool,
 }
 

@@ -65,6 +65,13 @@ pub enum FetchError {
         /// The beginning of the answer.
         body: Option<String>,
     },
+    /// The process had no room for the page, since other pages took it. It is no attempt: neither the page nor its upstream
+    /// is at fault.
+    #[error("{cause}")]
+    NoRoom {
+        /// What took the room, in words.
+        cause: String,
+    },
     /// The upstream wants less traffic: 429, 503 with `Retry-After`, 403 with a sign that it is about a limit. Concerns the
     /// whole connection.
     #[error("the upstream asked to be left alone for a while")]
@@ -116,6 +123,7 @@ impl FetchError {
             | Self::Permanent { body, .. }
             | Self::Expired { body, .. }
             | Self::Unreadable { body, .. } => body.as_deref(),
+            Self::NoRoom { .. } => None,
         }
     }
 

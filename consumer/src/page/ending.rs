@@ -20,6 +20,9 @@ use store::slices::{Attempt, Lease, PageContext, RAMP_STEP, SkipRight};
 /// A pause that the upstream asked for without saying how long; each that follows is twice as long, up to an hour.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a page waits for which the process had no room.
+const GIVEN_WAY_FOR: Duration = Duration::from_secs(1);
+
 /// A 403 may be about a limit, or about the credentials after all: so many rests are given, each as long as asked for.
 const MOST_FORBIDDEN_RESTS: i32 = 3;
 
@@ -91,6 +94,21 @@ impl PageHandler {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), attempt, delay_ms, cause, "a page waits");
         if !self.store.slices().back_off(lease, delay, Attempt::Failed { faults }, &cause).await? {
+            return self.abandon(lease).await;
+        }
+        self.refill(context.tenant).await;
+        Ok(Step::Over(Outcome::BackedOff))
+    }
+
+    /// The process had no room for the page. It waits, and no attempt is counted.
+    pub(super) async fn give_way(
+        &self,
+        lease: &Lease,
+        context: &PageContext,
+        cause: &str,
+    ) -> Result<Step, StoreError> {
+        tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), cause, "a page gives way");
+        if !self.store.slices().back_off(lease, GIVEN_WAY_FOR, Attempt::None, cause).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;

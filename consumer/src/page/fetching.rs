@@ -138,6 +138,7 @@ impl PageHandler {
                 let (cause, body) = (redacted(cause), body.map(redacted));
                 self.back_off(lease, stint, Failure { fault: Fault::Upstream, cause, body }).await
             }
+            FetchError::NoRoom { cause } => self.give_way(lease, context, &cause).await,
             FetchError::RateLimited { retry_after, forbidden, .. } => {
                 self.rate_limited(lease, context, Rest { retry_after, forbidden }).await
             }

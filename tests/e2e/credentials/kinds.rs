@@ -104,7 +104,7 @@ async fn credentials_of_every_kind_appear_nowhere() -> Result<()> {
         let expected = if *gets_over { JobStatus::Completed } else { JobStatus::Failed };
         let view = fixture.until_over(*job, expected).await.with_context(|| name.clone())?;
         if let Some(error) = view.error {
-            let error = error.cause;
+            let error = format!("{error:?}");
             let says = ["[redacted]", "holds the connection's credentials", "content type not given"];
             ensure!(says.iter().any(|words| error.contains(words)), "{name}: {error}");
         }

@@ -50,6 +50,7 @@ pub(super) fn on_error(error: &FetchError, status: Option<u16>) -> String {
         (FetchError::RateLimited { retry_after: None, .. }, _) => {
             "try again in a minute; a job would wait by itself".to_owned()
         }
+        (FetchError::NoRoom { .. }, _) => "try again; a job would do so by itself".to_owned(),
         (FetchError::Transient { .. }, None) => {
             "is the base URL right, and can this machine reach it? A job would try again by itself".to_owned()
         }

@@ -210,7 +210,10 @@ impl<'a> Inquiry<'a> {
                 }
             }
             Some(
-                FetchError::Permanent { .. } | FetchError::Expired { .. } | FetchError::Unreadable { .. },
+                FetchError::NoRoom { .. }
+                | FetchError::Permanent { .. }
+                | FetchError::Expired { .. }
+                | FetchError::Unreadable { .. },
             )
             | None => {}
         }

@@ -109,7 +109,9 @@ impl Mask {
 
     pub(super) fn error(&self, error: &FetchError) -> ErrorSeen {
         let (kind, cause) = match error {
-            FetchError::Transient { cause, .. } => (ErrorKind::Transient, cause.clone()),
+            FetchError::Transient { cause, .. } | FetchError::NoRoom { cause } => {
+                (ErrorKind::Transient, cause.clone())
+            }
             FetchError::RateLimited { .. } => (ErrorKind::RateLimited, error.to_string()),
             FetchError::Permanent { cause, .. }
             | FetchError::Expired { cause, .. }

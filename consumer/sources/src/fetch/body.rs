@@ -6,6 +6,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +14,14 @@ use reqwest::Response;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::shares::{Owner, Share, Shares, TURN};
+use super::shares::{Owner, Share, Shares, TURN, Why};
 use super::{FetchConfig, explain};
 use crate::{FetchError, Reservation};
 
 /// A body may stop for so long while its page has a share of the budget that others wait for.
 const STALL: Duration = Duration::from_secs(2);
+/// Why a page has found no room.
+const USED_UP: &str = "the byte budget of the process was used up by other pages";
 /// How often a page looks whether another tenant needs its share.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,19 @@ pub struct Allowance {
     /// All that has come, what is not held any more included.
     came: AtomicUsize,
     large: OnceCell<Share>,
+    /// How long it has waited for its share.
+    waited: Mutex<Waited>,
+}
+
+/// How long a page has waited for its share.
+#[derive(Clone, Copy, Debug)]
+enum Waited {
+    /// Not at all.
+    Not,
+    /// Since then, and it still waits.
+    Since(Instant),
+    /// So long.
+    For(Duration),
 }
 
 impl Allowance {
@@ -47,6 +63,7 @@ impl Allowance {
             used: AtomicUsize::new(0),
             came: AtomicUsize::new(0),
             large: OnceCell::new(),
+            waited: Mutex::new(Waited::Not),
         }
     }
 
@@ -72,18 +89,43 @@ impl Allowance {
     pub(super) async fn is_needed(&self) -> FetchError {
         loop {
             sleep(LOOK_EVERY).await;
-            if self.large.get().is_some_and(|share| share.is_needed(self.came.load(Ordering::Relaxed))) {
-                return FetchError::transient(format!(
-                    "the page was not read after {TURN:?}, while another tenant's page waits for the process's byte budget"
-                ));
+            let came = self.came.load(Ordering::Relaxed);
+            match self.large.get().and_then(|share| share.is_needed(came)) {
+                None => {}
+                // The same page would stand in the way again.
+                Some(Why::Slow) => {
+                    return FetchError::transient(format!(
+                        "the page came slowly and was not read after {TURN:?}, while another tenant's page waits for the \
+                         process's byte budget"
+                    ));
+                }
+                Some(Why::OneOfSeveral) => {
+                    return no_room(format!(
+                        "another tenant's page had none of the process's byte budget, of which this tenant's pages had several \
+                         shares for {TURN:?}"
+                    ));
+                }
             }
         }
     }
 
+    /// The error of a page whose time was up, if it had waited for room for most of it.
+    pub(super) fn without_room(&self, budget: Duration) -> Option<FetchError> {
+        let waited = match *self.waited.lock().unwrap_or_else(PoisonError::into_inner) {
+            Waited::Not => Duration::ZERO,
+            Waited::Since(since) => since.elapsed(),
+            Waited::For(waited) => waited,
+        };
+        (waited * 2 > budget).then(|| no_room(USED_UP))
+    }
+
     async fn reserve(&self) -> Result<Share, FetchError> {
-        timeout_at(self.deadline, self.large_pages.take(self.owner)).await.map_err(|_elapsed| {
-            FetchError::transient("the byte budget of the process was used up by other pages")
-        })
+        let since = Instant::now();
+        let note = |waited| *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = waited;
+        note(Waited::Since(since));
+        let share = timeout_at(self.deadline, self.large_pages.take(self.owner)).await;
+        note(Waited::For(since.elapsed()));
+        share.map_err(|_elapsed| no_room(USED_UP))
     }
 
     /// So many bytes are not held any more.
@@ -136,6 +178,10 @@ async fn next(response: &mut Response, allowance: &Allowance) -> Result<Option<B
             Err(_elapsed) => {}
         }
     }
+}
+
+fn no_room(cause: impl Into<String>) -> FetchError {
+    FetchError::NoRoom { cause: cause.into() }
 }
 
 fn too_large(max: usize) -> FetchError {

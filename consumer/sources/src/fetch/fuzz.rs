@@ -109,6 +109,7 @@ fn headers_of_refusals() {
                 prop_assert!(retry_after.is_none_or(|after| within.contains(&after)), "{:?}", retry_after);
             }
             other @ (FetchError::Transient { .. }
+            | FetchError::NoRoom { .. }
             | FetchError::Permanent { .. }
             | FetchError::Expired { .. }
             | FetchError::Unreadable { .. }) => return Err(TestCaseError::fail(format!("{other:?}"))),

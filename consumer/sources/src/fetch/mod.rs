@@ -256,7 +256,7 @@ async fn read(
     let reading = async { encoding::decode(body::read(response, allowance).await?, layers, allowance).await };
     match tokio::time::timeout_at(deadline, reading).await {
         Ok(bytes) => Ok(Body { status, bytes: bytes?, is_framed, url, content_type, headers }),
-        Err(_elapsed) => Err(too_late(budget)),
+        Err(_elapsed) => Err(allowance.without_room(budget).unwrap_or_else(|| too_late(budget))),
     }
 }
 

@@ -14,6 +14,15 @@ pub(super) const TURN: Duration = Duration::from_secs(10);
 /// Bytes per second. A page that comes more slowly keeps a share for longer than a turn only while no other tenant needs it.
 const SLOWEST: usize = 64 << 10;
 
+/// Why a page has to leave its share to another tenant's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It comes too slowly.
+    Slow,
+    /// Its tenant has others.
+    OneOfSeveral,
+}
+
 /// Whose page it is; none if that makes no difference.
 pub(super) type Owner = Option<TenantId>;
 
@@ -128,19 +137,22 @@ impl Waiting {
 impl Share {
     /// Whether the page, of which so many bytes have come, has to leave its share to a tenant who has none. If so, it is
     /// told only once.
-    pub(super) fn is_needed(&self, bytes: usize) -> bool {
+    pub(super) fn is_needed(&self, bytes: usize) -> Option<Why> {
         let mut state = self.shares.state();
         let needed = state.in_need() > 0;
-        let Some(index) = state.held.iter().position(|held| held.number == self.number) else { return false };
-        let Some(held) = state.held.get(index).filter(|held| needed && !held.told) else { return false };
+        let index = state.held.iter().position(|held| held.number == self.number)?;
+        let held = state.held.get(index).filter(|held| needed && !held.told)?;
         let (owner, had) = (held.owner, held.since.elapsed());
         let staying = state.held.iter().filter(|held| held.owner == owner && !held.told).count();
         let slow = bytes < SLOWEST.saturating_mul(usize::try_from(had.as_secs()).unwrap_or(usize::MAX));
-        let told = had >= TURN && (staying > 1 || slow);
-        if let Some(held) = state.held.get_mut(index) {
-            held.told = told;
-        }
-        told
+        let why = match (slow, staying > 1) {
+            _ if had < TURN => None,
+            (true, _) => Some(Why::Slow),
+            (false, true) => Some(Why::OneOfSeveral),
+            (false, false) => None,
+        };
+        state.held.get_mut(index)?.told = why.is_some();
+        why
     }
 }
 
@@ -221,15 +233,15 @@ mod tests {
         let needed = |bytes| held.iter().map(|share| share.is_needed(bytes)).collect::<Vec<_>>();
         let own = ask(&shares, tenant(1));
         tokio::time::advance(TURN * 2).await;
-        assert_eq!(needed(SLOW), [false; 3], "the tenant's own pages wait for their turn");
+        assert_eq!(needed(SLOW), [None; 3], "the tenant's own pages wait for their turn");
         let other = ask(&shares, tenant(2));
-        assert_eq!(needed(FAST), [true, false, false], "one who waits needs one");
-        assert_eq!(needed(SLOW), [false; 3], "which is on its way");
+        assert_eq!(needed(FAST), [Some(Why::OneOfSeveral), None, None], "one who waits needs one");
+        assert_eq!(needed(SLOW), [None; 3], "which is on its way");
         let third = ask(&shares, tenant(3));
-        assert_eq!(needed(FAST), [false, true, false]);
+        assert_eq!(needed(FAST), [None, Some(Why::OneOfSeveral), None]);
         let fourth = ask(&shares, tenant(4));
-        assert_eq!(needed(FAST), [false; 3], "the last one stays");
-        assert_eq!(needed(SLOW), [false, false, true], "unless it is slow");
+        assert_eq!(needed(FAST), [None; 3], "the last one stays");
+        assert_eq!(needed(SLOW), [None, None, Some(Why::Slow)], "unless it is slow");
         drop((own, other, third, fourth));
     }
 
@@ -239,9 +251,9 @@ mod tests {
         let share = has(&shares, tenant(1));
         let _other = ask(&shares, tenant(2));
         tokio::time::advance(TURN - Duration::from_millis(1)).await;
-        assert!(!share.is_needed(SLOW));
+        assert_eq!(share.is_needed(SLOW), None);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(!share.is_needed(SLOWEST * 10));
-        assert!(share.is_needed(SLOWEST * 10 - 1));
+        assert_eq!(share.is_needed(SLOWEST * 10), None);
+        assert_eq!(share.is_needed(SLOWEST * 10 - 1), Some(Why::Slow));
     }
 }

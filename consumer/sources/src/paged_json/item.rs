@@ -143,6 +143,7 @@ impl Items {
                     Ok(ItemAnswer::of(failed(id, cause)))
                 }
                 FetchError::Transient { .. }
+                | FetchError::NoRoom { .. }
                 | FetchError::RateLimited { .. }
                 | FetchError::Permanent { .. }
                 | FetchError::Expired { .. }

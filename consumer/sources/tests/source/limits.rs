@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use futures::future::join_all;
 
+use sources::FetchError;
+
 use crate::upstream::{
     Upstream, answer, endless, fetch, fetcher, limited, list, permanent, record, small_limits, stuck,
     transient,
@@ -115,7 +117,7 @@ async fn large_pages_share_the_byte_budget() {
     let held = large.fetch_with(&http, None).await.unwrap();
     assert!(held.reservation.is_large());
     let second = fetch(&*list(&large.url), &http, None, Duration::from_millis(150)).await;
-    assert!(transient(second).contains("byte budget"));
+    assert!(matches!(second, Err(FetchError::NoRoom { .. })), "{second:?}");
     assert!(!small.fetch_with(&http, None).await.unwrap().reservation.is_large());
 
     drop(held);
