@@ -5,6 +5,7 @@
 
 use super::PageHandler;
 use super::fetching::{Asked, Fetched};
+use super::step::Step;
 use super::stint::Stint;
 use protocol::slice::SliceKind;
 use sources::{Content, FetchError, FetchedPage, Fetcher, ItemsRequest, Source};
@@ -23,21 +24,23 @@ struct Ids {
 
 impl PageHandler {
     pub(super) async fn asking_page(&self, lease: Lease, stint: &mut Stint) -> Result<Asked, StoreError> {
+        let ended = |end| Asked::Ended(Step::End(end));
         let ids = match self.to_ask(&lease, stint).await? {
             Ok(ids) => ids,
             Err(cause) => {
-                return self.fail_page(&lease, &stint.context, cause, None).await.map(Asked::Ended);
+                return self.fail_page(&lease, &stint.context, cause, None).await.map(ended);
             }
         };
         let as_of = self.as_of(stint).await?;
+        let Stint { context, held, source, http, .. } = &mut *stint;
         let fetched = tokio::select! {
             biased;
-            abort = stint.held.aborted() => Err(abort),
-            fetched = fetch(&ids, &stint.context, &*stint.source, self.pages.budget, &self.fetcher) => Ok(fetched),
+            abort = held.aborted() => Err(abort),
+            fetched = fetch(&ids, context, &**source, http, self.pages.budget) => Ok(fetched),
         };
         let (page, trusted) = match fetched {
             Ok(Ok(fetched)) => fetched,
-            Ok(Err(error)) => return self.fetch_failed(&lease, stint, error).await.map(Asked::Ended),
+            Ok(Err(error)) => return self.fetch_failed(&lease, stint, error).await.map(ended),
             Err(abort) => return self.aborted(lease, stint, abort).await.map(Asked::Ended),
         };
         let gone: Vec<&str> = page
@@ -97,8 +100,8 @@ async fn fetch(
     asked: &Ids,
     context: &PageContext,
     source: &dyn Source,
-    budget: Duration,
     http: &Fetcher,
+    budget: Duration,
 ) -> Result<(FetchedPage, bool), FetchError> {
     if asked.ids.is_empty() {
         return Ok((FetchedPage::default(), false));

@@ -1,7 +1,7 @@
 //! A walk whose pages are all different, and bring nothing new, ends too.
 
 use super::PageHandler;
-use super::step::Step;
+use super::step::End;
 use super::stint::Stint;
 use protocol::slice::SliceKind;
 use store::StoreError;
@@ -13,7 +13,7 @@ const FROM_PAGES: u32 = 128;
 impl PageHandler {
     /// Fails the job of a walk of which the later half of its pages had only records that it had met before. How the stint
     /// ends, if so.
-    pub(super) async fn circling(&self, lease: &Lease, stint: &Stint) -> Result<Option<Step>, StoreError> {
+    pub(super) async fn circling(&self, lease: &Lease, stint: &Stint) -> Result<Option<End>, StoreError> {
         let first_page = stint.context.walk.first_page;
         let pages = u32::try_from(lease.page().saturating_sub(first_page)).unwrap_or_default();
         if stint.context.kind != SliceKind::Walk || pages < FROM_PAGES || !pages.is_power_of_two() {

@@ -1,6 +1,6 @@
 //! Claiming the page that a doorbell asks for.
 
-use super::step::Step;
+use super::step::End;
 use super::{BETWEEN_TRIES, PageHandler};
 use crate::disposition::Outcome;
 use crate::in_flight::SuspectPlace;
@@ -38,29 +38,29 @@ impl PageHandler {
             };
             let asked = Instant::now();
             let (claim, place) = self.claim(ring, redelivered, token).await?;
-            let step = match claim {
+            let end = match claim {
                 Claim::Claimed(claimed) => {
                     let (lease, context) = *claimed;
                     Box::pin(self.work(lease, context, place, asked, ending)).await?
                 }
                 Claim::SliceDone => {
                     self.finish(ring.job, None).await;
-                    Step::Over(Outcome::Stale)
+                    End::Over(Outcome::Stale)
                 }
                 Claim::LeaseEnded => {
                     self.end_cancel(ring.job).await;
-                    Step::Over(Outcome::GivenUp)
+                    End::Over(Outcome::GivenUp)
                 }
-                Claim::Stale => Step::Over(Outcome::Stale),
-                Claim::Paused => Step::Over(Outcome::Paused),
-                Claim::Suspect | Claim::SuspectElsewhere => Step::Over(Outcome::BackedOff),
+                Claim::Stale => End::Over(Outcome::Stale),
+                Claim::Paused => End::Over(Outcome::Paused),
+                Claim::Suspect | Claim::SuspectElsewhere => End::Over(Outcome::BackedOff),
                 Claim::Poisoned { deaths, page, context } => {
                     self.poisoned(Ring { page, ..ring }, deaths, &context).await?
                 }
             };
-            match step {
-                Step::Over(outcome) => return Ok(outcome),
-                Step::ClaimAgain | Step::Next(_) => redelivered = true,
+            match end {
+                End::Over(outcome) => return Ok(outcome),
+                End::ClaimAgain => redelivered = true,
             }
         }
     }

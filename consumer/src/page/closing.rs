@@ -2,7 +2,7 @@
 
 use super::PageHandler;
 use super::settling::{Page, State, Tried};
-use super::step::Step;
+use super::step::{End, Step};
 use super::stint::Stint;
 use metrics::histogram;
 use protocol::job::JobError;
@@ -22,7 +22,7 @@ impl PageHandler {
         let planning = match sources::planning(stint.context.source(), stint.context.settings()) {
             Ok(planning) => planning,
             Err(error) => {
-                return self.fail_page(&lease, &stint.context, error.to_string(), None).await;
+                return self.fail_page(&lease, &stint.context, error.to_string(), None).await.map(Step::End);
             }
         };
         let page = ClosingPage {
@@ -76,7 +76,7 @@ impl Page for ClosingPage {
         lease: &Lease,
         stint: &Stint,
         error: StoreError,
-    ) -> Result<Option<Step>, StoreError> {
+    ) -> Result<Option<End>, StoreError> {
         handler.fail_page(lease, &stint.context, Self::cannot(&error), None).await.map(Some)
     }
 

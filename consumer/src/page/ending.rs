@@ -2,7 +2,7 @@
 
 use super::PageHandler;
 use super::poison::Poison;
-use super::step::Step;
+use super::step::End;
 use super::stint::Stint;
 use crate::disposition::Outcome;
 use crate::warnings;
@@ -68,7 +68,7 @@ impl PageHandler {
         lease: &Lease,
         stint: &Stint,
         failure: Failure,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         let Some(trouble) = self.store.slices().trouble(lease).await? else {
             return self.abandon(lease).await;
         };
@@ -97,7 +97,7 @@ impl PageHandler {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;
-        Ok(Step::Over(Outcome::BackedOff))
+        Ok(End::Over(Outcome::BackedOff))
     }
 
     /// The process had no room for the page. It waits, and no attempt is counted.
@@ -106,13 +106,13 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         cause: &str,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), cause, "a page gives way");
         if !self.store.slices().back_off(lease, GIVEN_WAY_FOR, Attempt::None, cause).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;
-        Ok(Step::Over(Outcome::BackedOff))
+        Ok(End::Over(Outcome::BackedOff))
     }
 
     /// The upstream wants to be left alone: the whole connection rests, in the whole fleet.
@@ -121,7 +121,7 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         asked: Rest,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         let Rest { retry_after, forbidden } = asked;
         if forbidden && context.forbidden_rests >= MOST_FORBIDDEN_RESTS {
             let cause = format!(
@@ -141,7 +141,7 @@ impl PageHandler {
         let asked_ms = retry_after.map(|asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX));
         tracing::info!(connection = %context.connection, asked_ms, "the upstream asked for a pause");
         self.refill(context.tenant).await;
-        Ok(Step::Over(Outcome::RateLimited))
+        Ok(End::Over(Outcome::RateLimited))
     }
 
     /// The page failed for good, and its job with it.
@@ -151,7 +151,7 @@ impl PageHandler {
         context: &PageContext,
         cause: String,
         body: Option<String>,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         let error =
             JobError { cause, slice: Some(lease.slice()), page: Some(lease.page()), body, anew: false };
         self.fail_with(lease, context, &error).await
@@ -163,12 +163,12 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         error: &JobError,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         if !self.fail_job(lease.job(), error, FailRight::Lease(lease)).await? {
             return self.abandon(lease).await;
         }
         self.refill(context.tenant).await;
-        Ok(Step::Over(Outcome::JobFailed))
+        Ok(End::Over(Outcome::JobFailed))
     }
 
     pub(super) async fn fail_job(
@@ -187,13 +187,13 @@ impl PageHandler {
     }
 
     /// The fence did not hold: the slice was closed under us, or is somebody else's by now.
-    pub(super) async fn abandon(&self, lease: &Lease) -> Result<Step, StoreError> {
+    pub(super) async fn abandon(&self, lease: &Lease) -> Result<End, StoreError> {
         if !self.releaser.release(lease).await? {
             // If we were taken for dead, we were not.
             self.store.slices().give_back_charge(lease).await?;
             counter!("pages_fenced_total").increment(1);
         }
-        Ok(Step::Over(Outcome::GivenUp))
+        Ok(End::Over(Outcome::GivenUp))
     }
 
     /// After a slice's last page: the job may be done, and the tenant's next slice may have its turn. Both are repeated

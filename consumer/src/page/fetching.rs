@@ -4,14 +4,15 @@ use super::PageHandler;
 use super::documents;
 use super::ending::{Failure, Fault, Rest};
 use super::poison::Poison;
-use super::step::Step;
+use super::step::{End, Step};
 use super::stint::Stint;
 use crate::disposition::Outcome;
 use crate::in_flight::Abort;
 use chrono::{DateTime, Utc};
 use metrics::histogram;
 use protocol::walk::Walk;
-use sources::{FetchError, FetchedPage, PageRequest, Source};
+use sources::{FetchError, FetchedPage, Fetcher, PageRequest, Source};
+use std::time::Duration;
 use store::StoreError;
 use store::slices::{Lease, PageContext, SkipRight};
 use tokio::time::Instant;
@@ -36,14 +37,15 @@ impl PageHandler {
     /// Fetches the next page of a walk, or of a job over documents.
     pub(super) async fn fetch_page(&self, lease: Lease, stint: &mut Stint) -> Result<Asked, StoreError> {
         if let Some(ended) = self.circling(&lease, stint).await? {
-            return Ok(Asked::Ended(ended));
+            return Ok(Asked::Ended(Step::End(ended)));
         }
         let as_of = self.as_of(stint).await?;
         let begun = Instant::now();
+        let Stint { context, held, source, http, .. } = &mut *stint;
         let fetched = tokio::select! {
             biased;
-            abort = stint.held.aborted() => Err(abort),
-            fetched = self.fetch(&stint.context, lease.page(), &*stint.source) => {
+            abort = held.aborted() => Err(abort),
+            fetched = fetch(context, &**source, http, lease.page(), self.pages.budget) => {
                 histogram!("page_fetch_seconds").record(begun.elapsed().as_secs_f64());
                 Ok(fetched)
             }
@@ -53,30 +55,9 @@ impl PageHandler {
             Ok(Err(FetchError::Expired { cause, body })) => {
                 self.start_over(lease, stint, cause, body).await?
             }
-            Ok(Err(error)) => self.fetch_failed(&lease, stint, error).await?,
+            Ok(Err(error)) => Step::End(self.fetch_failed(&lease, stint, error).await?),
             Err(abort) => self.aborted(lease, stint, abort).await?,
         }))
-    }
-
-    async fn fetch(
-        &self,
-        context: &PageContext,
-        page: i32,
-        source: &dyn Source,
-    ) -> Result<FetchedPage, FetchError> {
-        let (budget, http) = (self.pages.budget, self.fetcher.of_tenant(context.tenant));
-        if let Some(ids) = &context.documents {
-            return documents::fetch(context, ids, source, budget, &http).await;
-        }
-        let request = PageRequest {
-            span: &context.span,
-            cursor: context.cursor.as_deref(),
-            walk: &context.walk,
-            page,
-            open_end: context.open_end,
-            budget,
-        };
-        source.fetch(request, &http).await
     }
 
     /// What an abort means for the page in hand.
@@ -90,10 +71,10 @@ impl PageHandler {
             Abort::HandBack => {
                 self.store.slices().release(&lease).await?;
                 tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "handed a page back");
-                Ok(Step::Over(Outcome::HandedBack))
+                Ok(Step::End(End::Over(Outcome::HandedBack)))
             }
             Abort::JobEnded | Abort::LeaseLost => {
-                Ok(self.reread(&mut lease, stint).await?.unwrap_or(Step::Next(lease)))
+                Ok(self.reread(&mut lease, stint).await?.map_or(Step::Next(lease), Step::End))
             }
         }
     }
@@ -120,7 +101,7 @@ impl PageHandler {
              smaller slices or larger pages, and resume the job or start anew"
         );
         let body = body.map(|body| stint.redactor.redact(&body).into_owned());
-        self.fail_page(&lease, &stint.context, cause, body).await
+        self.fail_page(&lease, &stint.context, cause, body).await.map(Step::End)
     }
 
     /// What a failed fetch means for the page.
@@ -129,7 +110,7 @@ impl PageHandler {
         lease: &Lease,
         stint: &Stint,
         error: FetchError,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         let context = &stint.context;
         // Logged, stored and published from here on: the one gate for what an upstream says about a failure.
         let redacted = |text: String| stint.redactor.redact(&text).into_owned();
@@ -156,4 +137,25 @@ impl PageHandler {
             }
         }
     }
+}
+
+async fn fetch(
+    context: &PageContext,
+    source: &dyn Source,
+    http: &Fetcher,
+    page: i32,
+    budget: Duration,
+) -> Result<FetchedPage, FetchError> {
+    if let Some(ids) = &context.documents {
+        return documents::fetch(context, ids, source, budget, http).await;
+    }
+    let request = PageRequest {
+        span: &context.span,
+        cursor: context.cursor.as_deref(),
+        walk: &context.walk,
+        page,
+        open_end: context.open_end,
+        budget,
+    };
+    source.fetch(request, http).await
 }

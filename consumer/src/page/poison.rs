@@ -2,7 +2,7 @@
 
 use super::PageHandler;
 use super::cursors::next_anchor;
-use super::step::Step;
+use super::step::End;
 use crate::disposition::Outcome;
 use crate::open_sources::Opened;
 use metrics::counter;
@@ -32,7 +32,7 @@ impl PageHandler {
         lease: &Lease,
         context: &PageContext,
         poison: Poison<'_>,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         let place = Ring { job: lease.job(), slice: lease.slice(), page: lease.page(), ring: 0 };
         if let Some(next) = self.skipped(place, context, &poison).await? {
             return Ok(next);
@@ -46,7 +46,7 @@ impl PageHandler {
         ring: Ring,
         deaths: i32,
         context: &PageContext,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         let at_least = i32::try_from(self.pages.deaths).unwrap_or(i32::MAX);
         let cause =
             format!("{deaths} workers died or panicked while they held this page; it is not tried again");
@@ -62,7 +62,7 @@ impl PageHandler {
         let error = JobError { slice: Some(ring.slice), page: Some(ring.page), ..JobError::of_job(cause) };
         let right = FailRight::Deaths { slice: ring.slice, at_least };
         self.fail_job(ring.job, &error, right).await?;
-        Ok(Step::Over(Outcome::JobFailed))
+        Ok(End::Over(Outcome::JobFailed))
     }
 
     /// Skips a page. `None` if it is not to be, or not any more.
@@ -71,7 +71,7 @@ impl PageHandler {
         place: Ring,
         context: &PageContext,
         poison: &Poison<'_>,
-    ) -> Result<Option<Step>, StoreError> {
+    ) -> Result<Option<End>, StoreError> {
         // Asked again by the statement: an operator may have chosen otherwise meanwhile.
         if context.on_poison_page != PoisonPolicy::Skip {
             return Ok(None);
@@ -93,10 +93,10 @@ impl PageHandler {
         tracing::warn!(job = %place.job, slice = place.slice, page = place.page, cause = poison.cause, "a page is skipped");
         Ok(match skipped {
             Skipped::Ring(ring) => Some(self.ring(ring).await),
-            Skipped::Queued => Some(Step::Over(Outcome::Paused)),
+            Skipped::Queued => Some(End::Over(Outcome::Paused)),
             Skipped::SliceDone => {
                 self.finish(place.job, Some(context.tenant)).await;
-                Some(Step::Over(Outcome::SliceDone))
+                Some(End::Over(Outcome::SliceDone))
             }
             Skipped::Refused => None,
         })

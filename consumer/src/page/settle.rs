@@ -6,7 +6,7 @@ use super::cursors::{checked_next, next_anchor};
 use super::fetching::Fetched;
 use super::poison::Poison;
 use super::settling::{Page, State, Tried};
-use super::step::Step;
+use super::step::{End, Step};
 use super::stint::Stint;
 use metrics::{counter, histogram};
 use protocol::schema::Fields;
@@ -27,7 +27,7 @@ impl PageHandler {
         let Fetched { lease, page, as_of } = fetched;
         let next = match checked_next(&lease, stint, &page) {
             Ok(next) => next,
-            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await,
+            Err(cause) => return self.fail_page(&lease, &stint.context, cause, None).await.map(Step::End),
         };
         let mut settlement = Settlement {
             anchor: next_anchor(lease.page(), &stint.context, next.as_ref()),
@@ -114,7 +114,7 @@ impl Page for Settlement {
         lease: &Lease,
         stint: &Stint,
         error: StoreError,
-    ) -> Result<Option<Step>, StoreError> {
+    ) -> Result<Option<End>, StoreError> {
         if handler.isolate_bad_records(&mut self.records, &stint.redactor).await? {
             self.filled = filled(stint.context.schema.as_ref(), &self.records).await;
             return Ok(None);

@@ -3,7 +3,7 @@
 use super::clock::Reading;
 use super::ending::Failure;
 use super::settle::count;
-use super::step::Step;
+use super::step::{End, Step};
 use super::stint::Stint;
 use super::{BETWEEN_TRIES, PageHandler};
 use crate::disposition::Outcome;
@@ -35,7 +35,7 @@ pub(super) trait Page {
         lease: &Lease,
         stint: &Stint,
         error: StoreError,
-    ) -> Result<Option<Step>, StoreError>;
+    ) -> Result<Option<End>, StoreError>;
 
     /// What cannot be done, in words, when an error was not foreseen.
     fn cannot(error: &StoreError) -> String;
@@ -45,8 +45,8 @@ pub(super) trait Page {
 pub(super) enum Tried {
     /// It is settled, or fenced.
     Settled(Settled),
-    /// It is not to be settled: what the page leads to.
-    Ended(Step),
+    /// It is not to be settled: how the stint ends.
+    Ended(End),
     /// It failed, and the lease is still ours as far as is known.
     Failed(Lease, StoreError),
 }
@@ -99,17 +99,17 @@ impl PageHandler {
             match page.settle(self, lease, stint).await? {
                 Tried::Settled(Settled::Fenced(fenced)) => lease = fenced,
                 Tried::Settled(settled) => return self.settled(settled, stint, page.state(), asked).await,
-                Tried::Ended(step) => return Ok(step),
+                Tried::Ended(end) => return Ok(Step::End(end)),
                 Tried::Failed(kept, error @ StoreError::Refused(_)) => {
-                    if let Some(ended) = page.refused(self, &kept, stint, error).await? {
-                        return Ok(ended);
+                    if let Some(end) = page.refused(self, &kept, stint, error).await? {
+                        return Ok(Step::End(end));
                     }
                     lease = kept;
                     continue;
                 }
                 Tried::Failed(kept, error @ StoreError::Unforeseen(_)) => {
                     let cause = stint.redactor.redact(&P::cannot(&error)).into_owned();
-                    return self.back_off(&kept, stint, Failure::of_page(cause)).await;
+                    return self.back_off(&kept, stint, Failure::of_page(cause)).await.map(Step::End);
                 }
                 Tried::Failed(_, error) if !patience.lasts(&error) => return Err(error),
                 Tried::Failed(kept, error) => {
@@ -137,7 +137,7 @@ impl PageHandler {
     ) -> Result<Doubt, StoreError> {
         let page = lease.page();
         match self.reread(&mut lease, stint).await {
-            Ok(Some(step)) => return Ok(Doubt::Over(step)),
+            Ok(Some(end)) => return Ok(Doubt::Over(Step::End(end))),
             Err(error) if !patience.lasts(&error) => return Err(error),
             // The next settle finds out.
             Err(_passing) => tokio::time::sleep(BETWEEN_TRIES).await,
@@ -172,16 +172,16 @@ impl PageHandler {
             }
             Settled::Ring(ring, tally) => {
                 count(&tally);
-                self.ring(ring).await
+                Step::End(self.ring(ring).await)
             }
             Settled::Queued(tally) => {
                 count(&tally);
-                Step::Over(Outcome::Paused)
+                Step::End(End::Over(Outcome::Paused))
             }
             Settled::SliceDone(tally, job) => {
                 count(&tally);
                 self.finish(job, Some(stint.context.tenant)).await;
-                Step::Over(Outcome::SliceDone)
+                Step::End(End::Over(Outcome::SliceDone))
             }
             Settled::Fenced(lease) => Step::Next(lease),
         })
@@ -192,10 +192,10 @@ impl PageHandler {
         &self,
         lease: &mut Lease,
         stint: &mut Stint,
-    ) -> Result<Option<Step>, StoreError> {
+    ) -> Result<Option<End>, StoreError> {
         let asked = Instant::now();
         let Some(now) = self.store.slices().reread(lease).await? else {
-            return Ok(Some(Step::Over(Outcome::GivenUp)));
+            return Ok(Some(End::Over(Outcome::GivenUp)));
         };
         Ok(Some(match now.found {
             Reread::Ours => {
@@ -207,21 +207,21 @@ impl PageHandler {
                 return Ok(None);
             }
             Reread::RingNext(ring) => self.ring(ring).await,
-            Reread::ClaimAgain => Step::ClaimAgain,
+            Reread::ClaimAgain => End::ClaimAgain,
             Reread::SliceDone => {
                 self.finish(lease.job(), Some(stint.context.tenant)).await;
-                Step::Over(Outcome::SliceDone)
+                End::Over(Outcome::SliceDone)
             }
             Reread::ClosedUnderUs | Reread::Lost => self.abandon(lease).await?,
         }))
     }
 
-    pub(super) async fn ring(&self, ring: Ring) -> Step {
+    pub(super) async fn ring(&self, ring: Ring) -> End {
         match self.outbox.ring(ring).await {
-            Ok(()) => Step::Over(Outcome::Settled),
+            Ok(()) => End::Over(Outcome::Settled),
             Err(error) => {
                 tracing::warn!(job = %ring.job, slice = ring.slice, %error, "the next page's doorbell is not confirmed");
-                Step::Over(Outcome::Unrung)
+                End::Over(Outcome::Unrung)
             }
         }
     }

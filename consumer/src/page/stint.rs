@@ -4,14 +4,14 @@ use super::PageHandler;
 use super::admission::Admitted;
 use super::clock::Reading;
 use super::fetching::Asked;
-use super::step::Step;
+use super::step::{End, Step};
 use crate::disposition::Outcome;
 use crate::in_flight::{Held, SuspectPlace};
 use crate::open_sources::Opened;
 use metrics::counter;
 use protocol::slice::SliceKind;
 use sealing::Redactor;
-use sources::Source;
+use sources::{Fetcher, Source};
 use std::sync::Arc;
 use store::StoreError;
 use store::slices::{Lease, PageContext};
@@ -29,6 +29,8 @@ pub(super) struct Stint {
     /// Kept until the first page is settled, if that is a suspect.
     pub(super) suspect: Option<SuspectPlace>,
     pub(super) source: Arc<dyn Source>,
+    /// Takes turns with those of other tenants.
+    pub(super) http: Fetcher,
     pub(super) redactor: Arc<Redactor>,
     pub(super) started: Instant,
     pub(super) clock: Reading,
@@ -43,7 +45,7 @@ impl PageHandler {
         mut suspect: Option<SuspectPlace>,
         asked: Instant,
         ending: &CancellationToken,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<End, StoreError> {
         if context.taken_over {
             counter!("lease_takeovers_total").increment(1);
             tracing::info!(job = %lease.job(), slice = lease.slice(), page = lease.page(), "took a page over from a lost holder");
@@ -58,14 +60,16 @@ impl PageHandler {
             }
         };
         let clock = Reading::new(context.read_at, asked);
-        let mut stint = Stint { context, held, suspect, source, redactor, started: Instant::now(), clock };
+        let http = self.fetcher.of_tenant(context.tenant);
+        let mut stint =
+            Stint { context, held, suspect, source, http, redactor, started: Instant::now(), clock };
         let mut lease = lease;
         loop {
             match self.page(lease, &mut stint, ending).await? {
                 Step::Next(next) => lease = next,
-                ended @ (Step::Over(_) | Step::ClaimAgain) => {
+                Step::End(end) => {
                     self.leave_suspect_place(&mut stint.suspect).await?;
-                    return Ok(ended);
+                    return Ok(end);
                 }
             }
         }
@@ -96,7 +100,7 @@ impl PageHandler {
         if stint.context.limited {
             match self.admission(&lease, stint).await? {
                 Admitted::Now => {}
-                Admitted::Later => return Ok(Step::Over(Outcome::BackedOff)),
+                Admitted::Later => return Ok(Step::End(End::Over(Outcome::BackedOff))),
                 Admitted::Aborted(abort) => return self.aborted(lease, stint, abort).await,
             }
         }

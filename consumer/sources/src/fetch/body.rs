@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::shares::{Owner, Share, Shares, TURN, Why};
-use super::{FetchConfig, explain};
+use super::{FetchConfig, explain, too_late};
 use crate::{FetchError, Reservation};
 
 /// A body may stop for so long while its page has a share of the budget that others wait for.
@@ -32,7 +32,8 @@ pub struct Allowance {
     max: usize,
     owner: Owner,
     large_pages: Shares,
-    deadline: Instant,
+    begun: Instant,
+    budget: Duration,
     used: AtomicUsize,
     /// All that has come, what is not held any more included.
     came: AtomicUsize,
@@ -53,13 +54,14 @@ enum Waited {
 }
 
 impl Allowance {
-    pub(super) fn new(config: &FetchConfig, large_pages: &Shares, owner: Owner, deadline: Instant) -> Self {
+    pub(super) fn new(config: &FetchConfig, large_pages: &Shares, owner: Owner, budget: Duration) -> Self {
         Self {
             small: config.small_page_bytes,
             max: config.max_page_bytes,
             owner,
             large_pages: large_pages.clone(),
-            deadline,
+            begun: Instant::now(),
+            budget,
             used: AtomicUsize::new(0),
             came: AtomicUsize::new(0),
             large: OnceCell::new(),
@@ -110,22 +112,22 @@ impl Allowance {
     }
 
     /// The error of a page whose time was up, if it had waited for room for most of it.
-    pub(super) fn without_room(&self, budget: Duration) -> Option<FetchError> {
+    pub(super) fn without_room(&self) -> Option<FetchError> {
         let waited = match *self.waited.lock().unwrap_or_else(PoisonError::into_inner) {
             Waited::Not => Duration::ZERO,
             Waited::Since(since) => since.elapsed(),
             Waited::For(waited) => waited,
         };
-        (waited * 2 > budget).then(|| no_room(USED_UP))
+        (waited * 2 > self.budget).then(|| no_room(USED_UP))
     }
 
     async fn reserve(&self) -> Result<Share, FetchError> {
         let since = Instant::now();
         let note = |waited| *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = waited;
         note(Waited::Since(since));
-        let share = timeout_at(self.deadline, self.large_pages.take(self.owner)).await;
+        let share = timeout_at(self.begun + self.budget, self.large_pages.take(self.owner)).await;
         note(Waited::For(since.elapsed()));
-        share.map_err(|_elapsed| no_room(USED_UP))
+        share.map_err(|_elapsed| self.without_room().unwrap_or_else(|| too_late(self.budget)))
     }
 
     /// So many bytes are not held any more.

@@ -169,7 +169,7 @@ impl Fetcher {
     /// What the bodies of one page may take of the process's byte budget.
     #[must_use]
     pub fn allowance(&self, budget: Duration) -> Allowance {
-        Allowance::new(&self.config, &self.large_pages, self.owner, Instant::now() + budget)
+        Allowance::new(&self.config, &self.large_pages, self.owner, budget)
     }
 
     /// Gets one body, which counts as part of a page. Dropping the future closes the connection.
@@ -256,7 +256,7 @@ async fn read(
     let reading = async { encoding::decode(body::read(response, allowance).await?, layers, allowance).await };
     match tokio::time::timeout_at(deadline, reading).await {
         Ok(bytes) => Ok(Body { status, bytes: bytes?, is_framed, url, content_type, headers }),
-        Err(_elapsed) => Err(allowance.without_room(budget).unwrap_or_else(|| too_late(budget))),
+        Err(_elapsed) => Err(allowance.without_room().unwrap_or_else(|| too_late(budget))),
     }
 }
 
