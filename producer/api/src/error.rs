@@ -2,7 +2,6 @@
 
 use super::refusal::{Form, Refusal};
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use engine::{EngineError, ErrorKind};
 use protocol::command::Rejection;
 use protocol::ids::JobId;
@@ -127,12 +126,6 @@ impl From<EngineError> for Problem {
             ErrorKind::Defect => Self::defect(),
             ErrorKind::Store => Self::of_database(&error),
         }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        self.written()
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const DEFECT: &str =
 const NO_ROOM: &str = "there is no room for the answer while others are not taken; read those to their ends, and repeat the request";
 
 /// Beside every 401 of a contract whose callers send `Authorization`.
-pub(super) const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"backhaul\"");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"backhaul\"");
 
 /// A contract's form of a refusal.
 pub(crate) trait Form: Serialize + Sized {
@@ -40,6 +40,14 @@ pub(crate) trait Form: Serialize + Sized {
 
     /// A value of the request that the database cannot store.
     fn unstorable(why: &'static str) -> Refusal<Self>;
+
+    /// The answer.
+    fn answer(refusal: Refusal<Self>) -> Response {
+        let mut response = (refusal.status, Json(&refusal.body)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, Self::MEDIA_TYPE);
+        refusal.set_headers(response.headers_mut());
+        response
+    }
 }
 
 /// An answer that is not a success.
@@ -85,10 +93,7 @@ impl<B: Form> Refusal<B> {
     }
 
     /// In the place of a handler's answer.
-    pub(super) fn of_fault(fault: Fault) -> Response
-    where
-        Self: IntoResponse,
-    {
+    pub(super) fn of_fault(fault: Fault) -> Response {
         match fault {
             Fault::Defect => Self::defect(),
             Fault::TooLate => Self::for_now(B::TOO_LATE),
@@ -129,12 +134,10 @@ impl<B: Form> Refusal<B> {
             headers.insert(header::WWW_AUTHENTICATE, B::CHALLENGE);
         }
     }
+}
 
-    /// The answer.
-    pub(super) fn written(self) -> Response {
-        let mut response = (self.status, Json(&self.body)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, B::MEDIA_TYPE);
-        self.set_headers(response.headers_mut());
-        response
+impl<B: Form> IntoResponse for Refusal<B> {
+    fn into_response(self) -> Response {
+        B::answer(self)
     }
 }

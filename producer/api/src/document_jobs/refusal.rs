@@ -84,6 +84,13 @@ impl Form for Said {
     fn unstorable(_why: &'static str) -> Refusal {
         Refusal::bad_request("a value of the request cannot be stored; check dates and texts")
     }
+
+    fn answer(refusal: Refusal) -> Response {
+        let mut response = refusal.status.into_response();
+        refusal.set_headers(response.headers_mut());
+        response.extensions_mut().insert(refusal);
+        response
+    }
 }
 
 impl Said {
@@ -152,15 +159,6 @@ impl From<EngineError> for Refusal {
             ErrorKind::Defect => Self::defect(),
             ErrorKind::Store => Self::of_database(&error),
         }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        self.set_headers(response.headers_mut());
-        response.extensions_mut().insert(self);
-        response
     }
 }
 

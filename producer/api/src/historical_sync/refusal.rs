@@ -3,7 +3,6 @@
 use super::body::word;
 use crate::refusal::{self, Form};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use engine::{EngineError, ErrorKind};
 use protocol::ids::JobId;
 use protocol::short::short;
@@ -109,11 +108,5 @@ impl From<EngineError> for Refusal {
             ErrorKind::Defect => Self::defect(),
             ErrorKind::Store => Self::of_database(&error),
         }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.written()
     }
 }

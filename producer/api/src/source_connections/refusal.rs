@@ -4,7 +4,6 @@
 use super::body::word;
 use crate::refusal::{self, Form};
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use engine::{EngineError, ErrorKind};
 use protocol::ids::JobId;
 use protocol::short::short;
@@ -166,12 +165,6 @@ impl From<EngineError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.written()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +172,7 @@ mod tests {
     use crate::refusal::DEFECT;
     use axum::body::to_bytes;
     use axum::http::header;
+    use axum::response::{IntoResponse, Response};
     use engine::Exceeded;
     use serde_json::Value;
     use std::time::Duration;
