@@ -11,7 +11,7 @@ use protocol::ids::JobId;
 use protocol::slice::Ring;
 use protocol::topology::Topology;
 use protocol::topology::WorkQueue;
-use protocol::trace::{self};
+use protocol::trace;
 use serde_json::json;
 use std::sync::Arc;
 use store::traces::Traces;

@@ -49,7 +49,7 @@ use protocol::command::{CancelCommand, Command, OnConflict, StartCommand, reques
 use protocol::ids::{ConnectionId, JobId, TenantId};
 use protocol::job::JobStatus;
 use protocol::topology::KEY_START;
-use protocol::trace::{self};
+use protocol::trace;
 use runtime::telemetry::{CancelEnd, cancel_ended};
 use sealing::Keyring;
 use serde_json::json;
