@@ -255,4 +255,4 @@ fn made(job: &JobView) -> Response {
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

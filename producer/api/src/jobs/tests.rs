@@ -5,11 +5,12 @@ use protocol::ids::TenantId;
 use protocol::job::{Counters, JobMode};
 use serde_json::json;
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_770_000_000 + seconds, 0).unwrap()
 }
 
-fn running() -> JobView {
+/// A job on its way, as every contract shows one.
+pub(crate) fn running() -> JobView {
     JobView {
         id: "018f0000-0000-7000-8000-000000000001".parse().unwrap(),
         tenant: TenantId::random(),

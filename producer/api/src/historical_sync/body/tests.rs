@@ -1,50 +1,16 @@
 use super::*;
+use crate::jobs::{self, tests::at};
 use axum::response::IntoResponse;
 use engine::SliceCounts;
-use protocol::ids::{ConnectionId, TenantId};
 use protocol::job::JobError;
-use protocol::job::{Counters, JobMode};
 use serde_json::json;
-
-fn at(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(1_770_000_000 + seconds, 0).unwrap()
-}
 
 fn running() -> JobView {
     JobView {
-        id: "018f0000-0000-7000-8000-000000000001".parse().unwrap(),
-        tenant: TenantId::random(),
-        connection: ConnectionId::random(),
-        name: None,
-        status: JobStatus::Running,
         paused: true,
-        mode: JobMode::Range,
         date_from: Some(at(-60)),
-        date_to: at(0),
-        counters: Counters { inserted: 200, updated: 40, unchanged: 5, deferred: 2, failed: 3, deleted: 0 },
-        total: Some(1000),
-        pages_settled: 3,
-        pages_skipped: 0,
-        resumed_from: None,
-        carried: 0,
         slices: SliceCounts::default(),
-        error: None,
-        created_at: at(0),
-        started_at: Some(at(1)),
-        cancel_requested_at: None,
-        cancel_reason: None,
-        cancel_requested_by: None,
-        finished_at: None,
-        deletion_left_out: None,
-        last_activity_at: at(10),
-        read_at: at(11),
-        schema: None,
-        documents: None,
-        filled: 0,
-        upstream_total: None,
-        whole: None,
-        warnings: Vec::new(),
-        notes: Vec::new(),
+        ..jobs::tests::running()
     }
 }
 
